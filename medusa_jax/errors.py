@@ -1,0 +1,92 @@
+"""The tree of typed errors: every mistake a user can make ends in one of these, never in a traceback.
+
+Each says *what* is wrong, *where* it is and how to *mend* it; the command line prints those three lines and exits with
+the class's `exit_code`.
+"""
+
+from pathlib import Path
+
+
+class MedusaError(Exception):
+    """Something the user can mend. `what` is one sentence; `where` a file, row, key or step; `mend` what to do."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | Path | None = None, mend: str | None = None) -> None:
+        self.what, self.where, self.mend = what, where, mend
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        where = f"\n  where: {self.where}" if self.where is not None else ""
+        mend = f"\n  mend:  {self.mend}" if self.mend else ""
+        return f"{self.what}{where}{mend}"
+
+
+class ConfigError(MedusaError):
+    """A configuration that cannot be what the user meant: unknown key, wrong type, impossible combination."""
+
+    exit_code = 2
+
+
+class CorpusError(MedusaError):
+    """A corpus folder or label file that cannot be read, or a table of utterances that contradicts itself."""
+
+    exit_code = 3
+
+
+class LabelError(CorpusError):
+    """A label that is not one of the known ones, or a vote line that does not parse."""
+
+
+class AudioError(CorpusError):
+    """An audio file that is missing, empty, truncated, not audio, or holds values that are not numbers."""
+
+
+class FeatureError(MedusaError):
+    """An extractor that cannot run, or too many utterances that failed."""
+
+    exit_code = 4
+
+
+class StoreError(FeatureError):
+    """A feature store that is damaged, incomplete, mixed from two versions, or written by someone else right now."""
+
+
+class DependencyError(MedusaError):
+    """An optional package is not installed; `mend` names the extra that brings it."""
+
+    exit_code = 5
+
+
+class TrainingError(MedusaError):
+    """Training cannot start or go on (a non-finite loss, a split without a class, …)."""
+
+    exit_code = 6
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint that is missing, damaged, or belongs to another configuration."""
+
+
+class RunFolderError(MedusaError):
+    """A run folder that belongs to another configuration, or that another process is using."""
+
+    exit_code = 7
+
+
+class EvaluationError(MedusaError):
+    """Scores cannot be computed: no labelled utterance, ids that do not match, posteriors that are not finite."""
+
+    exit_code = 8
+
+
+class SubmissionError(MedusaError):
+    """A submission file that the challenge would refuse, or that cannot be read."""
+
+    exit_code = 9
+
+
+class Interrupted(MedusaError):
+    """The process was asked to stop (SIGTERM, Ctrl-C); the state was saved first. Running the same command goes on."""
+
+    exit_code = 75

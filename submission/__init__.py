@@ -1,0 +1,1 @@
+"""Challenge definitions, submission files and their checks, scores and the leaderboard."""
