@@ -1,0 +1,232 @@
+"""What single raters said about single files: one table, whichever of MSP-Podcast's layouts it is read from.
+
+One row a rating, columns `RATING_COLUMNS`: file, worker, primary emotion (a class name or `Other-…`), list of secondary emotions,
+activation, valence, dominance (1–7, NaN: not rated). Layouts are told apart by their shape, never by header names:
+
+- packed: two columns, or `labels.txt`: `WORKER00000044; Surprise; Neutral,Surprise; A:3.000000; V:5.000000; D:3.000000;`
+- columns: one column a field
+- JSON: `{file: {worker: {EmoClass_Major, EmoClass_Second, EmoAct, …}}}`
+"""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medusa_jax.corpus.labels import CLASSES, is_other, primary_bucket, secondary_bucket
+from medusa_jax.errors import CorpusError, LabelError
+
+RATING_COLUMNS = ("FileName", "Worker", "Primary", "Secondary", "EmoAct", "EmoVal", "EmoDom")
+DETAIL_FIELDS = ("EmoClass_Major", "EmoClass_Second", "EmoAct", "EmoVal", "EmoDom")
+
+Rating = tuple[str, str, str, list[str], float, float, float]
+
+# Free text may hold semicolons: the worker ends at the first one, the attributes are fixed at the end.
+_PACKED = re.compile(r"(?P<worker>[^;]*);(?P<emotions>.*);\s*A:(?P<act>[^;]*);\s*V:(?P<val>[^;]*);\s*D:(?P<dom>[^;]*);?\s*")
+
+
+def read_ratings(path: Path) -> pd.DataFrame:
+    """Read `labels_detailed.csv` (both shapes), `labels_detailed.json` or `labels.txt` into `RATING_COLUMNS`, in file order.
+
+    Raises `LabelError` naming the file and the line (in JSON the file and the rater) for what does not parse, an emotion that
+    is not known, a name that leaves the folder, or a rater who rates one file twice; `CorpusError` for a missing file or column.
+    """
+    rows = {".json": _from_json, ".txt": _from_text}.get(path.suffix, _from_csv)(path)
+    seen: dict[tuple[str, str], str] = {}
+    ratings = []
+    for where, rating in rows:
+        first = seen.setdefault(rating[:2], where)
+        if first != where:
+            raise LabelError(f"{rating[1]} rates {rating[0]} a second time, first at {first}", where=where, mend="remove one of the two")
+        ratings.append(rating)
+    return pd.DataFrame(ratings, columns=list(RATING_COLUMNS))
+
+
+def tally(ratings: pd.DataFrame, ids: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Primary votes and secondary mentions `[b, 9]`, int64: raters who named each class of `CLASSES`, then `other`; rows follow `ids`.
+
+    A rater counts once a bucket, however many non-class names stand in the secondary list. Ratings of other files are ignored.
+    """
+    index = pd.Index(list(ids))
+    row_of = index.get_indexer(pd.Index(ratings["FileName"]))
+    primary = np.array([primary_bucket(name) for name in ratings["Primary"]], dtype=np.int64)
+    mentions = [(i, bucket) for i, names in enumerate(ratings["Secondary"]) for bucket in {secondary_bucket(name) for name in names}]
+    rating, secondary = np.array(mentions, dtype=np.int64).reshape(-1, 2).T
+    return _count(row_of, primary, len(index)), _count(row_of[rating], secondary, len(index))
+
+
+def _count(rows: np.ndarray, buckets: np.ndarray, height: int) -> np.ndarray:
+    counts = np.zeros((height, len(CLASSES) + 1), np.int64)
+    known = rows >= 0
+    np.add.at(counts, (rows[known], buckets[known]), 1)
+    return counts
+
+
+def parse_packed(text: str, name: str) -> Rating:
+    """One packed vote line about file `name`. Raises `LabelError` (without a place)."""
+    match = _PACKED.fullmatch(text.strip())
+    if match is None:
+        raise LabelError(f"not a vote line: {text.strip()[:120]!r}", mend="expected 'WORKER; Primary; Secondary,Secondary; A:3.0; V:5.0; D:3.0;'")
+    primary, separator, secondary = match["emotions"].rpartition(";")
+    if not separator:
+        raise LabelError(f"the vote line names no secondary field: {text.strip()[:120]!r}", mend="an empty one is written '; ;'")
+    return make_rating(name, match["worker"], primary, secondary, match["act"], match["val"], match["dom"])
+
+
+def format_packed(rating: Rating) -> str:
+    """The packed vote line of one rating, without the file's name."""
+    _, worker, primary, secondary, act, val, dom = rating
+    return f"{worker}; {primary}; {','.join(secondary)}; A:{act:.6f}; V:{val:.6f}; D:{dom:.6f};"
+
+
+def make_rating(name: str, worker: object, primary: object, secondary: object, act: object, val: object, dom: object) -> Rating:
+    """One checked rating from fields as label files hold them. Raises `LabelError` (without a place)."""
+    rater, emotion = str(worker).strip(), str(primary).strip()
+    if not rater:
+        raise LabelError("a rating names no rater")
+    primary_bucket(emotion)
+    names = split_secondary(secondary)
+    return (check_name(name), rater, emotion, names, attribute(act, "EmoAct"), attribute(val, "EmoVal"), attribute(dom, "EmoDom"))
+
+
+def split_secondary(value: object) -> list[str]:
+    """Secondary emotions from `Neutral,Surprise`, a list, or nothing. Commas inside `Other-…` free text stay in it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return []
+    parts = [str(part).strip() for part in value] if isinstance(value, list) else str(value).split(",")
+    names: list[str] = []
+    for part in parts:
+        name = part.strip()
+        try:
+            if name:
+                secondary_bucket(name)
+                names.append(name)
+        except LabelError:
+            if not names or not is_other(names[-1]):
+                raise
+            names[-1] += f",{part}"
+    return names
+
+
+def attribute(value: object, field: str) -> float:
+    """A rating on the scale 1–7, from a number or text; NaN for nothing. Raises `LabelError` for anything else."""
+    text = "" if value is None else str(value).strip()
+    if text.lower() in ("", "nan", "none"):
+        return math.nan
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.inf
+    if not 1 <= number <= 7:
+        raise LabelError(f"{field} is {text!r}, not a number from 1 to 7")
+    return number
+
+
+def check_name(name: str) -> str:
+    """`name`, stripped, if it is the plain name of a `.wav` file. Raises `LabelError` (without a place) if it is not."""
+    name = str(name).strip()
+    if "/" in name or "\\" in name or "\0" in name or not name.lower().endswith(".wav"):
+        mend = "label files hold plain names such as MSP-PODCAST_0001_0008.wav"
+        raise LabelError(f"{name!r} is not the name of a .wav file inside the audio folder", mend=mend)
+    return name
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file. Raises `CorpusError` if it is missing or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise CorpusError(f"cannot read the label file: {error.strerror}", where=path) from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"the label file is not UTF-8 text (byte {error.start})", where=path, mend="save it again as UTF-8") from error
+
+
+def load_json(path: Path) -> dict[str, object]:
+    """The object in a JSON file. Raises `CorpusError` for broken JSON, `LabelError` for a key that stands twice."""
+
+    def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        kept = dict(pairs)
+        if len(kept) < len(pairs):
+            keys = [key for key, _ in pairs]
+            repeated = next(key for key in keys if keys.count(key) > 1)
+            raise LabelError(f"{repeated!r} stands twice", where=path, mend="remove one of the two")
+        return kept
+
+    try:
+        value = json.loads("\n".join(read_lines(path)), object_pairs_hook=without_repeats)
+    except json.JSONDecodeError as error:
+        raise CorpusError(f"not valid JSON: {error.msg}", where=f"{path}, line {error.lineno}") from error
+    if not isinstance(value, dict):
+        raise CorpusError("the JSON file does not hold an object of files", where=path)
+    return value
+
+
+def fields_of(value: object, required: tuple[str, ...], where: str) -> dict[str, object]:
+    """`value` if it is an object with these fields. Raises `LabelError`."""
+    if not isinstance(value, dict):
+        raise LabelError("expected an object of fields", where=where)
+    missing = [field for field in required if field not in value]
+    if missing:
+        raise LabelError(f"lacks the field(s) {', '.join(missing)}", where=where)
+    return value
+
+
+def _from_json(path: Path) -> Iterator[tuple[str, Rating]]:
+    for name, workers in load_json(path).items():
+        for worker, fields in fields_of(workers, (), f"{path}, {name}").items():
+            where = f"{path}, {name}, {worker}"
+            values = fields_of(fields, DETAIL_FIELDS, where)
+            yield where, _placed(where, name, worker, *(values[field] for field in DETAIL_FIELDS))
+
+
+def _placed(where: str, name: str, *fields: object) -> Rating:
+    try:
+        return make_rating(name, *fields) if len(fields) > 1 else parse_packed(str(fields[0]), name)
+    except LabelError as error:
+        error.where = where
+        raise
+
+
+def _from_text(path: Path) -> Iterator[tuple[str, Rating]]:
+    name = ""
+    for number, line in enumerate(read_lines(path), 1):
+        first = line.split(";")[0].strip()
+        if first.lower().endswith(".wav"):
+            name = first
+        elif line.strip():
+            yield (where := f"{path}, line {number}"), _placed(where, name, line)
+
+
+def _from_csv(path: Path) -> Iterator[tuple[str, Rating]]:
+    reader = csv.reader(read_lines(path))
+    header = next(reader, None)
+    if header is None:
+        raise CorpusError("the label file is empty", where=path)
+    yield from (_packed_rows if len(header) == 2 else _column_rows)(path, header, reader)
+
+
+def _packed_rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterator[tuple[str, Rating]]:
+    rows = [(1, header)] if ";" in header[1] else []
+    rows += [(number, row) for number, row in enumerate(reader, 2) if row]
+    for number, row in rows:
+        # An unquoted packed field is cut at the commas of its secondary list: join it again.
+        yield (where := f"{path}, line {number}"), _placed(where, row[0], ",".join(row[1:]))
+
+
+def _column_rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterator[tuple[str, Rating]]:
+    position = {("Worker" if name.strip().lower().startswith("worker") else name.strip()): i for i, name in enumerate(header)}
+    wanted = ("FileName", "Worker", *DETAIL_FIELDS)
+    missing = [name for name in wanted if name not in position]
+    if missing:
+        raise CorpusError(f"the label file lacks the column(s) {', '.join(missing)}", where=path, mend=f"it has {', '.join(header)}")
+    for number, row in enumerate(reader, 2):
+        if row:
+            where = f"{path}, line {number}"
+            if len(row) != len(header):
+                raise LabelError(f"{len(row)} fields where the header has {len(header)}", where=where)
+            yield where, _placed(where, *(row[position[name]] for name in wanted))
