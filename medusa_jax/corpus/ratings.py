@@ -8,8 +8,6 @@ activation, valence, dominance (1–7, NaN: not rated). Layouts are told apart b
 - JSON: `{file: {worker: {EmoClass_Major, EmoClass_Second, EmoAct, …}}}`
 """
 
-import csv
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medusa_jax.corpus.label_file import attribute, check_name, fields_of, placed, read_csv, read_json, read_lines
 from medusa_jax.corpus.labels import CLASSES, is_other, primary_bucket, secondary_bucket
 from medusa_jax.errors import CorpusError, LabelError
 
@@ -113,83 +112,12 @@ def split_secondary(value: object) -> list[str]:
     return names
 
 
-def attribute(value: object, field: str) -> float:
-    """A rating on the scale 1–7, from a number or text; NaN for nothing. Raises `LabelError` for anything else."""
-    text = "" if value is None else str(value).strip()
-    if text.lower() in ("", "nan", "none"):
-        return math.nan
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.inf
-    if not 1 <= number <= 7:
-        raise LabelError(f"{field} is {text!r}, not a number from 1 to 7")
-    return number
-
-
-def check_name(name: str) -> str:
-    """`name`, stripped, if it is the plain name of a `.wav` file. Raises `LabelError` (without a place) if it is not."""
-    name = str(name).strip()
-    if "/" in name or "\\" in name or "\0" in name or not name.lower().endswith(".wav"):
-        mend = "label files hold plain names such as MSP-PODCAST_0001_0008.wav"
-        raise LabelError(f"{name!r} is not the name of a .wav file inside the audio folder", mend=mend)
-    return name
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file. Raises `CorpusError` if it is missing or not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise CorpusError(f"cannot read the label file: {error.strerror}", where=path) from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"the label file is not UTF-8 text (byte {error.start})", where=path, mend="save it again as UTF-8") from error
-
-
-def load_json(path: Path) -> dict[str, object]:
-    """The object in a JSON file. Raises `CorpusError` for broken JSON, `LabelError` for a key that stands twice."""
-
-    def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        kept = dict(pairs)
-        if len(kept) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated = next(key for key in keys if keys.count(key) > 1)
-            raise LabelError(f"{repeated!r} stands twice", where=path, mend="remove one of the two")
-        return kept
-
-    try:
-        value = json.loads("\n".join(read_lines(path)), object_pairs_hook=without_repeats)
-    except json.JSONDecodeError as error:
-        raise CorpusError(f"not valid JSON: {error.msg}", where=f"{path}, line {error.lineno}") from error
-    if not isinstance(value, dict):
-        raise CorpusError("the JSON file does not hold an object of files", where=path)
-    return value
-
-
-def fields_of(value: object, required: tuple[str, ...], where: str) -> dict[str, object]:
-    """`value` if it is an object with these fields. Raises `LabelError`."""
-    if not isinstance(value, dict):
-        raise LabelError("expected an object of fields", where=where)
-    missing = [field for field in required if field not in value]
-    if missing:
-        raise LabelError(f"lacks the field(s) {', '.join(missing)}", where=where)
-    return value
-
-
 def _from_json(path: Path) -> Iterator[tuple[str, Rating]]:
-    for name, workers in load_json(path).items():
+    for name, workers in read_json(path).items():
         for worker, fields in fields_of(workers, (), f"{path}, {name}").items():
             where = f"{path}, {name}, {worker}"
             values = fields_of(fields, DETAIL_FIELDS, where)
-            yield where, _placed(where, name, worker, *(values[field] for field in DETAIL_FIELDS))
-
-
-def _placed(where: str, name: str, *fields: object) -> Rating:
-    try:
-        return make_rating(name, *fields) if len(fields) > 1 else parse_packed(str(fields[0]), name)
-    except LabelError as error:
-        error.where = where
-        raise
+            yield where, placed(where, make_rating, name, worker, *(values[field] for field in DETAIL_FIELDS))
 
 
 def _from_text(path: Path) -> Iterator[tuple[str, Rating]]:
@@ -199,34 +127,35 @@ def _from_text(path: Path) -> Iterator[tuple[str, Rating]]:
         if first.lower().endswith(".wav"):
             name = first
         elif line.strip():
-            yield (where := f"{path}, line {number}"), _placed(where, name, line)
+            where = f"{path}, line {number}"
+            if not name:
+                raise LabelError("a vote line before the first file's line", where=where)
+            yield where, placed(where, parse_packed, line, name)
 
 
 def _from_csv(path: Path) -> Iterator[tuple[str, Rating]]:
-    reader = csv.reader(read_lines(path))
-    header = next(reader, None)
-    if header is None:
-        raise CorpusError("the label file is empty", where=path)
-    yield from (_packed_rows if len(header) == 2 else _column_rows)(path, header, reader)
+    rows = read_csv(path)
+    header = rows[0][1]
+    if len(header) == 2:
+        yield from _packed_rows(path, rows if ";" in header[1] else rows[1:])
+    else:
+        yield from _column_rows(path, header, rows[1:])
 
 
-def _packed_rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterator[tuple[str, Rating]]:
-    rows = [(1, header)] if ";" in header[1] else []
-    rows += [(number, row) for number, row in enumerate(reader, 2) if row]
-    for number, row in rows:
+def _packed_rows(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[tuple[str, Rating]]:
+    for number, (name, *rest) in rows:
         # An unquoted packed field is cut at the commas of its secondary list: join it again.
-        yield (where := f"{path}, line {number}"), _placed(where, row[0], ",".join(row[1:]))
+        yield (where := f"{path}, line {number}"), placed(where, parse_packed, ",".join(rest), name)
 
 
-def _column_rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterator[tuple[str, Rating]]:
-    position = {("Worker" if name.strip().lower().startswith("worker") else name.strip()): i for i, name in enumerate(header)}
+def _column_rows(path: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> Iterator[tuple[str, Rating]]:
+    position = {("Worker" if name.lower().startswith("worker") else name): i for i, name in enumerate(header)}
     wanted = ("FileName", "Worker", *DETAIL_FIELDS)
     missing = [name for name in wanted if name not in position]
     if missing:
         raise CorpusError(f"the label file lacks the column(s) {', '.join(missing)}", where=path, mend=f"it has {', '.join(header)}")
-    for number, row in enumerate(reader, 2):
-        if row:
-            where = f"{path}, line {number}"
-            if len(row) != len(header):
-                raise LabelError(f"{len(row)} fields where the header has {len(header)}", where=where)
-            yield where, _placed(where, *(row[position[name]] for name in wanted))
+    for number, row in rows:
+        where = f"{path}, line {number}"
+        if len(row) != len(header):
+            raise LabelError(f"{len(row)} fields where the header has {len(header)}", where=where)
+        yield where, placed(where, make_rating, *(row[position[name]] for name in wanted))

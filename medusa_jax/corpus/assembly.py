@@ -1,0 +1,58 @@
+"""What every reader does last: columns in the schema's order, soft labels from votes, lengths from audio headers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Integer
+
+from medusa_jax.corpus.audio import seconds_of
+from medusa_jax.corpus.labels import one_hot, soft_labels
+from medusa_jax.corpus.table import ATTRIBUTES, OTHER, columns_of
+from medusa_jax.errors import AudioError
+
+
+def assemble(
+    plain: Mapping[str, Sequence[object] | np.ndarray],
+    votes: Integer[np.ndarray, "b c1"],
+    secondary: Integer[np.ndarray, "b c1"],
+    classes: tuple[str, ...],
+    variant: str = "primary",
+) -> pd.DataFrame:
+    """The table of `medusa_jax/corpus/table.py` from the columns that are not counted and the vote arrays (`other` last).
+
+    A row without any vote but with a consensus class gets that class's one-hot target.
+    """
+    buckets = (*classes, OTHER)
+    targets = buckets if variant == "with_other" else classes
+    soft = soft_labels(votes, secondary, variant)
+    unvoted = votes.sum(axis=1) == 0
+    soft[unvoted] = one_hot(np.asarray(plain["consensus"], dtype=object)[unvoted], targets)
+    columns: dict[str, object] = {name: text(values) for name, values in plain.items()}
+    columns |= {name: np.asarray(plain.get(name, np.full(len(votes), np.nan)), np.float64) for name in ("seconds", *ATTRIBUTES)}
+    columns |= {f"votes_{name}": votes[:, i] for i, name in enumerate(buckets)}
+    columns |= {f"secondary_{name}": secondary[:, i] for i, name in enumerate(buckets)}
+    columns |= {f"soft_{name}": soft[:, i].astype(np.float64) for i, name in enumerate(targets)}
+    order = list(columns_of(classes))
+    order[order.index(f"soft_{classes[-1]}") + 1 : 0] = [f"soft_{OTHER}"] if variant == "with_other" else []
+    return pd.DataFrame(columns)[order]
+
+
+def text(values: Iterable[object]) -> pd.Series:
+    """A column of text as Parquet gives it back: None where there is none, whatever pandas calls its dtype."""
+    return pd.Series([None if value is None or value != value else value for value in values])
+
+
+def measure(root: Path, audio: Sequence[str]) -> np.ndarray:
+    """Seconds of each file below `root`, `[b]` float64, from the headers; NaN where the file is missing or has no readable header."""
+
+    def seconds(name: str) -> float:
+        try:
+            return seconds_of(root / name)
+        except AudioError:
+            return float("nan")
+
+    with ThreadPoolExecutor(8) as pool:
+        return np.array(list(pool.map(seconds, audio)), dtype=np.float64)
