@@ -16,7 +16,7 @@ import pandas as pd
 from medusa_jax.corpus.assembly import assemble, measure
 from medusa_jax.corpus.label_file import attribute, check_name, fields_of, placed, read_json, read_lines, read_records
 from medusa_jax.corpus.labels import CLASSES, CONSENSUS_OF, consensus
-from medusa_jax.corpus.msp_layout import AUDIOS, CONSENSUS_COLUMNS, LABELS, SPLIT_OF, TRANSCRIPTS, UNKNOWN, speaker_of
+from medusa_jax.corpus.msp_layout import AUDIOS, CONSENSUS_COLUMNS, LABELS, SPLIT_OF, SYNTHETIC_NOTE, TRANSCRIPTS, UNKNOWN, speaker_of
 from medusa_jax.corpus.ratings import RATING_COLUMNS, read_ratings, tally
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import CorpusError, LabelError
@@ -68,7 +68,9 @@ def read_msp_podcast(root: Path, *, soft_labels: str = "primary", transcripts: P
         **_described(root, ids, heads, ratings, votes),
     }
     frame = assemble(plain, votes, secondary, CLASSES, soft_labels)
-    return Corpus(frame=frame, classes=CLASSES, root=root, name="msp-podcast", soft_labels=soft_labels)
+    synthetic = (root / SYNTHETIC_NOTE).is_file()
+    name = "generated" if synthetic else "msp-podcast"
+    return Corpus(frame=frame, classes=CLASSES, root=root, name=name, soft_labels=soft_labels, synthetic=synthetic)
 
 
 def read_consensus(path: Path) -> dict[str, Head]:
