@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from medusa_jax.errors import AudioError
 
 
 def assemble(
-    plain: Mapping[str, Sequence[object] | np.ndarray],
+    plain: Mapping[str, Any],
     votes: Integer[np.ndarray, "b c1"],
     secondary: Integer[np.ndarray, "b c1"],
     classes: tuple[str, ...],
@@ -34,7 +35,7 @@ def assemble(
     columns |= {name: np.asarray(plain.get(name, np.full(len(votes), np.nan)), np.float64) for name in ("seconds", *ATTRIBUTES)}
     columns |= {f"votes_{name}": votes[:, i] for i, name in enumerate(buckets)}
     columns |= {f"secondary_{name}": secondary[:, i] for i, name in enumerate(buckets)}
-    columns |= {f"soft_{name}": soft[:, i].astype(np.float64) for i, name in enumerate(targets)}
+    columns |= {f"soft_{name}": soft[:, i] for i, name in enumerate(targets)}
     order = list(columns_of(classes))
     order[order.index(f"soft_{classes[-1]}") + 1 : 0] = [f"soft_{OTHER}"] if variant == "with_other" else []
     return pd.DataFrame(columns)[order]

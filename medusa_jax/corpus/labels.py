@@ -70,7 +70,7 @@ def consensus(votes: Integer[np.ndarray, "b c1"], classes: tuple[str, ...]) -> n
 
 
 def soft_labels(votes: Integer[np.ndarray, "b c1"], secondary: Integer[np.ndarray, "b c1"], variant: str = "primary") -> np.ndarray:
-    """Target distributions, float32 (spec/medusa.md section 4): `[b, c]`, or `[b, c+1]` in the variant `with_other`.
+    """Target distributions, float64 (spec/medusa.md section 4): `[b, c]`, or `[b, c+1]` in the variant `with_other`.
 
     `primary`: votes for the classes over their sum. `primary+secondary`: every mention of a class counts once.
     `with_other`: primary votes with `other` as one more bucket. A row with nothing to count is NaN throughout.
@@ -81,12 +81,12 @@ def soft_labels(votes: Integer[np.ndarray, "b c1"], secondary: Integer[np.ndarra
     counts = votes + secondary if variant == "primary+secondary" else votes
     counts = counts if variant == "with_other" else counts[:, :-1]
     total = counts.sum(axis=1, keepdims=True)
-    return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0).astype(np.float32)
+    return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
 
 
 def one_hot(consensus_b: np.ndarray, targets: tuple[str, ...]) -> np.ndarray:
-    """The consensus as a distribution over `targets`, `[b, c]` float32; NaN rows where it is none of them."""
-    hot = (consensus_b[:, None] == np.array(targets, dtype=object)[None]).astype(np.float32)
+    """The consensus as a distribution over `targets`, `[b, c]` float64; NaN rows where it is none of them."""
+    hot = (consensus_b[:, None] == np.array(targets, dtype=object)[None]).astype(np.float64)
     hot[hot.sum(axis=1) == 0] = np.nan
     return hot
 
@@ -100,7 +100,7 @@ def class_frequencies(soft: Float[np.ndarray, "b c"]) -> Float[np.ndarray, " c"]
 
 
 def reweight(soft: Float[np.ndarray, "b c"], frequencies: Float[np.ndarray, " c"]) -> Float[np.ndarray, "b c"]:
-    """Distributions re-weighted by inverse class frequency and normalised again, float32; NaN rows stay NaN.
+    """Distributions re-weighted by inverse class frequency and normalised again, float64; NaN rows stay NaN.
 
     SAILER's answer to imbalance: a vote for a rare class weighs more. Take `frequencies` from the training rows only.
     Raises `LabelError` where a row puts weight on a class of frequency 0.
@@ -109,7 +109,7 @@ def reweight(soft: Float[np.ndarray, "b c"], frequencies: Float[np.ndarray, " c"
     if unseen.any():
         raise LabelError(f"class {int(unseen.argmax())} has votes but frequency 0", mend="take the frequencies from rows that hold every class")
     weighted = soft / np.where(frequencies > 0, frequencies, 1.0)
-    return (weighted / weighted.sum(axis=1, keepdims=True)).astype(np.float32)
+    return weighted / weighted.sum(axis=1, keepdims=True)
 
 
 def drop_votes(votes: Integer[np.ndarray, "b c1"], rate: float, seed: int) -> Integer[np.ndarray, "b c1"]:

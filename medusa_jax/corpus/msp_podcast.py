@@ -6,7 +6,7 @@ consensus CSV, JSON, `labels.txt`; detailed CSV, JSON, `labels.txt`; the consens
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def read_msp_podcast(root: Path, *, soft_labels: str = "primary", transcripts: P
         logger.warning("%d rated file(s) stand in no split and are left out, the first is %s", len(left_out), min(left_out))
     votes, secondary = tally(ratings, ids)
     audio = [f"{AUDIOS}/{name}" for name in ids]
-    plain: dict[str, Sequence[object] | np.ndarray] = {
+    plain = {
         "id": ids,
         "audio": audio,
         "seconds": measure(root, audio),

@@ -1,0 +1,81 @@
+"""`medusa corpus`: from files and labels to one table of utterances, and what is in it."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Build, check or generate a corpus: one table of utterances with their votes.", no_args_is_help=True)
+
+
+class Source(StrEnum):
+    """Where utterances come from."""
+
+    MSP_PODCAST = "msp-podcast"
+    RAVDESS = "ravdess"
+    CREMA_D = "crema-d"
+    MEDUSA_CSV = "medusa-csv"
+
+
+class SoftLabelVariant(StrEnum):
+    """How votes become a target."""
+
+    PRIMARY = "primary"
+    PRIMARY_AND_SECONDARY = "primary+secondary"
+    WITH_OTHER = "with_other"
+
+
+@app.command()
+def build(
+    source: Annotated[Source, typer.Argument(help="What the corpus is.")],
+    root: Annotated[Path, typer.Argument(help="Its folder as released (for medusa-csv: the CSV file).")],
+    out: Annotated[Path, typer.Option(help="The table to write (Parquet).")],
+    soft_labels: Annotated[
+        SoftLabelVariant,
+        typer.Option(help="primary: votes for the classes; primary+secondary: every mention counts; with_other: a ninth bucket."),
+    ] = SoftLabelVariant.PRIMARY,
+    transcripts: Annotated[Path | None, typer.Option(help="A folder of NAME.txt to use in place of the corpus's own transcripts.")] = None,
+) -> None:
+    """Read a corpus in its released layout and write one table.
+
+    Example: medusa corpus build ravdess ~/data/ravdess --out ravdess.parquet
+    """
+    from medusa_jax.corpus.sources import read_source
+
+    corpus = read_source(source.value, root.resolve(), soft_labels=soft_labels.value, transcripts=transcripts)
+    corpus.save(out)
+    typer.echo(f"{out}: {len(corpus)} utterances of {corpus.name}, {corpus.frame['seconds'].sum() / 3600:.2f} hours of audio found")
+    typer.echo(f"next: medusa corpus check {out}")
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="A corpus folder, or a table written by `medusa corpus build`.")],
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every file instead of reading its header: slower, finds more.")] = False,
+) -> None:
+    """Count what a corpus holds and list what is wrong with it; the exit code is 3 if there are errors."""
+    from rich.console import Console
+
+    import medusa_jax.corpus.check as checks
+    from medusa_jax.corpus.sources import open_corpus
+    from medusa_jax.errors import CorpusError
+
+    result = checks.check(open_corpus(path), decode=decode)
+    Console().print(result)
+    if not result.ok:
+        raise typer.Exit(CorpusError.exit_code)
+
+
+@app.command()
+def generate(
+    root: Annotated[Path, typer.Argument(help="The folder to make.")],
+    size: Annotated[int, typer.Option(help="How many utterances.", min=100)] = 1000,
+    seed: Annotated[int, typer.Option(help="Equal seeds make equal corpora.")] = 0,
+) -> None:
+    """Make a corpus of synthetic speech in MSP-Podcast's layout, to try everything without a licence."""
+    from medusa_jax.corpus.generated import generate as make
+
+    make(root, size=size, seed=seed)
+    typer.echo(f"{root}: {size} utterances of synthetic speech in MSP-Podcast's layout")
+    typer.echo(f"next: medusa corpus check {root}")

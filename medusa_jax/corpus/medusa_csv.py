@@ -1,0 +1,101 @@
+"""The table of soft labels that MEDUSA's authors train from, read and written.
+
+`FileName,Angry,…,Neutral,EmoAct,EmoVal,EmoDom,Split_Set`; rows sum to 1; splits Train, Development and Test, the last being
+the part of the training data that they hold out, here `test1`. A row of zeros has no class target.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medusa_jax.corpus.assembly import assemble, measure
+from medusa_jax.corpus.label_file import attribute, check_name, placed, read_records
+from medusa_jax.corpus.labels import CLASSES, PRIMARY_NAMES
+from medusa_jax.corpus.msp_layout import AUDIOS
+from medusa_jax.corpus.table import NO_AGREEMENT, Corpus
+from medusa_jax.errors import LabelError
+from medusa_jax.files import write_whole
+
+COLUMNS = ("FileName", *PRIMARY_NAMES, "EmoAct", "EmoVal", "EmoDom", "Split_Set")
+SPLIT_OF = {"Train": "train", "Development": "development", "Test": "test1"}
+
+_TOLERANCE = 1e-3
+
+
+def read_medusa_csv(path: Path, root: Path | None = None) -> Corpus:
+    """Read such a table; audio is expected in `root/Audios` (default: beside the file). Rows are sorted by id.
+
+    The file holds no votes (zeros here), speakers, genders or transcripts. The consensus is the class with the most weight, or
+    `no_agreement` for a tie. Raises `LabelError` naming file and line, `CorpusError` for a missing column.
+    """
+    rows: dict[str, tuple[list[float], list[float], str]] = {}
+    for where, fields in read_records(path, COLUMNS):
+        name = placed(where, check_name, fields["FileName"])
+        if name in rows:
+            raise LabelError(f"{name} stands twice", where=where, mend="remove one of the two lines")
+        if fields["Split_Set"] not in SPLIT_OF:
+            raise LabelError(f"unknown split {fields['Split_Set']!r}", where=where, mend=f"known: {', '.join(SPLIT_OF)}")
+        attributes = [placed(where, attribute, fields[column], column) for column in ("EmoAct", "EmoVal", "EmoDom")]
+        rows[name] = (placed(where, _distribution, [fields[column] for column in PRIMARY_NAMES]), attributes, SPLIT_OF[fields["Split_Set"]])
+    return _corpus(dict(sorted(rows.items())), path.parent if root is None else root)
+
+
+def write_medusa_csv(corpus: Corpus, path: Path) -> None:
+    """Write the rows of `train`, `development` and `test1`, whole or not at all; a row without a class target gets zeros.
+
+    Raises `LabelError` if the corpus has other classes than the challenge's eight, or a ninth bucket.
+    """
+    if corpus.targets != CLASSES:
+        raise LabelError(
+            f"MEDUSA's table has the classes {', '.join(CLASSES)}, this corpus {', '.join(corpus.targets)}",
+            mend="build it with --soft-labels primary",
+        )
+    name_of = {split: name for name, split in SPLIT_OF.items()}
+    part = corpus.of_split(*name_of)
+    table = pd.DataFrame(np.nan_to_num(part.frame[[f"soft_{c}" for c in CLASSES]].to_numpy(np.float64)), columns=list(PRIMARY_NAMES))
+    table.insert(0, "FileName", part.frame["id"])
+    table[["EmoAct", "EmoVal", "EmoDom"]] = part.frame[["arousal", "valence", "dominance"]].to_numpy()
+    table["Split_Set"] = part.frame["split"].map(name_of)
+    with write_whole(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _distribution(cells: list[str]) -> list[float]:
+    try:
+        weights = [float(cell) for cell in cells]
+    except ValueError:
+        raise LabelError(f"the soft label {cells} is not made of numbers") from None
+    total = sum(weights)
+    if any(not 0 <= weight <= 1 + _TOLERANCE for weight in weights) or not (total == 0 or abs(total - 1) <= _TOLERANCE):
+        raise LabelError(f"the soft label {weights} is not a distribution: its sum is {total:.4f}", mend="each row must sum to 1")
+    return weights if total else [float("nan")] * len(weights)
+
+
+def _corpus(rows: dict[str, tuple[list[float], list[float], str]], root: Path) -> Corpus:
+    soft = np.array([row[0] for row in rows.values()], np.float64).reshape(-1, len(CLASSES))
+    attributes = np.array([row[1] for row in rows.values()], np.float64).reshape(-1, 3)
+    audio = [f"{AUDIOS}/{name}" for name in rows]
+    nothing = [None] * len(rows)
+    votes = np.zeros((len(rows), len(CLASSES) + 1), np.int64)
+    plain = {
+        "id": list(rows),
+        "audio": audio,
+        "seconds": measure(root, audio),
+        "split": [row[2] for row in rows.values()],
+        "consensus": [_winner(row) for row in soft],
+        "arousal": attributes[:, 0],
+        "valence": attributes[:, 1],
+        "dominance": attributes[:, 2],
+        **{name: nothing for name in ("speaker", "gender", "transcript")},
+    }
+    frame = assemble(plain, votes, votes, CLASSES)
+    frame[[f"soft_{c}" for c in CLASSES]] = soft
+    return Corpus(frame=frame, classes=CLASSES, root=root, name="medusa-csv")
+
+
+def _winner(weights: np.ndarray) -> str | None:
+    if np.isnan(weights).all():
+        return None
+    best = np.flatnonzero(np.isclose(weights, weights.max(), atol=1e-6))
+    return CLASSES[best[0]] if len(best) == 1 else NO_AGREEMENT

@@ -1,0 +1,55 @@
+"""Every source of utterances by its name on the command line, and how a folder is recognised."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from medusa_jax.corpus.crema_d import read_crema_d
+from medusa_jax.corpus.medusa_csv import read_medusa_csv
+from medusa_jax.corpus.msp_layout import AUDIOS, LABELS
+from medusa_jax.corpus.msp_podcast import read_msp_podcast
+from medusa_jax.corpus.ravdess import read_ravdess
+from medusa_jax.corpus.table import Corpus
+from medusa_jax.errors import CorpusError
+
+# Acted emotions and ready-made soft labels have one variant only: those two readers take no other.
+SOURCES: dict[str, Callable[[Path, str, Path | None], Corpus]] = {
+    "msp-podcast": lambda root, soft, transcripts: read_msp_podcast(root, soft_labels=soft, transcripts=transcripts),
+    "ravdess": lambda root, soft, transcripts: read_ravdess(root),
+    "crema-d": lambda root, soft, transcripts: read_crema_d(root, soft_labels=soft),
+    "medusa-csv": lambda root, soft, transcripts: read_medusa_csv(root),
+}
+_OPTIONS = {"msp-podcast": {"soft_labels", "transcripts"}, "ravdess": set(), "crema-d": {"soft_labels"}, "medusa-csv": set()}
+
+
+def read_source(source: str, root: Path, *, soft_labels: str = "primary", transcripts: Path | None = None) -> Corpus:
+    """Read `root` as one of `SOURCES`. Raises `CorpusError` for an unknown source or an option that the source does not have."""
+    if source not in SOURCES:
+        raise CorpusError(f"unknown source {source!r}", mend=f"choose one of {', '.join(SOURCES)}")
+    if not root.exists():
+        raise CorpusError("the corpus does not exist", where=root)
+    given = {"soft_labels"} if soft_labels != "primary" else set()
+    given |= {"transcripts"} if transcripts is not None else set()
+    refused = sorted(given - _OPTIONS[source])
+    if refused:
+        raise CorpusError(f"the source {source} has no option {', '.join(refused)}", mend="leave it out")
+    return SOURCES[source](root, soft_labels, transcripts)
+
+
+def open_corpus(path: Path) -> Corpus:
+    """A corpus from whatever `path` is: a saved table, MEDUSA's CSV, or a corpus folder. Raises `CorpusError` if it is none of them."""
+    if path.is_file():
+        return read_medusa_csv(path) if path.suffix == ".csv" else Corpus.load(path)
+    return read_source(recognise(path), path)
+
+
+def recognise(root: Path) -> str:
+    """The source that a folder looks like. Raises `CorpusError` if it looks like none."""
+    if not root.is_dir():
+        raise CorpusError("the corpus does not exist", where=root)
+    if any((root / name).exists() for name in (LABELS, AUDIOS, "Partitions.txt", "Partition.txt")):
+        return "msp-podcast"
+    if (root / "tabulatedVotes.csv").is_file():
+        return "crema-d"
+    if next(root.rglob("03-01-0[1-8]-*"), None) is not None:
+        return "ravdess"
+    raise CorpusError("not recognised as a corpus", where=root, mend="name its source: medusa corpus build SOURCE ROOT --out table.parquet")
