@@ -1,0 +1,50 @@
+"""What is wrong with a submission file, line by line, and the error that carries all of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medusa_jax.errors import SubmissionError
+
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing the challenge would refuse: the line (from 1; None: the whole file), what is wrong, how to mend it."""
+
+    line: int | None
+    message: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{'file' if self.line is None else f'line {self.line}'}: {self.message}"
+
+
+class RefusedSubmissionError(SubmissionError):
+    """A file that is not a valid submission; `problems` holds every one, the text shows one a kind."""
+
+    def __init__(self, problems: Sequence[Problem], where: str | Path, called: str) -> None:
+        self.problems = tuple(problems)
+        first, count = self.problems[0], len(self.problems)
+        lines = "".join(f"\n  - {text}" for text in summary(self.problems))
+        super().__init__(f"not a valid submission for {called}: {count} problem{'s' if count > 1 else ''}{lines}", where=where, mend=first.mend)
+
+
+def grouped(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
+    """The first problem of each kind (those with one mend are one kind) and how many there are, in the order of the file."""
+    kinds: dict[str, list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.mend, []).append(problem)
+    return [(found[0], len(found)) for found in kinds.values()]
+
+
+def summary(problems: Sequence[Problem]) -> list[str]:
+    """One text a kind of problem, at most `SHOWN`."""
+    texts = [f"{first}{f' (and {count - 1:,} more like it)' if count > 1 else ''}" for first, count in grouped(problems)]
+    return texts[:SHOWN] + ([f"and {len(texts) - SHOWN} more kinds"] if len(texts) > SHOWN else [])
+
+
+def short(text: str, width: int = 60) -> str:
+    """`text` quoted, cut to `width` characters, control characters made visible."""
+    return repr(text if len(text) <= width else f"{text[: width - 1]}…")

@@ -1,0 +1,110 @@
+"""Is this file a valid submission? Strict, since a refused upload costs a team one of very few (spec, Submissions).
+
+What a careless server might forgive (CRLF, another order of rows, a missing last line end) is a problem here all the
+same: each takes seconds to mend, and a file without its last line end may be one that was cut off.
+"""
+
+import codecs
+from pathlib import Path
+
+from submission.challenges import Challenge, Task
+from submission.header import read_header
+from submission.problems import Problem, RefusedSubmissionError
+from submission.rows import check_rows
+
+LARGEST = 16 * 2**20  # bytes; a full submission has under one megabyte
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"PK\x03\x04", "zip (or Excel)"),
+    (b"PAR1", "Parquet"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+)
+_UTF8 = "save it as UTF-8 without a byte order mark"
+
+
+def validate(path: Path, task: Task) -> list[Problem]:
+    """Every problem of the file at `path`, in the order of its lines, file-wide ones last; empty: it is valid."""
+    data, problem = _read(Path(path))
+    problem = problem or _encoding(data)
+    if problem:
+        return [problem]
+    problems: list[Problem] = []
+    if data.startswith(codecs.BOM_UTF8):
+        problems.append(Problem(1, "the file starts with a byte order mark (UTF-8 with BOM)", _UTF8))
+        data = data.removeprefix(codecs.BOM_UTF8)
+    text = data.decode("utf-8")
+    if "\r" in text:
+        line = text[: text.index("\r")].count("\n") + 1
+        problems.append(Problem(line, "lines end in CR or CRLF (Windows)", "end lines in LF only, for example with `sed -i 's/\\r$//' FILE`"))
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    problems += _check_lines(text, task)
+    return sorted(problems, key=lambda p: (p.line is None, p.line or 0))
+
+
+def check(path: Path, task: Task, where: Path | None = None) -> None:
+    """Return if the file is valid, else raise `RefusedSubmissionError` (a `SubmissionError`) with every problem.
+
+    `where` is the name to report when the file lies under a temporary one.
+    """
+    problems = validate(path, task)
+    if problems:
+        raise RefusedSubmissionError(problems, where or path, task.called)
+
+
+def task_of(path: Path, challenge: Challenge) -> Task:
+    """The task a file was probably written for, by its first line: Task 2 if that names an attribute or holds several commas."""
+    data, _ = _read(Path(path))
+    first = data.split(b"\n", 1)[0].decode("utf-8", "replace")
+    attributes = any(column.casefold() in first.casefold() for column in challenge.attributes.header[1:])
+    return challenge.attributes if attributes or (".wav" in first and first.count(",") > 1) else challenge.categorical
+
+
+def _check_lines(text: str, task: Task) -> list[Problem]:
+    problems: list[Problem] = []
+    lines = text.split("\n")
+    if lines[-1]:
+        mend = "make sure that the file is complete, then end its last line in LF"
+        problems.append(Problem(len(lines), "the last line has no line end; the file may have been cut off", mend))
+    else:
+        lines.pop()
+    header = read_header(lines[0], task)
+    problems += [header.problem] if header.problem else []
+    if header.readable:
+        start = 0 if header.is_row else 1
+        problems += check_rows(enumerate(lines[start:], start + 1), task)
+    return problems
+
+
+def _read(path: Path) -> tuple[bytes, Problem | None]:
+    """The file's bytes, or the problem that there is no readable ordinary file."""
+    if path.is_dir():
+        return b"", Problem(None, "this is a folder", "name the CSV file in it")
+    if not path.is_file():
+        return b"", Problem(None, "there is no such file", "check the path")
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            return b"", Problem(None, f"the file has {size / 2**20:.0f} MiB, far more than a submission", "name the CSV file of the submission")
+        return path.read_bytes(), None
+    except OSError as error:
+        return b"", Problem(None, f"the file cannot be read: {error.strerror}", "check its permissions")
+
+
+def _encoding(data: bytes) -> Problem | None:
+    """Why these bytes are not the text of a CSV file, or None."""
+    if not data.strip():
+        return Problem(None, "the file is empty", "write the header and one row a test file")
+    for magic, called in _MAGIC:
+        if data.startswith(magic):
+            return Problem(None, f"this is a {called} file, not plain text", "upload the CSV file itself, not compressed or converted")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        return Problem(None, "the file is not UTF-8 (it holds NUL bytes, as UTF-16 and binary files do)", _UTF8)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return Problem(line, f"the byte 0x{data[error.start]:02x} is not UTF-8 (Latin-1?)", _UTF8)
+    return None
