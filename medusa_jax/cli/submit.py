@@ -1,0 +1,146 @@
+"""`medusa submit …`: check, score and convert challenge files, and compare runs with the published scores."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from submission.challenges import Challenge
+
+app = typer.Typer(no_args_is_help=True, help="Check, score and convert challenge files; compare runs with the published scores.")
+
+
+class ChallengeId(StrEnum):
+    """The challenges of `submission.challenges`."""
+
+    interspeech2025 = "interspeech2025"
+    odyssey2024 = "odyssey2024"
+
+
+class TaskKind(StrEnum):
+    """Task 1 and Task 2."""
+
+    categorical = "categorical"
+    attributes = "attributes"
+
+
+ChallengeOption = Annotated[ChallengeId, typer.Option(help="Whose rules apply.")]
+TaskOption = Annotated[TaskKind | None, typer.Option(help="Task 1 (categorical) or Task 2 (attributes); by default, told from the file's header.")]
+NamesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The test files, if not the challenge's own: a folder of .wav files, a CSV with a FileName column, or a list, one name a line."
+    ),
+]
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="The CSV file you are about to upload.")],
+    challenge: ChallengeOption = ChallengeId.interspeech2025,
+    task: TaskOption = None,
+    names: NamesOption = None,
+) -> None:
+    """Say whether FILE would be accepted, and if not, what to mend on which line. Exit code 0: valid; 9: not."""
+    from medusa_jax.errors import SubmissionError
+    from submission.problems import grouped
+    from submission.validator import task_of, validate
+
+    rules = _challenge(challenge, names)
+    chosen = rules.task(task.value) if task else task_of(file, rules)
+    problems = validate(file, chosen)
+    if not problems:
+        unknown = "" if chosen.names else " (only their pattern and number: give the names with --names)"
+        typer.echo(f"valid: {file} for {chosen.called}, {chosen.count:,} files{unknown}")
+        return
+    typer.echo(f"not valid: {file} for {chosen.called}, {len(problems):,} problem(s)")
+    table = Table("line", "problem", "lines like it", "mend")
+    for first, count in grouped(problems):
+        table.add_row("file" if first.line is None else f"{first.line:,}", escape(first.message), f"{count:,}", escape(first.mend))
+    Console().print(table)
+    raise typer.Exit(SubmissionError.exit_code)
+
+
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(help="A submission.")],
+    answers: Annotated[
+        Path, typer.Argument(help="The true labels: labels_consensus.csv or a part of it (its Test3 rows count), or a file like the submission.")
+    ],
+    challenge: ChallengeOption = ChallengeId.interspeech2025,
+    task: TaskOption = None,
+) -> None:
+    """Check FILE against the files in ANSWERS and print the scores, the ranking metric first."""
+    from submission.scoring import score as score_file
+    from submission.validator import task_of
+
+    rules = _challenge(challenge, None)
+    scores = score_file(file, answers, rules, task.value if task else task_of(file, rules).kind)
+    left_out = f", {scores.left_out:,} without an answer left out" if scores.left_out else ""
+    typer.echo(f"{file}: {scores.task.called}, {scores.scored:,} files scored{left_out}")
+    table = Table("metric", "score")
+    for metric, value in scores.metrics.items():
+        table.add_row(f"{metric} (ranking)" if metric == scores.task.ranking_metric else metric, f"{value:.4f}")
+    Console().print(table)
+
+
+@app.command()
+def convert(
+    file: Annotated[
+        Path, typer.Argument(help="An evaluation file: Filename,Prediction with 8 logits, or MEDUSA's FileName,Prediction with 11 numbers.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The submission to write.")],
+    order: Annotated[
+        str | None, typer.Option(help="Class order of the logits: organisers (A,S,H,U,F,D,C,N), alphabetical, or eight letters.")
+    ] = None,
+    check_against: Annotated[Path | None, typer.Option(help="Labels (FileName,EmoClass) by which the class order is found out or checked.")] = None,
+    challenge: ChallengeOption = ChallengeId.interspeech2025,
+    task: Annotated[TaskKind, typer.Option(help="Task 1 (the largest logit) or Task 2 (the attributes).")] = TaskKind.categorical,
+    names: NamesOption = None,
+) -> None:
+    """Turn an evaluation file with logits into a submission that passes the check, or write nothing."""
+    from submission.circulating import read_predictions, to_submission
+
+    predictions = read_predictions(file, order=order, check_against=check_against)
+    to_submission(out, predictions, _challenge(challenge, names), task.value)
+    typer.echo(f"written and checked: {out} ({task.value}, {len(predictions):,} files)")
+
+
+@app.command()
+def leaderboard(
+    runs: Annotated[Path, typer.Argument(help="A folder of run folders, or one run folder.")],
+    challenge: ChallengeOption = ChallengeId.interspeech2025,
+    out: Annotated[Path | None, typer.Option(help="Also write the table as CSV to this file.")] = None,
+) -> None:
+    """Show the scores of your runs beside the published ones, each row labelled as what it is."""
+    from submission.challenges import challenge_of
+    from submission.leaderboard import leaderboard as collect
+    from submission.leaderboard import write_leaderboard
+
+    rules = challenge_of(challenge.value)
+    rows = collect(runs, rules)
+    console = Console()
+    for each in rules.tasks:
+        typer.echo(each.called)
+        table = Table("system", each.ranking_metric, "source", "run")
+        for _, row in rows[rows["task"] == each.kind].iterrows():
+            table.add_row(escape(row["system"]), f"{row['score']:.4f}", escape(row["source"]), escape(row["run"]))
+        console.print(table)
+    if out:
+        typer.echo(f"written: {write_leaderboard(rows, out)}")
+
+
+def _challenge(challenge: ChallengeId, names: Path | None) -> "Challenge":
+    from submission.challenges import challenge_of
+
+    rules = challenge_of(challenge.value)
+    if names is None:
+        return rules
+    from submission.tables import read_names
+
+    return rules.with_names(read_names(names, rules))
