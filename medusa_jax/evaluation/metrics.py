@@ -1,0 +1,166 @@
+"""Scores of predictions against labels, and the score by which a model is selected (spec section 6).
+
+Axes: `n` utterance, `c` class, `a` attribute, `s` sample. Scikit-learn and audmetric do the computing; only the
+selection score, which runs every epoch, has its own arithmetic (and a test that compares it with scikit-learn's).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from medusa_jax.errors import EvaluationError
+
+ATTRIBUTES = ("arousal", "valence", "dominance")
+
+
+@dataclass(frozen=True)
+class ClassificationScores:
+    """Scores of one system over `utterances` labelled utterances; everything by class follows the order of `classes`.
+
+    `confusion[i][j]` counts utterances of class i predicted as class j; `absent` names the classes with no example in
+    the labels, which count as 0 in the means.
+    """
+
+    classes: tuple[str, ...]
+    macro_f1: float
+    micro_f1: float
+    accuracy: float
+    uar: float
+    f1: tuple[float, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    utterances: int
+    absent: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, float]:
+        """The numbers under flat names: `macro_f1`, …, `f1_angry`, `precision_angry`, `recall_angry`, …"""
+        whole = {name: getattr(self, name) for name in ("macro_f1", "micro_f1", "accuracy", "uar", "utterances")}
+        return whole | {f"{kind}_{c}": x for kind in ("f1", "precision", "recall") for c, x in zip(self.classes, getattr(self, kind), strict=True)}
+
+
+@dataclass(frozen=True)
+class AttributeScores:
+    """Concordance correlation (−1 to 1) of each attribute and their mean; NaN where ratings and predictions are one same constant."""
+
+    arousal: float
+    valence: float
+    dominance: float
+    utterances: int
+
+    @property
+    def mean(self) -> float:
+        """Mean of the three."""
+        return (self.arousal + self.valence + self.dominance) / 3
+
+    def as_dict(self) -> dict[str, float]:
+        """The numbers under flat names: `ccc_arousal`, `ccc_valence`, `ccc_dominance`, `ccc_mean`, `rated_utterances`."""
+        return {f"ccc_{name}": getattr(self, name) for name in (*ATTRIBUTES, "mean")} | {"rated_utterances": self.utterances}
+
+
+def classification_scores(labels: np.ndarray, posteriors: np.ndarray, classes: Sequence[str]) -> ClassificationScores:
+    """Score `posteriors` `[n, c]` (any finite scores; the highest wins) against `labels` `[n]`, class indices, −1: not scored.
+
+    The means run over exactly `classes`, whether or not each has an example. Raises `EvaluationError` for scores that
+    are not finite, labels out of range, shapes that do not fit, or no labelled utterance.
+    """
+    from sklearn import metrics
+
+    if posteriors.shape != (len(labels), len(classes)):
+        what = f"posteriors of shape {posteriors.shape} do not fit {len(labels)} labels and {len(classes)} classes"
+        raise EvaluationError(what, mend="score each system on the table of utterances it was run on, with that table's classes")
+    check_finite(posteriors, "posteriors")
+    truth_n, guess_n = scored(labels, posteriors.argmax(axis=1), classes)
+    every = range(len(classes))
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(truth_n, guess_n, labels=every, zero_division=0)
+    return ClassificationScores(
+        classes=tuple(classes),
+        macro_f1=float(f1.mean()),
+        micro_f1=float(metrics.f1_score(truth_n, guess_n, labels=every, average="micro", zero_division=0)),
+        accuracy=float(metrics.accuracy_score(truth_n, guess_n)),
+        uar=float(recall.mean()),
+        f1=tuple(f1.tolist()),
+        precision=tuple(precision.tolist()),
+        recall=tuple(recall.tolist()),
+        confusion=tuple(map(tuple, metrics.confusion_matrix(truth_n, guess_n, labels=every).tolist())),
+        utterances=len(truth_n),
+        absent=tuple(c for c, count in zip(classes, support, strict=True) if count == 0),
+    )
+
+
+def attribute_scores(ratings: np.ndarray, predictions: np.ndarray) -> AttributeScores:
+    """Concordance of `predictions` with `ratings`, both `[n, 3]` (arousal, valence, dominance); a NaN rating is left out.
+
+    Population variances over the whole set, never averaged over batches. Raises `EvaluationError` for predictions that
+    are not finite, shapes that do not fit, or an attribute with fewer than two ratings.
+    """
+    import audmetric
+
+    check_ratings(ratings, predictions)
+    # float64 first: the sums of a hundred thousand float32 ratings lose the fourth digit.
+    truth_an, guess_an = ratings.T.astype(np.float64), predictions.T.astype(np.float64)
+    arousal, valence, dominance = (float(audmetric.concordance_cc(truth_an[a], guess_an[a], ignore_nan=True)) for a in range(3))
+    return AttributeScores(arousal, valence, dominance, utterances=int((~np.isnan(ratings)).any(axis=1).sum()))
+
+
+def balanced_macro_f1(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str], draws: int = 10, seed: int = 0) -> float:
+    """Mean Macro-F1 over `draws` class-balanced samples of the utterances: the model selection score of spec section 6.
+
+    `labels` and `predictions` are class indices `[n]`, label −1: not scored. Each sample holds, of every class, as many
+    utterances as the smallest one has; a class with none at all counts as F1 = 0. The samples depend on the
+    labels and the seed only, so that epochs are compared on the same utterances. Raises `EvaluationError` as above.
+    """
+    truth_n, guess_n = scored(labels, predictions, classes)
+    rng, width = np.random.default_rng(seed), len(classes)
+    members = [rows for c in range(width) if len(rows := np.flatnonzero(truth_n == c))]
+    size = min(map(len, members))
+    rows_sn = np.concatenate([rng.permuted(np.tile(rows, (draws, 1)), axis=1)[:, :size] for rows in members], axis=1)
+    cells_sn = (np.arange(draws)[:, None] * width + truth_n[rows_sn]) * width + guess_n[rows_sn]
+    confusion_scc = np.bincount(cells_sn.ravel(), minlength=draws * width * width).reshape(draws, width, width)
+    return float(macro_f1_of(confusion_scc).mean())
+
+
+def macro_f1_of(confusion: Num[np.ndarray, "*s c c"]) -> Float[np.ndarray, "*s"]:
+    """Macro-F1 of each confusion matrix (true class first); a class that neither occurs nor is predicted has F1 = 0."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    return np.asarray(np.divide(2.0 * hits, total, out=np.zeros(hits.shape), where=total > 0).mean(axis=-1))
+
+
+def scored(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """True and predicted class indices of the labelled utterances, both `[n]`. Raises `EvaluationError` as above."""
+    if labels.shape != predictions.shape or labels.ndim != 1:
+        raise EvaluationError(f"labels of shape {labels.shape} do not fit predictions of shape {predictions.shape}")
+    truth_n, guess_n = labels[labels != -1], predictions[labels != -1]
+    if len(truth_n) == 0:
+        raise EvaluationError("no utterance has a label to score against", mend="choose a split that is labelled")
+    for name, index_n in (("label", truth_n), ("prediction", guess_n)):
+        bad = (index_n < 0) | (index_n >= len(classes))
+        if bad.any():
+            raise EvaluationError(f"{name} {index_n[bad][0]} is not the index of one of the {len(classes)} classes ({', '.join(classes)})")
+    return truth_n, guess_n
+
+
+def check_ratings(ratings: np.ndarray, predictions: np.ndarray) -> None:
+    """Raise `EvaluationError` unless both are `[n, 3]`, predictions finite, and each attribute is rated at least twice."""
+    if ratings.shape != predictions.shape or ratings.ndim != 2 or ratings.shape[1] != len(ATTRIBUTES):
+        raise EvaluationError(f"ratings of shape {ratings.shape} and predictions of shape {predictions.shape}: both must be [utterance, 3]")
+    check_finite(predictions, "attribute predictions")
+    if np.isinf(ratings).any():
+        raise EvaluationError("a rating is infinite", where=f"row {np.isinf(ratings).any(axis=1).argmax()}")
+    for name, rated_n in zip(ATTRIBUTES, (~np.isnan(ratings)).T, strict=True):
+        if rated_n.sum() < 2:
+            raise EvaluationError(f"{name} has {rated_n.sum()} rating(s): concordance needs two", mend="choose a split with attribute ratings")
+
+
+def check_finite(values: np.ndarray, name: str) -> None:
+    """Raise `EvaluationError` naming the first row of `values` `[n, …]` that holds NaN or infinity."""
+    bad_n = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    if bad_n.any():
+        raise EvaluationError(
+            f"the {name} of {bad_n.sum()} utterance(s) hold NaN or infinity",
+            where=f"row {bad_n.argmax()}",
+            mend="train the member again; it diverged",
+        )

@@ -1,0 +1,112 @@
+"""Scores of several systems side by side: a table for the terminal, Markdown, and CSV, all from the same rows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from medusa_jax.evaluation.intervals import Interval
+from medusa_jax.evaluation.metrics import AttributeScores, ClassificationScores
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Row = Mapping[str, str | float | None]
+
+_COLUMNS = {
+    "system": "system",
+    "kind": "kind",
+    "macro_f1": "Macro-F1",
+    "micro_f1": "Micro-F1",
+    "accuracy": "accuracy",
+    "uar": "UAR",
+    "ccc_arousal": "CCC arousal",
+    "ccc_valence": "CCC valence",
+    "ccc_dominance": "CCC dominance",
+    "ccc_mean": "CCC mean",
+}
+
+
+@dataclass(frozen=True)
+class SystemScores:
+    """One line of a table: a system's name, what it is (member, vote, meta-classifier, …) and what was scored of it.
+
+    `interval` belongs to Macro-F1.
+    """
+
+    name: str
+    kind: str
+    classification: ClassificationScores | None = None
+    attributes: AttributeScores | None = None
+    interval: Interval | None = None
+
+    def row(self) -> dict[str, str | float | None]:
+        """Everything under flat names; what was not scored is absent, what is not a number is None (JSON has no NaN)."""
+        row: dict[str, str | float | None] = {"system": self.name, "kind": self.kind}
+        scores = self.classification.as_dict() if self.classification else {}
+        for name, value in scores.items():
+            row[name] = value
+            if name == "macro_f1" and self.interval:
+                row |= {"macro_f1_low": self.interval.low, "macro_f1_high": self.interval.high}
+        row |= self.attributes.as_dict() if self.attributes else {}
+        return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
+
+
+def rows_of(systems: Sequence[SystemScores | Row]) -> list[Row]:
+    """The row of each system; rows read back from a `scores.json` pass as they are."""
+    return [system.row() if isinstance(system, SystemScores) else system for system in systems]
+
+
+def rich_table(systems: Sequence[SystemScores | Row], title: str) -> "Table":
+    """The table for a terminal, the best Macro-F1 in bold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    headers, lines = _cells(rows_of(systems))
+    best = _best(rows_of(systems))
+    table = Table(title=Text(title))
+    for i, header in enumerate(headers):
+        table.add_column(Text(header), justify="left" if i < 2 else "right", no_wrap=i >= 2)
+    for i, line in enumerate(lines):
+        table.add_row(*map(Text, line), style="bold" if i == best else None)
+    return table
+
+
+def markdown_table(systems: Sequence[SystemScores | Row]) -> str:
+    """The same table in Markdown, ending in a newline."""
+    headers, lines = _cells(rows_of(systems))
+    best = _best(rows_of(systems))
+    lines = [[f"**{cell}**" if i == best and cell else cell for cell in map(_escaped, line)] for i, line in enumerate(lines)]
+    rule = ["---" if i < 2 else "---:" for i in range(len(headers))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headers, rule, *lines))
+
+
+def csv_text(systems: Sequence[SystemScores | Row]) -> str:
+    """Every number of every row, unrounded, one column a name; empty where a system was not scored on it."""
+    return pd.DataFrame([dict(row) for row in rows_of(systems)], dtype=object).to_csv(index=False, lineterminator="\n")
+
+
+def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headers and formatted cells of the columns that at least one row fills."""
+    used = [name for name in _COLUMNS if any(row.get(name) is not None for row in rows)]
+    return [_COLUMNS[name] for name in used], [[_cell(row, name) for name in used] for row in rows]
+
+
+def _cell(row: Row, name: str) -> str:
+    value = row.get(name)
+    if value is None or isinstance(value, str):
+        return value or ""
+    low, high = row.get("macro_f1_low"), row.get("macro_f1_high")
+    # Three digits: the fourth of a score on a few thousand utterances is noise.
+    return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if name == "macro_f1" and low is not None else "")
+
+
+def _best(rows: Sequence[Row]) -> int | None:
+    scored = [(row["macro_f1"], -i) for i, row in enumerate(rows) if row.get("macro_f1") is not None]
+    return -max(scored)[1] if len(scored) > 1 else None  # type: ignore[type-var]
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
