@@ -101,10 +101,11 @@ class Challenge:
 
     def with_names(self, names: Iterable[str]) -> "Challenge":
         """The same challenge over other test files, each once. Raises `SubmissionError` for none, repeated or unusable names."""
-        kept = tuple(sorted(names))
-        for name in kept:
+        given = tuple(names)
+        for name in given:
             if not isinstance(name, str) or not re.fullmatch(r'[^,"/\\\s;]+\.wav', name):
                 raise SubmissionError(f"{name!r} cannot be the name of a test file", mend="give bare file names that end in .wav")
+        kept = tuple(sorted(given))
         repeated = [a for a, b in pairwise(kept) if a == b]
         if not kept or repeated:
             what = f"the name {repeated[0]!r} stands twice among the test files" if repeated else "no test file is named"

@@ -73,14 +73,21 @@ def leaderboard(runs_folder: Path, challenge: Challenge) -> pd.DataFrame:
     """One row a system and task: `COLUMNS`, every metric of the challenge by name, then `corpus`, `run`, `file`.
 
     `runs_folder` holds run folders, or is one. Within a task our rows come first, then the published ones, each sorted by
-    the ranking metric, best first. Raises `SubmissionError` for a folder that is not there or a damaged score file.
+    the ranking metric, best first. A score file that cannot be read is a row too, at the end, without a task: what is wrong
+    stands in its `source`. Raises `SubmissionError` for a folder that is not there.
     """
     runs_folder = Path(runs_folder)
     if not runs_folder.is_dir():
         raise SubmissionError("there is no such folder of runs", where=runs_folder, mend="check the path")
     found = [folder for folder in (runs_folder, *sorted(runs_folder.iterdir())) if (folder / SCORE_FILE).is_file()]
-    ours = [score for folder in found for score in read_scores(folder) if score.challenge == challenge.id]
-    rows = [row for task in challenge.tasks for row in (*_ours(task, ours), *_published(task))]
+    ours: list[RunScore] = []
+    unread: list[dict[str, object]] = []
+    for folder in found:
+        try:
+            ours += [score for score in read_scores(folder) if score.challenge == challenge.id]
+        except SubmissionError as error:
+            unread.append({"source": f"not read: {error.what}", "run": folder.name, "file": str(SCORE_FILE)})
+    rows = [row for task in challenge.tasks for row in (*_ours(task, ours), *_published(task))] + unread
     metrics = dict.fromkeys(metric for task in challenge.tasks for metric in task.metrics)
     return pd.DataFrame(rows, columns=[*COLUMNS, *metrics, "corpus", "run", "file"])
 

@@ -74,6 +74,9 @@ def _check_lines(text: str, task: Task) -> list[Problem]:
     problems += [header.problem] if header.problem else []
     if header.readable:
         start = 0 if header.is_row else 1
+        # A file of millions of lines is no submission with millions of problems.
+        if len(lines) > 2 * task.count + 100:
+            return [*problems, Problem(None, f"{len(lines) - start:,} lines instead of {task.count:,} rows", "check that this is the right file")]
         problems += check_rows(enumerate(lines[start:], start + 1), task)
     return problems
 

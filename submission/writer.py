@@ -35,7 +35,7 @@ def write_attributes(path: Path, names: Sequence[str], attributes: pd.DataFrame 
     Values are clipped to 1–7 and not rounded. Raises `SubmissionError`, and writes nothing, for a missing attribute, NaN
     or inf, lengths or row labels that differ, values on another scale, or anything the validator refuses.
     """
-    task = challenge.attributes
+    task, names = challenge.attributes, list(names)
     _check_alignment(path, names, attributes)
     columns = [_column(path, names, attributes, attribute, task) for attribute in ATTRIBUTES]
     rows = [tuple(repr(float(value)) for value in row) for row in zip(*columns, strict=True)]

@@ -97,11 +97,21 @@ def test_scores_that_are_not_right_are_not_written(tmp_path: Path, changes: dict
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"scores": {}}', '{"scores": [3]}', '{"scores": [{"challenge": "interspeech2025"}]}'])
-def test_a_damaged_score_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
-    path = add(tmp_path / "run")
+def test_a_damaged_score_file_is_a_row_and_never_read(tmp_path: Path, text: str) -> None:
+    add(tmp_path / "good")
+    path = add(tmp_path / "damaged")
     path.write_text(text)
+    with pytest.raises(SubmissionError, match=r"damaged/submission/score\.json"):
+        read_scores(tmp_path / "damaged")
     with pytest.raises(SubmissionError, match=r"score\.json"):
-        leaderboard(tmp_path, INTERSPEECH2025)
+        add(tmp_path / "damaged", system="another")
+    assert path.read_text() == text
+    table = leaderboard(tmp_path, INTERSPEECH2025)
+    assert table["run"].tolist().count("good") == 1
+    last = table.iloc[-1]
+    assert last["run"] == "damaged"
+    assert last["source"].startswith("not read: ")
+    assert pd.isna(last["score"])
 
 
 def test_a_missing_folder_is_a_clear_error(tmp_path: Path) -> None:

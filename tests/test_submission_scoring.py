@@ -37,14 +37,14 @@ def test_categorical_scores_by_hand_and_not_swapped(tmp_path: Path) -> None:
     assert scores.metrics["f1_sad"] == pytest.approx(0.5)
     assert scores.ranking == pytest.approx(1 / 8), "over eight classes, also those nobody has"
     assert scores.metrics["accuracy"] == scores.metrics["micro_f1"] == pytest.approx(0.5)
-    assert scores.metrics["uar"] == pytest.approx((1 / 3 + 1) / 2)
+    assert scores.metrics["uar"] == pytest.approx((1 / 3 + 1) / 8)
     assert (scores.scored, scores.left_out) == (4, 0)
 
 
 def test_uar_tells_truth_from_prediction(tmp_path: Path) -> None:
-    # Truth 3 angry, 1 sad; everything predicted angry. Recalls 1 and 0; swapped, the recall of angry would be 3/4.
+    # Truth 3 angry, 1 sad; everything predicted angry. Recalls 1 and seven times 0; swapped, the recall of angry would be 3/4.
     path = categorical(tmp_path, "AAAS", ["angry"] * 4)
-    assert score(path, tmp_path / "answers.csv", INTERSPEECH2025, "categorical").metrics["uar"] == pytest.approx(0.5)
+    assert score(path, tmp_path / "answers.csv", INTERSPEECH2025, "categorical").metrics["uar"] == pytest.approx(1 / 8)
 
 
 def test_all_classes_right_is_one(tmp_path: Path) -> None:

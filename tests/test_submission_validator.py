@@ -56,6 +56,7 @@ MALFORMED: dict[str, tuple[str, bytes, int | None, str]] = {
     "empty": ("categorical", b"", None, "empty"),
     "only blanks": ("categorical", b"\n \n", None, "empty"),
     "far too large": ("categorical", b"a" * (LARGEST + 1), None, "MiB"),
+    "far too many lines": ("categorical", TASK1.encode() + b"\n" * 200, None, "208 lines instead of 8 rows"),
     "header in lower case": ("categorical", replaced(TASK1, "FileName", "filename"), 1, "upper and lower case"),
     "header with spaces": ("categorical", replaced(TASK1, ",Emo", ", Emo"), 1, "spaces around its names"),
     "header quoted": ("categorical", replaced(TASK1, "FileName,EmoClass", '"FileName","EmoClass"'), 1, "quoted"),
@@ -157,8 +158,11 @@ def test_plain_numbers_in_the_range_are_accepted(tmp_path: Path, number: str) ->
 
 def test_every_single_cut_of_a_valid_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
-    for text, task in ((TASK1, SMALL.categorical), (TASK2, SMALL.attributes)):
-        data = text.encode()
+    three = INTERSPEECH2025.with_names(NAMES[:3])
+    for text, task in ((TASK1, three.categorical), (TASK2, three.attributes)):
+        data = "".join(text.splitlines(keepends=True)[:4]).encode()
+        path.write_bytes(data)
+        assert validate(path, task) == []
         for length in range(len(data)):
             path.write_bytes(data[:length])
             assert validate(path, task), length

@@ -1,6 +1,8 @@
 """A submission is valid or is not written."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +136,22 @@ def test_names_come_from_a_folder_a_table_or_a_list(tmp_path: Path) -> None:
     for source in (tmp_path / "list.txt", tmp_path / "absent"):
         with pytest.raises(SubmissionError):
             read_names(source, INTERSPEECH2025)
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    path = write_categorical(tmp_path / "task1.csv", NAMES, ["sad"] * 4, SMALL)
+    before = path.read_bytes()
+    code = (
+        "import resource\n"
+        "from medusa_jax.errors import SubmissionError\n"
+        "from submission.challenges import INTERSPEECH2025\n"
+        "from submission.writer import write_categorical\n"
+        f"names, path = {NAMES!r}, {str(path)!r}\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
+        "try:\n    write_categorical(path, names, ['angry'] * 4, INTERSPEECH2025.with_names(names))\n"
+        "except SubmissionError as error:\n    assert 'cannot write the file' in str(error), error\n"
+        "else:\n    raise SystemExit('written past the limit')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["task1.csv"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from submission.challenges import Challenge
@@ -59,7 +59,7 @@ def check(
         typer.echo(f"valid: {file} for {chosen.called}, {chosen.count:,} files{unknown}")
         return
     typer.echo(f"not valid: {file} for {chosen.called}, {len(problems):,} problem(s)")
-    table = Table("line", "problem", "lines like it", "mend")
+    table = Table("line", Column("problem", overflow="fold"), "lines like it", "mend")
     for first, count in grouped(problems):
         table.add_row("file" if first.line is None else f"{first.line:,}", escape(first.message), f"{count:,}", escape(first.mend))
     Console().print(table)
@@ -124,13 +124,17 @@ def leaderboard(
 
     rules = challenge_of(challenge.value)
     rows = collect(runs, rules)
-    console = Console()
     for each in rules.tasks:
         typer.echo(each.called)
         table = Table("system", each.ranking_metric, "source", "run")
-        for _, row in rows[rows["task"] == each.kind].iterrows():
-            table.add_row(escape(row["system"]), f"{row['score']:.4f}", escape(row["source"]), escape(row["run"]))
-        console.print(table)
+        for ours in (True, False):
+            for _, row in rows[(rows["task"] == each.kind) & ((rows["run"] != "") == ours)].iterrows():
+                table.add_row(escape(row["system"]), f"{row['score']:.4f}", escape(row["source"]), escape(row["run"]))
+            table.add_section()
+        Console().print(table)
+    typer.echo("Only numbers on the same test set compare.")
+    for _, row in rows[rows["task"].isna()].iterrows():
+        typer.echo(f"{row['run']}/{row['file']}: {row['source']}", err=True)
     if out:
         typer.echo(f"written: {write_leaderboard(rows, out)}")
 
