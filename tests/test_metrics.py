@@ -158,13 +158,14 @@ def test_tables_say_the_same_and_escape_names() -> None:
     assert markdown[0].startswith("| system | kind | Macro-F1 |")
     assert len({line.replace("\\|", "").count("|") for line in markdown}) == 1, "a name broke a row"
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(rich_table(systems, "scores [x]"))
+    console.print(rich_table(systems, "scores [x]", synthetic=True))
     text = console.export_text()
     macro = systems[0].classification.macro_f1  # type: ignore[union-attr]
     assert f"{macro:.3f} [{systems[0].interval.low:.3f}, " in text  # type: ignore[union-attr]
     assert f"**{macro:.3f} [" in markdown[2]
     assert "soft | vote [all]" in text
     assert "scores [x]" in text
+    assert "synthetic speech" in text
     rows = list(csv.DictReader(csv_text(systems).splitlines()))
     assert float(rows[0]["macro_f1"]) == macro
     assert rows[1]["system"] == "soft | vote [all]"
@@ -182,6 +183,7 @@ def test_report_numbers_agree_and_synthetic_is_said_aloud(tmp_path: Path) -> Non
     scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
     with open(tmp_path / "run" / "scores.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    assert {row["corpus"] for row in rows} == {"generated (synthetic)"}
     assert scores["corpus"] == {"name": "generated", "synthetic": True, "counts": {"utterances": 300, "speakers": 20}}
     for row, system in zip(rows, scores["systems"], strict=True):
         assert {k: v for k, v in row.items() if v} == {k: str(v) for k, v in system.items() if v is not None}
@@ -192,7 +194,7 @@ def test_report_numbers_agree_and_synthetic_is_said_aloud(tmp_path: Path) -> Non
 def test_report_of_recorded_speech_does_not_call_it_synthetic(tmp_path: Path) -> None:
     text = write_report(tmp_path, "RAVDESS", CorpusFacts("RAVDESS", False, {"clips": 1440}), some_systems()[:2]).read_text(encoding="utf-8")
     assert "synthetic" not in text
-    assert "recorded speech); 1,440 clips" in text
+    assert "Corpus: RAVDESS; 1,440 clips." in text
     assert "## Confusion: soft | vote [all]" in text
 
 

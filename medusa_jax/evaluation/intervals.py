@@ -98,12 +98,14 @@ def interval_of_sums(
     Raises `EvaluationError` for fewer than two clusters.
     """
 
+    sums_kx = sums.astype(np.float64)  # whole numbers stay exact, and a product of integers takes fifty times as long
+
     def statistic(rows: np.ndarray, axis: int = -1) -> np.ndarray:
         # How often each cluster was drawn, times its sums: no resampled data set is ever built.
         flat_sk = np.moveaxis(rows, axis, -1).reshape(-1, rows.shape[axis])
         drawn_s = np.arange(len(flat_sk))[:, None] * len(sums)
         times_sk = np.bincount((flat_sk + drawn_s).ravel(), minlength=len(flat_sk) * len(sums)).reshape(len(flat_sk), len(sums))
-        return metric(times_sk @ sums).reshape(np.moveaxis(rows, axis, -1).shape[:-1])
+        return metric(times_sk @ sums_kx).reshape(np.moveaxis(rows, axis, -1).shape[:-1])
 
     return _bootstrap(statistic, len(sums), True, resamples, seed, level)
 

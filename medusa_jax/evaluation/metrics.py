@@ -73,7 +73,7 @@ def classification_scores(labels: np.ndarray, posteriors: np.ndarray, classes: S
         raise EvaluationError(what, mend="score each system on the table of utterances it was run on, with that table's classes")
     check_finite(posteriors, "posteriors")
     truth_n, guess_n = scored(labels, posteriors.argmax(axis=1), classes)
-    every = range(len(classes))
+    every = np.arange(len(classes))
     precision, recall, f1, support = metrics.precision_recall_fscore_support(truth_n, guess_n, labels=every, zero_division=0)
     return ClassificationScores(
         classes=tuple(classes),
@@ -100,9 +100,9 @@ def attribute_scores(ratings: np.ndarray, predictions: np.ndarray) -> AttributeS
 
     check_ratings(ratings, predictions)
     # float64 first: the sums of a hundred thousand float32 ratings lose the fourth digit.
-    truth_an, guess_an = ratings.T.astype(np.float64), predictions.T.astype(np.float64)
-    arousal, valence, dominance = (float(audmetric.concordance_cc(truth_an[a], guess_an[a], ignore_nan=True)) for a in range(3))
-    return AttributeScores(arousal, valence, dominance, utterances=int((~np.isnan(ratings)).any(axis=1).sum()))
+    truth_na, guess_na, rated_na = ratings.astype(np.float64), predictions.astype(np.float64), ~np.isnan(ratings)
+    arousal, valence, dominance = (float(audmetric.concordance_cc(truth_na[rated_na[:, a], a], guess_na[rated_na[:, a], a])) for a in range(3))
+    return AttributeScores(arousal, valence, dominance, utterances=int(rated_na.any(axis=1).sum()))
 
 
 def balanced_macro_f1(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str], draws: int = 10, seed: int = 0) -> float:

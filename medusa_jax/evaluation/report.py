@@ -7,13 +7,8 @@ from pathlib import Path
 
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.metrics import ClassificationScores
-from medusa_jax.evaluation.tables import Row, SystemScores, csv_text, markdown_table, rows_of
+from medusa_jax.evaluation.tables import SYNTHETIC, Row, SystemScores, csv_text, markdown_table, rows_of
 from medusa_jax.files import write_text
-
-SYNTHETIC = (
-    "**These numbers were measured on generated, synthetic speech.** They show that the program works; they say nothing about human emotion, "
-    "and may not be compared with published results."
-)
 
 
 @dataclass(frozen=True)
@@ -23,6 +18,11 @@ class CorpusFacts:
     name: str
     synthetic: bool
     counts: Mapping[str, int]
+
+    @property
+    def label(self) -> str:
+        """The name as it stands beside every number."""
+        return f"{self.name} (synthetic)" if self.synthetic else self.name
 
 
 def write_report(
@@ -42,15 +42,16 @@ def write_report(
     """
     shown = _shown(systems, confusion)
     provenance = dict(provenance or {})
+    rows = [{**row, "corpus": corpus.label} for row in rows_of(systems)]
     scores = {
         "title": title,
         "corpus": {"name": corpus.name, "synthetic": corpus.synthetic, "counts": dict(corpus.counts)},
-        "systems": rows_of(systems),
+        "systems": rows,
         "confusion": _confusion(shown) if shown else None,
         "provenance": provenance,
     }
     write_text(folder / "scores.json", json.dumps(scores, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
-    write_text(folder / "scores.csv", csv_text(systems))
+    write_text(folder / "scores.csv", csv_text(rows))
     write_text(folder / "report.md", _markdown(title, corpus, systems, shown, provenance))
     return folder / "report.md"
 
@@ -85,8 +86,8 @@ def _confusion(system: SystemScores) -> dict[str, object]:
 
 def _markdown(title: str, corpus: CorpusFacts, systems: Sequence[SystemScores], shown: SystemScores | None, provenance: Mapping[str, object]) -> str:
     counts = ", ".join(f"{count:,} {what}" for what, count in corpus.counts.items())
-    parts = [f"# {title}", f"Corpus: {corpus.name} ({'synthetic' if corpus.synthetic else 'recorded speech'}); {counts}."]
-    parts += [SYNTHETIC] if corpus.synthetic else []
+    parts = [f"# {title}", f"Corpus: {corpus.label}; {counts}."]
+    parts += [f"**{SYNTHETIC}**"] if corpus.synthetic else []
     parts += ["## Scores", markdown_table(systems).rstrip(), *_notes(systems)]
     if shown and shown.classification:
         parts += [f"## Classes: {shown.name}", _class_table(shown.classification)]

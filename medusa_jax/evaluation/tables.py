@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, str | float | None]
 
+SYNTHETIC = (
+    "These numbers were measured on generated, synthetic speech. They show that the program works; they say nothing about human emotion, "
+    "and may not be compared with published results."
+)
+
 _COLUMNS = {
     "system": "system",
     "kind": "kind",
@@ -59,14 +64,14 @@ def rows_of(systems: Sequence[SystemScores | Row]) -> list[Row]:
     return [system.row() if isinstance(system, SystemScores) else system for system in systems]
 
 
-def rich_table(systems: Sequence[SystemScores | Row], title: str) -> "Table":
-    """The table for a terminal, the best Macro-F1 in bold."""
+def rich_table(systems: Sequence[SystemScores | Row], title: str, *, synthetic: bool = False) -> "Table":
+    """The table for a terminal, the best Macro-F1 in bold; `synthetic` writes under it that the corpus is generated."""
     from rich.table import Table
     from rich.text import Text
 
     headers, lines = _cells(rows_of(systems))
     best = _best(rows_of(systems))
-    table = Table(title=Text(title))
+    table = Table(title=Text(title), caption=Text(SYNTHETIC) if synthetic else None)
     for i, header in enumerate(headers):
         table.add_column(Text(header), justify="left" if i < 2 else "right", no_wrap=i >= 2)
     for i, line in enumerate(lines):
