@@ -157,7 +157,7 @@ def test_tables_say_the_same_and_escape_names() -> None:
     markdown = markdown_table(systems).splitlines()
     assert markdown[0].startswith("| system | kind | Macro-F1 |")
     assert len({line.replace("\\|", "").count("|") for line in markdown}) == 1, "a name broke a row"
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(rich_table(systems, "scores [x]", synthetic=True))
     text = console.export_text()
     macro = systems[0].classification.macro_f1  # type: ignore[union-attr]

@@ -32,6 +32,7 @@ _COLUMNS = {
     "ccc_dominance": "CCC dominance",
     "ccc_mean": "CCC mean",
 }
+_NARROW = {name: header for name, header in _COLUMNS.items() if name not in ("kind", "ccc_arousal", "ccc_valence", "ccc_dominance")}
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,16 @@ def rows_of(systems: Sequence[SystemScores | Row]) -> list[Row]:
 
 
 def rich_table(systems: Sequence[SystemScores | Row], title: str, *, synthetic: bool = False) -> "Table":
-    """The table for a terminal, the best Macro-F1 in bold; `synthetic` writes under it that the corpus is generated."""
+    """The table for a terminal of 80 columns, the best Macro-F1 in bold; `synthetic` writes under it that the corpus is generated."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    headers, lines = _cells(rows_of(systems))
+    headers, lines = _cells(rows_of(systems), _NARROW)
     best = _best(rows_of(systems))
-    table = Table(title=Text(title), caption=Text(SYNTHETIC) if synthetic else None)
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=Text(SYNTHETIC) if synthetic else None)
     for i, header in enumerate(headers):
-        table.add_column(Text(header), justify="left" if i < 2 else "right", no_wrap=i >= 2)
+        table.add_column(Text(header), justify="right" if i else "left", no_wrap=i > 0)
     for i, line in enumerate(lines):
         table.add_row(*map(Text, line), style="bold" if i == best else None)
     return table
@@ -81,7 +83,7 @@ def rich_table(systems: Sequence[SystemScores | Row], title: str, *, synthetic: 
 
 def markdown_table(systems: Sequence[SystemScores | Row]) -> str:
     """The same table in Markdown, ending in a newline."""
-    headers, lines = _cells(rows_of(systems))
+    headers, lines = _cells(rows_of(systems), _COLUMNS)
     best = _best(rows_of(systems))
     lines = [[f"**{cell}**" if i == best and cell else cell for cell in map(_escaped, line)] for i, line in enumerate(lines)]
     rule = ["---" if i < 2 else "---:" for i in range(len(headers))]
@@ -93,10 +95,10 @@ def csv_text(systems: Sequence[SystemScores | Row]) -> str:
     return pd.DataFrame([dict(row) for row in rows_of(systems)], dtype=object).to_csv(index=False, lineterminator="\n")
 
 
-def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Headers and formatted cells of the columns that at least one row fills."""
-    used = [name for name in _COLUMNS if any(row.get(name) is not None for row in rows)]
-    return [_COLUMNS[name] for name in used], [[_cell(row, name) for name in used] for row in rows]
+def _cells(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
+    """Headers and formatted cells of those `columns` that at least one row fills."""
+    used = [name for name in columns if any(row.get(name) is not None for row in rows)]
+    return [columns[name] for name in used], [[_cell(row, name) for name in used] for row in rows]
 
 
 def _cell(row: Row, name: str) -> str:
