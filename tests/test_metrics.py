@@ -14,9 +14,10 @@ from sklearn import metrics
 
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.intervals import macro_f1_interval
-from medusa_jax.evaluation.metrics import attribute_scores, balanced_macro_f1, classification_scores, macro_f1_of
+from medusa_jax.evaluation.metrics import attribute_scores, classification_scores, macro_f1_of
 from medusa_jax.evaluation.report import CorpusFacts, read_scores, write_report
 from medusa_jax.evaluation.tables import SystemScores, csv_text, markdown_table, rich_table
+from medusa_jax.training.selection import balanced_macro_f1
 
 CLASSES = ("angry", "sad", "happy", "neutral")
 
@@ -87,7 +88,7 @@ def test_concordance_agrees_with_audmetric_and_population_variance() -> None:
 def test_balanced_selection_score_is_sklearns_on_balanced_samples() -> None:
     labels, posteriors = some_predictions(n=400)
     guess = posteriors.argmax(1)
-    score = balanced_macro_f1(labels, guess, CLASSES, draws=400, seed=3)
+    score = balanced_macro_f1(labels, guess, 4, draws=400, seed=3)
     rng, smallest = np.random.default_rng(99), min((labels == c).sum() for c in range(4))
     by_sklearn = []
     for _ in range(400):
@@ -95,19 +96,19 @@ def test_balanced_selection_score_is_sklearns_on_balanced_samples() -> None:
         by_sklearn.append(metrics.f1_score(labels[rows], guess[rows], average="macro"))
     assert score == pytest.approx(np.mean(by_sklearn), abs=4 * np.std(by_sklearn) / math.sqrt(200))
     assert abs(score - classification_scores(labels, posteriors, CLASSES).macro_f1) > 0.02, "the balance makes no difference: the test is blind"
-    assert score == balanced_macro_f1(labels, guess, CLASSES, draws=400, seed=3)
-    assert score != balanced_macro_f1(labels, guess, CLASSES, draws=400, seed=4)
+    assert score == balanced_macro_f1(labels, guess, 4, draws=400, seed=3)
+    assert score != balanced_macro_f1(labels, guess, 4, draws=400, seed=4)
 
 
 def test_balanced_set_has_one_balanced_sample() -> None:
     labels = np.repeat(np.arange(4), 20)
     guess = np.random.default_rng(0).integers(0, 4, 80)
-    assert balanced_macro_f1(labels, guess, CLASSES, draws=3, seed=0) == pytest.approx(metrics.f1_score(labels, guess, average="macro"), abs=1e-12)
+    assert balanced_macro_f1(labels, guess, 4, draws=3, seed=0) == pytest.approx(metrics.f1_score(labels, guess, average="macro"), abs=1e-12)
 
 
 def test_balanced_score_of_constant_predictions_does_not_depend_on_the_imbalance() -> None:
     labels = np.repeat(np.arange(4), [5, 40, 40, 400])
-    score = balanced_macro_f1(labels, np.full(485, 3), CLASSES, draws=2, seed=0)
+    score = balanced_macro_f1(labels, np.full(485, 3), 4, draws=2, seed=0)
     assert score == pytest.approx(0.1)  # one class with precision 1/4 and recall 1, three with F1 = 0
 
 
@@ -121,8 +122,8 @@ DAMAGE = {
     "empty": (lambda: classification_scores(np.zeros(0, int), NOTHING[:0], CLASSES), "no utterance has a label"),
     "label out of range": (lambda: classification_scores(np.array([0, 4, 1]), NOTHING, CLASSES), "label 4 is not"),
     "negative label": (lambda: classification_scores(np.array([0, -2, 1]), NOTHING, CLASSES), "label -2 is not"),
-    "prediction out of range": (lambda: balanced_macro_f1(np.arange(3), np.array([0, 1, 9]), CLASSES, 1, 0), "prediction 9 is not"),
-    "selection lengths": (lambda: balanced_macro_f1(np.arange(3), np.arange(4), CLASSES, 1, 0), "do not fit"),
+    "prediction out of range": (lambda: macro_f1_interval(np.arange(3), np.array([0, 1, 9]), CLASSES, "abc"), "prediction 9 is not"),
+    "more predictions": (lambda: macro_f1_interval(np.arange(3), np.arange(4), CLASSES, "abc"), "do not fit"),
     "nan attribute": (lambda: attribute_scores(np.ones((2, 3)), np.array([[1, 2, np.nan], [1, 2, 3]])), "NaN or infinity"),
     "infinite rating": (lambda: attribute_scores(np.array([[1, 2, np.inf], [1, 2, 3]]), np.ones((2, 3))), "rating is infinite"),
     "attribute shapes": (lambda: attribute_scores(np.ones((2, 3)), np.ones((3, 3))), "must be"),

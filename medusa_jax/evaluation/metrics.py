@@ -1,7 +1,7 @@
-"""Scores of predictions against labels, and the score by which a model is selected (spec section 6).
+"""Scores of predictions against labels: F1, accuracy and recall of the classes, concordance of the attributes.
 
-Axes: `n` utterance, `c` class, `a` attribute, `s` sample. Scikit-learn and audmetric do the computing; only the
-selection score, which runs every epoch, has its own arithmetic (and a test that compares it with scikit-learn's).
+Axes: `n` utterance, `c` class, `a` attribute, `s` sample. Scikit-learn and audmetric do the computing; only Macro-F1 of
+many confusion matrices at once, for intervals, has its own arithmetic (and a test that compares it with scikit-learn's).
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from medusa_jax.errors import EvaluationError
+from medusa_jax.training.selection import f1_of
 
 ATTRIBUTES = ("arousal", "valence", "dominance")
 
@@ -105,28 +106,9 @@ def attribute_scores(ratings: np.ndarray, predictions: np.ndarray) -> AttributeS
     return AttributeScores(arousal, valence, dominance, utterances=int(rated_na.any(axis=1).sum()))
 
 
-def balanced_macro_f1(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str], draws: int = 10, seed: int = 0) -> float:
-    """Mean Macro-F1 over `draws` class-balanced samples of the utterances: the model selection score of spec section 6.
-
-    `labels` and `predictions` are class indices `[n]`, label −1: not scored. Each sample holds, of every class, as many
-    utterances as the smallest one has; a class with none at all counts as F1 = 0. The samples depend on the
-    labels and the seed only, so that epochs are compared on the same utterances. Raises `EvaluationError` as above.
-    """
-    truth_n, guess_n = scored(labels, predictions, classes)
-    rng, width = np.random.default_rng(seed), len(classes)
-    members = [rows for c in range(width) if len(rows := np.flatnonzero(truth_n == c))]
-    size = min(map(len, members))
-    rows_sn = np.concatenate([rng.permuted(np.tile(rows, (draws, 1)), axis=1)[:, :size] for rows in members], axis=1)
-    cells_sn = (np.arange(draws)[:, None] * width + truth_n[rows_sn]) * width + guess_n[rows_sn]
-    confusion_scc = np.bincount(cells_sn.ravel(), minlength=draws * width * width).reshape(draws, width, width)
-    return float(macro_f1_of(confusion_scc).mean())
-
-
 def macro_f1_of(confusion: Num[np.ndarray, "*s c c"]) -> Float[np.ndarray, "*s"]:
     """Macro-F1 of each confusion matrix (true class first); a class that neither occurs nor is predicted has F1 = 0."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
-    return np.asarray(np.divide(2.0 * hits, total, out=np.zeros(hits.shape), where=total > 0).mean(axis=-1))
+    return np.asarray(f1_of(confusion).mean(axis=-1))
 
 
 def scored(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
