@@ -62,7 +62,10 @@ def check(
     from medusa_jax.errors import CorpusError
 
     result = checks.check(open_corpus(path), decode=decode)
-    Console().print(result)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120  # a log has no edge to wrap at
+    console.print(result)
     if not result.ok:
         raise typer.Exit(CorpusError.exit_code)
 
@@ -70,12 +73,13 @@ def check(
 @app.command()
 def generate(
     root: Annotated[Path, typer.Argument(help="The folder to make.")],
-    size: Annotated[int, typer.Option(help="How many utterances.", min=100)] = 1000,
+    size: Annotated[int, typer.Option(help="How many labelled utterances (train and development).")] = 800,
+    test_per_class: Annotated[int, typer.Option(help="How many utterances of each class in the test set.")] = 20,
     seed: Annotated[int, typer.Option(help="Equal seeds make equal corpora.")] = 0,
 ) -> None:
     """Make a corpus of synthetic speech in MSP-Podcast's layout, to try everything without a licence."""
-    from medusa_jax.corpus.generated import generate as make
+    import medusa_jax.corpus.generated as generated
 
-    make(root, size=size, seed=seed)
-    typer.echo(f"{root}: {size} utterances of synthetic speech in MSP-Podcast's layout")
+    generated.generate(root, size=size, test_per_class=test_per_class, seed=seed)
+    typer.echo(f"{root}: {size} labelled and {8 * test_per_class} test utterances of synthetic speech in MSP-Podcast's layout")
     typer.echo(f"next: medusa corpus check {root}")

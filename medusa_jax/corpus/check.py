@@ -14,13 +14,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-from medusa_jax.corpus.audio import RATE, load_audio
+from medusa_jax.corpus.audio import RATE, load_audio, seconds_of
 from medusa_jax.corpus.labels import consensus
 from medusa_jax.corpus.splits import shared_speakers
 from medusa_jax.corpus.table import NO_AGREEMENT, OTHER, SPLITS, Corpus
 from medusa_jax.errors import AudioError
 
-UNLABELLED = "unlabelled"
+UNLABELLED = "no label"
 _STALE_SECONDS = 0.05  # lengths in a table are measured from the same headers, so a difference means another file
 
 
@@ -52,8 +52,8 @@ class CorpusCheck:
 def check(corpus: Corpus, *, decode: bool = False) -> CorpusCheck:
     """Look at every row and every audio file of `corpus`.
 
-    By default audio is judged by its header; `decode` reads every sample, which also finds truncated files, NaN and the same sound
-    under two ids. Raises nothing: what is wrong is listed.
+    By default audio is judged by its header; `decode` reads every sample, which also finds damage behind the header, NaN and the same
+    sound under two ids. Raises nothing: what is wrong is listed.
     """
     audio_errors, audio_warnings, seconds = _audio(corpus, decode)
     frame = corpus.frame.assign(seconds=seconds)
@@ -77,15 +77,15 @@ class _Sound:
 
 def _listen(path: Path, decode: bool) -> _Sound:
     if not path.is_file():
-        return _Sound(float("nan"), problem="missing")
+        return _Sound(float("nan"), problem="not found")
     try:
-        info = soundfile.info(path)
+        seconds, info = seconds_of(path), soundfile.info(path)
         if info.frames == 0:
             return _Sound(0.0, problem="holds no samples")
         digest = hashlib.sha256(load_audio(path).tobytes()).hexdigest() if decode else ""
     except (AudioError, soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        return _Sound(float("nan"), problem=error.what if isinstance(error, AudioError) else "not readable as audio")
-    return _Sound(float(info.duration), info.samplerate, digest)
+        return _Sound(float("nan"), problem=getattr(error, "what", "not readable as audio"))
+    return _Sound(seconds, info.samplerate, digest)
 
 
 def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarray]:
@@ -183,7 +183,8 @@ def _splits(frame: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
 def _table(title: str, frame: pd.DataFrame) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in frame.columns:
-        table.add_column(str(name), justify="left" if name in ("split", "gender") else "right", overflow="fold")
+        key = name in ("split", "gender")
+        table.add_column(str(name).replace("_", " "), justify="left" if key else "right", no_wrap=key, overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*map(str, row))
     return table

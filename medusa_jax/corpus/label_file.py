@@ -28,10 +28,14 @@ def read_csv(path: Path) -> list[tuple[int, list[str]]]:
     Raises `CorpusError` if there is no row at all or the quoting is broken.
     """
     reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    start = 1  # where a record begins: an open quote runs on over the lines behind it
     try:
-        rows = [(reader.line_num, row) for row in reader if row]
+        for row in reader:
+            rows += [(start, row)] if row else []
+            start = reader.line_num + 1
     except csv.Error as error:
-        raise CorpusError(f"not valid CSV: {error}", where=f"{path}, line {reader.line_num}") from error
+        raise CorpusError(f"not valid CSV: {error}", where=f"{path}, line {start}") from error
     if not rows:
         raise CorpusError("the label file is empty", where=path)
     number, header = rows[0]

@@ -17,7 +17,7 @@ CONSENSUS_COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "Spkr
 UTTERANCE_COLUMNS = ("FileName", "SpkrID", "Gender", "Split_Set", "transcript")
 SPLIT_OF = {"Train": "train", "Development": "development", "Test1": "test1", "Test2": "test2", "Test3": "test3"}
 UNKNOWN = "Unknown"
-SYNTHETIC_NOTE = "SYNTHETIC.txt"
+SYNTHETIC_NOTE = "synthetic.json"
 """A corpus folder that holds this file is generated speech: its reader says so wherever numbers are printed."""
 
 Layout = Literal["packed", "columns", "json"]

@@ -18,7 +18,12 @@ SOURCES: dict[str, Callable[[Path, str, Path | None], Corpus]] = {
     "crema-d": lambda root, soft, transcripts: read_crema_d(root, soft_labels=soft),
     "medusa-csv": lambda root, soft, transcripts: read_medusa_csv(root),
 }
-_OPTIONS = {"msp-podcast": {"soft_labels", "transcripts"}, "ravdess": set(), "crema-d": {"soft_labels"}, "medusa-csv": set()}
+_OPTIONS: dict[str, set[str]] = {
+    "msp-podcast": {"soft_labels", "transcripts"},
+    "ravdess": set(),
+    "crema-d": {"soft_labels"},
+    "medusa-csv": set(),
+}
 
 
 def read_source(source: str, root: Path, *, soft_labels: str = "primary", transcripts: Path | None = None) -> Corpus:
