@@ -1,24 +1,40 @@
 """What every extractor is: a waveform or a transcript goes in, frames come out."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 
 class Extractor(Protocol):
-    """One way to turn utterances into frames. Deterministic: equal input and `identity` give equal frames."""
+    """One way to turn utterances into frames. Deterministic: equal input and `identity` give equal frames.
 
-    reads: Literal["audio", "text"]
-    """`audio`: mono float32 waveforms `[sample]` at 16 kHz; `text`: transcripts."""
+    Building one is cheap and needs neither weights in memory nor optional packages: those load at the first call.
+    """
+
+    name: str
+    """Short and fit for a folder's name: `logmel`, `wavlm-large`."""
     width: int
     """`d`, the number of features of a frame."""
+    parallel: bool
+    """Whether several threads at once make it faster; false for those that use every core themselves."""
+    packages: tuple[str, ...]
+    """Distributions whose versions are noted beside the frames they made."""
 
-    def identity(self) -> dict[str, object]:
-        """Everything that determines the numbers (settings, versions, digests of weights), JSON-serialisable."""
+    @property
+    def reads(self) -> Literal["audio", "text"]:
+        """`audio`: mono float32 waveforms `[sample]` at 16 kHz; `text`: transcripts."""
         ...
 
-    def __call__(self, inputs: Sequence[np.ndarray] | Sequence[str]) -> list[np.ndarray]:
+    def identity(self) -> dict[str, object]:
+        """Everything that determines the numbers (settings, digests of weights), JSON-serialisable; names no path of this machine."""
+        ...
+
+    def prepare(self) -> None:
+        """Load what the first call needs. Raises `DependencyError` for a missing extra, `FeatureError` for weights that do not load."""
+        ...
+
+    def __call__(self, inputs: Sequence[Any]) -> list[np.ndarray]:
         """Frames `[t, d]`, float32, t ≥ 1, one array an input; an utterance's frames never depend on its neighbours.
 
         Raises `FeatureError` or `AudioError` for an input that cannot give frames (too short, …).

@@ -1,0 +1,26 @@
+"""From a feature configuration to its extractor; what an extractor needs is imported when it is asked for."""
+
+from medusa_jax.config import FeatureConfig, HashedTextConfig, HuggingFaceConfig, LogMelConfig
+from medusa_jax.features.extractor import Extractor
+
+
+def build_extractor(config: FeatureConfig) -> Extractor:
+    """The extractor that `config` describes.
+
+    Raises `DependencyError` for a missing extra, `FeatureError` for a model that is missing or of an unsupported kind.
+    """
+    if isinstance(config, LogMelConfig):
+        from medusa_jax.features.logmel import LogMel
+
+        return LogMel(config)
+    if isinstance(config, HashedTextConfig):
+        from medusa_jax.features.hashed_text import HashedText
+
+        return HashedText(config)
+    if isinstance(config, HuggingFaceConfig):
+        from medusa_jax.features.huggingface import HuggingFace
+
+        return HuggingFace(config)
+    from medusa_jax.features.smile import OpenSmile
+
+    return OpenSmile(config)

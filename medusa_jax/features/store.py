@@ -1,0 +1,96 @@
+"""A finished feature store, opened for reading: whole, checked, mapped into memory."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from medusa_jax.errors import StoreError
+from medusa_jax.features.ledger import PLAN, REDO, Entry, Failure, Plan, read_entry, refuse_foreign, shard_path
+from medusa_jax.features.shard import MappedShard
+
+
+class FeatureStore:
+    """Frames by utterance id.
+
+    `ids` in the corpus's order, without the failed; `lengths` `[utterance]`, int32 frames, in the order of `ids`;
+    `width` features of a frame; `dtype` what they are stored as; `plan` and `entries` what the ledger says.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, entries: tuple[Entry, ...]) -> None:
+        self.folder, self.plan, self.entries = folder, plan, entries
+        self.width, self.dtype = plan.width, plan.dtype
+        self.ids: tuple[str, ...] = tuple(id for entry in entries for id in entry.ids)
+        self.lengths = np.array([length for entry in entries for length in entry.lengths], np.int32)
+        self.lengths.setflags(write=False)
+        self._place = {id: (entry.shard, row) for entry in entries for row, id in enumerate(entry.ids)}
+        self._rows: dict[int, list[np.ndarray]] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a store, having checked that every shard is there in full length and that no foreign one is.
+
+        Raises `StoreError` naming the shard otherwise. The shards' digests are checked when each is first read.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise StoreError("there is no feature store here", where=folder, mend="make it with `medusa extract`")
+        plan = Plan.load(folder / PLAN)
+        refuse_foreign(folder, plan)
+        store = cls(folder, plan, tuple(read_entry(folder, plan, shard) for shard in range(plan.shards)))
+        missing = plan.utterances - len(store) - len(store.failed)
+        twice = [id for id, count in Counter(store.ids).items() if count > 1]
+        if missing or twice:
+            raise StoreError("the ledger contradicts itself" + (f": {twice[0]} stands twice" if twice else ""), where=folder, mend=REDO)
+        return store
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over the whole ledger, and through it over every byte of every shard."""
+        parts = [self.plan.digest(), *(entry.digest() for entry in self.entries)]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+    @property
+    def failed(self) -> tuple[Failure, ...]:
+        """Utterances that have no features, and why."""
+        return tuple(failure for entry in self.entries for failure in entry.failed)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._place
+
+    def __getitem__(self, id: str) -> np.ndarray:
+        return self.frames(id)
+
+    def frames(self, id: str) -> np.ndarray:
+        """Frames `[t, width]` of one utterance in the stored dtype, a read-only view of the file.
+
+        Raises `StoreError` if the utterance is not in the store or its shard is damaged.
+        """
+        try:
+            shard, row = self._place[id]
+        except KeyError:
+            reason = next((f": {f.message}" for f in self.failed if f.id == id), "")
+            raise StoreError(f"utterance {id!r} has no features{reason}", where=self.folder, mend="leave it out, or extract it") from None
+        if shard not in self._rows:
+            self._rows[shard] = self._checked(shard)
+        return self._rows[shard][row]
+
+    def verify(self) -> None:
+        """Check the digest of every shard. Raises `StoreError` naming the first damaged one."""
+        for shard in range(self.plan.shards):
+            self._checked(shard)
+
+    def _checked(self, shard: int) -> list[np.ndarray]:
+        path, entry = shard_path(self.folder, shard), self.entries[shard]
+        try:
+            mapped = MappedShard(path)
+        except OSError as error:
+            raise StoreError(f"{path.name} cannot be read: {error}", where=path, mend=REDO) from error
+        if mapped.sha256() != entry.sha256:
+            raise StoreError(f"{path.name} is damaged: its content does not match its digest", where=path, mend=REDO)
+        return mapped.rows(self.width, self.dtype)
