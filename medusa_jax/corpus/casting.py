@@ -87,7 +87,7 @@ def _rated(needed: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     kept_heard, kept_ratings, missing = [], [], needed.copy()
     while missing.sum() > 0:
         meant_b = rng.choice(len(CLASSES), 1000, p=meant_share / meant_share.sum())
-        heard_bc = raters.heard(meant_b, rng.beta(2.0, 1.3, len(meant_b)), rng)
+        heard_bc = raters.heard(meant_b, rng.beta(3.0, 1.0, len(meant_b)), rng)
         names = [f"{i}.wav" for i in range(len(meant_b))]
         ratings = raters.rate(names, heard_bc, affect_of(heard_bc), pool, rng)
         by_name = dict(list(ratings.groupby("FileName", sort=False)))

@@ -6,28 +6,25 @@ the corpus, and `synthetic.json`, by which readers know that no number measured 
 """
 
 import json
-import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
+from scipy.io import wavfile
 
 from medusa_jax.corpus.audio import RATE
 from medusa_jax.corpus.casting import Cast, cast
 from medusa_jax.corpus.labels import LETTER_OF
-from medusa_jax.corpus.msp_layout import AUDIOS, write_msp_podcast_labels
-from medusa_jax.corpus.msp_podcast import read_msp_podcast
+from medusa_jax.corpus.msp_layout import AUDIOS, SYNTHETIC_NOTE, write_msp_podcast_labels
 from medusa_jax.corpus.prosody import prosody
 from medusa_jax.corpus.synthesis import speak
-from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError, CorpusError
+from medusa_jax.files import sync_folder
 
 VERSION = 1
 """Of the generator: raised whenever equal arguments give other files than before."""
-MARKER, ANSWERS, ASR = "synthetic.json", "Answers/test3.csv", "ASR"
+ANSWERS, ASR = "Answers/test3.csv", "ASR"
 SMALLEST = 60
 
 _README = """This corpus is synthetic.
@@ -48,38 +45,26 @@ def generate(root: Path, *, size: int = 800, test_per_class: int = 20, seed: int
     """Write a corpus of `size` labelled utterances (Train, Development) and 8 × `test_per_class` of test3 to `root`; return `root`.
 
     Equal arguments give byte-identical files. `root` appears whole or not at all; a corpus that these arguments made before is
-    kept as it is. Raises `CorpusError` if `root` holds anything else, `ConfigError` for sizes that make no corpus.
+    kept as it is. Raises `CorpusError` if `root` holds anything else or cannot be written, `ConfigError` for sizes that make no corpus.
     """
     root = Path(root)
     _check(size, test_per_class, seed)
     marker = {"generator_version": VERSION, "seed": seed, "size": size, "test_per_class": test_per_class}
     if _reusable(root, marker):
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.", suffix=".tmp") as temporary:
-        folder = Path(temporary) / root.name
-        _write(folder, cast(size, test_per_class, seed), seed)
-        (folder / "README.txt").write_text(_README.format(version=VERSION, seed=seed, size=size, per_class=test_per_class), encoding="utf-8")
-        (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
-        try:
-            folder.replace(root)
-        except OSError:
-            # Another process was faster: its corpus is ours, or an error.
-            if not _reusable(root, marker):
-                raise
+    try:
+        _write_whole(root, marker)
+    except OSError as error:
+        # Another process may have been faster: then its corpus is ours.
+        if not _reusable(root, marker):
+            what = f"cannot write the generated corpus: {error.strerror or error}"
+            raise CorpusError(what, where=root, mend="free some space, or choose another folder") from error
     return root
-
-
-def read_generated(root: Path, *, soft_labels: str = "primary") -> Corpus:
-    """The table of a generated corpus, with ASR transcripts, marked `synthetic`. Raises `CorpusError` if `root` is not one."""
-    if not is_synthetic(root):
-        raise CorpusError("this folder is not a generated corpus", where=root, mend="generate one, or read it as MSP-Podcast")
-    return replace(read_msp_podcast(root, soft_labels=soft_labels, transcripts=root / ASR), name="generated", synthetic=True)
 
 
 def is_synthetic(root: Path) -> bool:
     """Whether the corpus in `root` says of itself that it was generated."""
-    return (Path(root) / MARKER).is_file()
+    return (Path(root) / SYNTHETIC_NOTE).is_file()
 
 
 def _check(size: int, test_per_class: int, seed: int) -> None:
@@ -96,7 +81,7 @@ def _reusable(root: Path, marker: dict[str, int]) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        found = json.loads((root / MARKER).read_text(encoding="utf-8"))
+        found = json.loads((root / SYNTHETIC_NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = None
     if found != marker:
@@ -108,16 +93,29 @@ def _reusable(root: Path, marker: dict[str, int]) -> bool:
     return True
 
 
+def _write_whole(root: Path, marker: dict[str, int]) -> None:
+    size, per_class, seed = marker["size"], marker["test_per_class"], marker["seed"]
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.", suffix=".tmp") as temporary:
+        folder = Path(temporary) / "corpus"
+        _write(folder, cast(size, per_class, seed), seed)
+        (folder / "README.txt").write_text(_README.format(version=VERSION, seed=seed, size=size, per_class=per_class), encoding="utf-8", newline="\n")
+        (folder / SYNTHETIC_NOTE).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8", newline="\n")
+        folder.replace(root)
+        sync_folder(root.parent)
+
+
 def _write(folder: Path, plan: Cast, seed: int) -> None:
     utterances = plan.utterances
     hidden = utterances["Split_Set"] == "Test3"
     for part in (AUDIOS, ASR, str(Path(ANSWERS).parent)):
         (folder / part).mkdir(parents=True)
-    for number, name in enumerate(utterances["FileName"]):
+    for number, (name, text, asr) in enumerate(zip(*(map(str, utterances[column]) for column in ("FileName", "transcript", "asr")), strict=True)):
         rng = np.random.default_rng([seed, 1, number])
-        wave_n = speak(utterances["transcript"].iat[number], plan.voices[number], prosody(plan.heard_bc[number], plan.voices[number], rng), rng)
-        soundfile.write(folder / AUDIOS / name, np.rint(wave_n * 32767).astype(np.int16), RATE, subtype="PCM_16")
-        (folder / ASR / f"{Path(name).stem}.txt").write_text(utterances["asr"].iat[number] + "\n", encoding="utf-8")
+        voice = plan.voices[number]
+        wave_n = speak(text, voice, prosody(plan.heard_bc[number], voice, rng), rng)
+        wavfile.write(folder / AUDIOS / name, RATE, np.rint(wave_n * 32767).astype(np.int16))
+        (folder / ASR / f"{Path(name).stem}.txt").write_text(asr + "\n", encoding="utf-8", newline="\n")
     told = plan.ratings[~plan.ratings["FileName"].isin(utterances["FileName"][hidden])]
     write_msp_podcast_labels(folder, told, utterances.assign(transcript=utterances["transcript"].mask(hidden, None)))
     _answers(plan).to_csv(folder / ANSWERS, index=False, lineterminator="\n")

@@ -8,6 +8,7 @@ Legend: `t` frame of 5 ms, `n` sample, `f` frequency bin, `k` formant.
 """
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
@@ -18,9 +19,11 @@ from medusa_jax.corpus.prosody import Voice
 
 _HOP, _WINDOW, _FFT = 80, 320, 512
 _FRAME = _HOP / RATE
+_SHORTEST, _LONGEST = 1.5, 5.8
 _LETTERS = {
     "ee": "I", "ea": "I", "oo": "U", "ew": "U", "ue": "U", "ou": "W", "ow": "W", "ai": "Y", "ay": "Y", "oa": "O", "er": "R", "ir": "R", "ur": "R",
-    "sh": "S", "ch": "tS", "th": "T", "ng": "n", "ck": "k", "ph": "f", "qu": "kw", "wh": "w", "kn": "n", "wr": "r", "x": "ks", "c": "k", "j": "dS", "q": "k", "y": "i",
+    "sh": "S", "ch": "tS", "th": "T", "ng": "n", "ck": "k", "ph": "f", "qu": "kw", "wh": "w", "kn": "n", "wr": "r",
+    "x": "ks", "c": "k", "j": "dS", "q": "k", "y": "i",
 }  # fmt: skip
 _SPELLING = re.compile("|".join(_LETTERS))
 _VOWELS = {  # F1, F2, F3 in Hz of adult men (Peterson and Barney 1952; diphthongs by their middle)
@@ -30,32 +33,48 @@ _VOWELS = {  # F1, F2, F3 in Hz of adult men (Peterson and Barney 1952; diphthon
 _CONSONANTS = {  # seconds, voicing, noise, centre of the noise in Hz, F1, F2, F3 (0: as the neighbours)
     "m": (0.065, 0.35, 0.0, 1000, 250, 1200, 2300), "n": (0.06, 0.35, 0.0, 1000, 250, 1700, 2600), "l": (0.06, 0.6, 0.0, 1000, 360, 1300, 2800),
     "r": (0.06, 0.6, 0.0, 1000, 400, 1200, 1600), "w": (0.06, 0.55, 0.0, 1000, 300, 700, 2200),
-    "s": (0.10, 0.0, 0.30, 6200, 0, 0, 0), "z": (0.08, 0.2, 0.18, 6000, 0, 0, 0), "S": (0.10, 0.0, 0.35, 3400, 0, 0, 0), "f": (0.08, 0.0, 0.12, 5000, 0, 0, 0),
+    "s": (0.10, 0.0, 0.30, 6200, 0, 0, 0), "z": (0.08, 0.2, 0.18, 6000, 0, 0, 0), "S": (0.10, 0.0, 0.35, 3400, 0, 0, 0),
+    "f": (0.08, 0.0, 0.12, 5000, 0, 0, 0),
     "v": (0.06, 0.3, 0.06, 5000, 0, 0, 0), "T": (0.07, 0.05, 0.10, 5600, 0, 0, 0), "h": (0.06, 0.03, 0.18, 1800, 0, 0, 0),
     "p": (0.07, 0.0, 0.0, 1000, 0, 0, 0), "t": (0.065, 0.0, 0.0, 4500, 0, 0, 0), "k": (0.07, 0.0, 0.0, 2200, 0, 0, 0),
     "b": (0.06, 0.08, 0.0, 900, 0, 0, 0), "d": (0.055, 0.08, 0.0, 4000, 0, 0, 0), "g": (0.06, 0.08, 0.0, 2000, 0, 0, 0),
 }  # fmt: skip
 _BURST = {"p": 0.35, "t": 0.45, "k": 0.4, "b": 0.15, "d": 0.2, "g": 0.2}
-_PAUSE = (0.0, 0.0, 1000.0, 0.0, 0.0, 0.0)
+_PAUSE = (0.0, 0.0, 1000.0, 0.0, 0.0, 0.0, 0.0)
 _HZ = fft.rfftfreq(_FFT, 1 / RATE).astype(np.float32)
 _HANN = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
 
 
+class _Controls(NamedTuple):
+    """What moves the synthesiser: `[t]` each, formants `[t, 4]` in Hz of an adult man."""
+
+    voicing_t: np.ndarray
+    noise_t: np.ndarray
+    centre_t: np.ndarray
+    formants_tk: np.ndarray
+    accent_t: np.ndarray
+
+
 def speak(text: str, voice: Voice, prosody: dict[str, float], rng: np.random.Generator) -> np.ndarray:
-    """`text` spoken by `voice` with the settings of `prosody` over a varying channel: float32 `[n]` at 16 kHz, peak below 1."""
+    """`text` spoken by `voice` with the settings of `prosody` over a varying channel: float32 `[n]` at 16 kHz, peak below 1, 1.5 to 6 s.
+
+    `prosody` has a number for each of `medusa_jax.corpus.prosody.FIELDS`.
+    """
     controls = _controls(text, prosody, rng)
-    voiced_t, noise_t, centre_t, formants_tk, vowel_t = controls
-    pitch_t = _pitch(vowel_t, voice, prosody, rng)
-    samples = len(voiced_t) * _HOP
-    pulses_n, open_n = _glottis(pitch_t, prosody, samples, rng)
+    samples = len(controls.voicing_t) * _HOP
+    pulses_n, open_n = _glottis(_pitch(controls.accent_t, voice, prosody, rng), prosody, rng)
     hiss_n = rng.standard_normal(samples).astype(np.float32)
-    gain_n = np.interp(np.arange(samples), np.arange(len(voiced_t)) * _HOP, voiced_t).astype(np.float32)
+    gain_n = _by_sample(controls.voicing_t).astype(np.float32)
     source_n = gain_n * (pulses_n + prosody["breath"] * open_n * hiss_n)
-    tract_tf = _tract(formants_tk * voice.tract * np.exp(prosody["smile"]))
-    tract_tf *= _tilt(prosody["tilt"])
-    friction_tf = noise_t[:, None] * np.exp(-0.5 * ((_HZ - centre_t[:, None]) / (600 + 0.15 * centre_t[:, None])) ** 2)
+    tract_tf = _tract(controls.formants_tk * voice.tract * np.exp(prosody["smile"])) * _tilt(prosody["tilt"])
+    centre_t1 = controls.centre_t[:, None]
+    friction_tf = controls.noise_t[:, None] * np.exp(-0.5 * ((_HZ - centre_t1) / (600 + 0.15 * centre_t1)) ** 2)
     wave_n = _filter(source_n, tract_tf) + _filter(hiss_n[::-1], friction_tf)
     return _channel(wave_n, prosody["loudness"], rng)
+
+
+def _by_sample(values_t: np.ndarray) -> np.ndarray:
+    return np.interp(np.arange(len(values_t) * _HOP), np.arange(len(values_t)) * _HOP, values_t)
 
 
 def _phones(text: str) -> list[str]:
@@ -70,15 +89,15 @@ def _phones(text: str) -> list[str]:
     return phones
 
 
-def _controls(text: str, prosody: dict[str, float], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Voicing, noise, its centre, formants and accent `[t]`, `[t, 4]`: steps at the phones, smoothed as an articulator moves."""
-    rows, seconds = [(*_PAUSE, 0.0)], [rng.uniform(0.08, 0.25)]
-    for phone in _phones(text):
-        loud = rng.normal(1, 0.12)
-        stressed, sound = phone.endswith("'"), phone[0]
+def _gestures(phones: list[str], pauses: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A row for each gesture (voicing, noise, its centre in Hz, F1–F3, accent) and its length in seconds at normal tempo."""
+    rows: list[tuple[float, ...]] = [_PAUSE]
+    seconds = [rng.uniform(0.08, 0.25)]
+    for phone in phones:
+        sound, stressed, loud = phone[0], phone.endswith("'"), rng.normal(1, 0.12)
         if sound == ",":
-            rows.append((*_PAUSE, 0.0))
-            seconds.append(0.04 + (0.3 * rng.random() + 0.1 if rng.random() < 0.3 + prosody["pauses"] else 0.0))
+            rows.append(_PAUSE)
+            seconds.append(0.04 + (rng.uniform(0.1, 0.4) if rng.random() < 0.3 + pauses else 0.0))
         elif sound in _VOWELS:
             rows.append(((1.0 if stressed else 0.7) * loud, 0.0, 1000.0, *_VOWELS[sound], 1.0 if stressed else 0.25))
             seconds.append((0.125 if stressed else 0.08) * rng.normal(1, 0.12))
@@ -89,15 +108,18 @@ def _controls(text: str, prosody: dict[str, float], rng: np.random.Generator) ->
             if sound in _BURST:
                 rows.append((0.0, _BURST[sound] * loud, *row[2:], 0.0))
                 seconds.append(0.02)
-    rows.append((*_PAUSE, 0.0))
-    seconds.append(rng.uniform(0.1, 0.3))
-    tempo = 1.1 * np.exp(prosody["tempo"])
-    frames = np.maximum(np.rint(np.array(seconds) / tempo / _FRAME), 2).astype(int)
-    table = _fill(np.array(rows))
-    table_t = np.repeat(table, frames, axis=0)
-    voiced_t, noise_t = _smooth(table_t[:, 0], 7), _smooth(table_t[:, 1], 5)
+    return np.array([*rows, _PAUSE]), np.array([*seconds, rng.uniform(0.1, 0.3)])
+
+
+def _controls(text: str, prosody: dict[str, float], rng: np.random.Generator) -> _Controls:
+    """Steps at the gestures, stretched to the tempo, smoothed as an articulator moves."""
+    rows, seconds = _gestures(_phones(text), prosody["pauses"], rng)
+    seconds = seconds / max(1.1 * np.exp(prosody["tempo"]), seconds.sum() / _LONGEST)
+    frames = np.maximum(np.rint(seconds / _FRAME), 2).astype(int)
+    frames[[0, -1]] += max(0, int(_SHORTEST / _FRAME) - int(frames.sum())) // 2 + 1
+    table_t = np.repeat(_fill(rows), frames, axis=0)
     formants_tk = np.column_stack([_smooth(table_t[:, 3:6], 13), np.full(len(table_t), 3600.0)])
-    return voiced_t, noise_t, table_t[:, 2], formants_tk, _smooth(table_t[:, 6], 25)
+    return _Controls(_smooth(table_t[:, 0], 7), _smooth(table_t[:, 1], 5), table_t[:, 2], formants_tk, _smooth(table_t[:, 6], 25))
 
 
 def _fill(table: np.ndarray) -> np.ndarray:
@@ -125,9 +147,9 @@ def _pitch(accent_t: np.ndarray, voice: Voice, prosody: dict[str, float], rng: n
     return np.clip(voice.pitch_hz * 2 ** (semitones_t / 12), 62, 440)
 
 
-def _glottis(pitch_t: np.ndarray, prosody: dict[str, float], samples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _glottis(pitch_t: np.ndarray, prosody: dict[str, float], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Glottal pulses `[n]` and how far the glottis is open `[n]`, 0.3 to 1."""
-    pitch_n = np.interp(np.arange(samples), np.arange(len(pitch_t)) * _HOP, pitch_t)
+    pitch_n = _by_sample(pitch_t)
     cycle_n = np.cumsum(pitch_n / RATE).astype(int)
     cycles = cycle_n[-1] + 2
     period = 1 + np.clip(prosody["jitter"] * rng.standard_normal(cycles), -0.2, 0.2)
