@@ -2,7 +2,8 @@
 
 Class shares follow MSP-Podcast's training set (spec/corpus_and_challenge.md), tempered by `TEMPER` so that a corpus of a few
 hundred utterances still has twenty of the rarest class to train on; the shares of X and O are the real ones. As the organisers
-did, classes are what the raters agree on: candidates are rated until each class has enough, and test3 is balanced.
+did, classes are what the raters agree on: candidates are rated until each class has enough, and test3 is balanced. (Left to
+themselves, our raters disagree on a tenth of all candidates and say Other of one in forty.)
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ _SPEAKERS = {"Train": 0.054, "Development": 0.0175, "Test3": 0.015}
 
 @dataclass(frozen=True)
 class Cast:
-    """`utterances`: FileName, SpkrID, Gender, Split_Set, transcript, asr, consensus; `ratings` of all of them, test3 too.
+    """`utterances`: FileName, SpkrID, Gender, Split_Set, transcript, asr, consensus, voice (number of the speaker); `ratings` of all of them, test3 too.
 
     `voices` and `heard_bc` have a row for each row of `utterances`.
     """

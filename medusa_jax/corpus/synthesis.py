@@ -203,7 +203,7 @@ def _filter(wave_n: np.ndarray, response_tf: np.ndarray) -> np.ndarray:
 
 
 def _channel(wave_n: np.ndarray, loudness: float, rng: np.random.Generator) -> np.ndarray:
-    """The recording: microphone gain, background noise at 12 to 35 dB below speech, a soft limiter."""
+    """The recording: microphone gain, background noise at −60 to −42 dBFS (speech is near −25), a soft limiter."""
     level = 10 ** ((-25 + loudness + rng.normal(0, 3.0)) / 20)
     speech_n = wave_n * (level / (np.sqrt(np.mean(np.square(wave_n))) + 1e-9))
     spectrum_f = fft.rfft(rng.standard_normal(len(wave_n)).astype(np.float32))
