@@ -29,8 +29,9 @@ _SPEAKERS = {"Train": 0.054, "Development": 0.0175, "Test3": 0.015}
 
 @dataclass(frozen=True)
 class Cast:
-    """`utterances`: FileName, SpkrID, Gender, Split_Set, transcript, asr, consensus, voice (number of the speaker); `ratings` of all of them, test3 too.
+    """`utterances`: FileName, SpkrID, Gender, Split_Set, transcript, asr, consensus, voice (the speaker's number).
 
+    `ratings` are of all of them, test3 too.
     `voices` and `heard_bc` have a row for each row of `utterances`.
     """
 
