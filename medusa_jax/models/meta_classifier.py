@@ -1,0 +1,41 @@
+"""The meta-classifier: one linear map over the outputs of all members (spec section 6, paper section 3.5).
+
+Legend: `b` utterance, `m` member, `c` class, `a` attribute (3), `f` feature = m·(c + a).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+Params = dict[str, Array]
+_MIDDLE, _HALF = 4.0, 3.0  # attributes 1–7 enter and leave as −1…1, so that one learning rate suits every feature
+
+
+def features_of(
+    logits_bmc: Float[Array, "b m c"], attributes_bma: Float[Array, "b m 3"] | None
+) -> Float[Array, "b f"]:
+    """Each member's posteriors and, unless None, its attributes, side by side."""
+    parts = [jax.nn.softmax(logits_bmc)]
+    if attributes_bma is not None:
+        parts.append((attributes_bma - _MIDDLE) / _HALF)
+    x_bmf = jnp.concatenate(parts, axis=-1)
+    return x_bmf.reshape(x_bmf.shape[0], -1)
+
+
+def initial(key: PRNGKeyArray, features: int, classes: int) -> Params:
+    """PyTorch's initialisation of a linear layer: `w [f, c+3]`, `b [c+3]`, uniform within ±1/√f."""
+    bound = features**-0.5
+    k_w, k_b = jax.random.split(key)
+    shape = (features, classes + 3)
+    return {"w": jax.random.uniform(k_w, shape, minval=-bound, maxval=bound), "b": jax.random.uniform(k_b, shape[1:], minval=-bound, maxval=bound)}
+
+
+def forward(params: Params, x_bf: Float[Array, "b f"]) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
+    """Class logits and attributes on 1–7. Linear to the last: no activation follows (the published code's ReLU is a fault)."""
+    y = x_bf @ params["w"] + params["b"]
+    return y[:, :-3], _MIDDLE + _HALF * y[:, -3:]
+
+
+def soup(many: Params) -> Params:
+    """The uniform soup: the mean over the first axis (one entry a seed) of every weight (Stage 4)."""
+    return jax.tree.map(lambda leaf: leaf.mean(axis=0), many)

@@ -1,0 +1,94 @@
+"""Scores of every member and every ensemble on every labelled part that no member learned from, and their reports."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from medusa_jax.corpus.table import ATTRIBUTES, Corpus
+from medusa_jax.ensemble.outputs import Outputs
+from medusa_jax.errors import EvaluationError
+from medusa_jax.evaluation.intervals import macro_f1_interval
+from medusa_jax.evaluation.metrics import attribute_scores, classification_scores
+from medusa_jax.evaluation.report import CorpusFacts, write_report
+from medusa_jax.evaluation.tables import SystemScores
+from medusa_jax.pipeline.data import answers_of
+from medusa_jax.pipeline.run_folder import provenance
+from medusa_jax.pipeline.steps import ENSEMBLES, Prepared, ensemble_outputs, member_outputs
+
+FOLDS = "folds"
+"""The part that pools the test folds."""
+
+
+def evaluate(prepared: Prepared) -> dict[str, list[SystemScores]]:
+    """Score all systems part by part (`development`, `test1`, …, or `folds`) and write a report of each to `evaluation/PART/`.
+
+    The last part is the one that matters most. Raises `EvaluationError` if no part is labelled.
+    """
+    corpus = with_answers(prepared.corpus)
+    parts = _parts(prepared, corpus)
+    if not parts:
+        mend = "score the submission against an answer file: `medusa submit score`"
+        raise EvaluationError("no utterance outside the training part is labelled", where=f"corpus {corpus.name!r}", mend=mend)
+    made_by = provenance(prepared.run) | {"corpus digest": prepared.corpus.digest()}
+    scored = {}
+    for part, rows_of_folds in parts.items():
+        rows = np.concatenate(rows_of_folds)
+        labelled = replace(corpus, frame=corpus.frame.iloc[rows].reset_index(drop=True))
+        scored[part] = [_scores(labelled, name, kind, outputs) for name, kind, outputs in _systems(prepared, rows_of_folds)]
+        counts = {"scored utterances": int((labelled.labels >= 0).sum()), "speakers": int(labelled.frame["speaker"].nunique())}
+        facts = CorpusFacts(corpus.name, corpus.synthetic, counts)
+        folder = prepared.run.folder / "evaluation" / part
+        write_report(folder, f"{prepared.run.config.name}, {part}", facts, scored[part], provenance=made_by)
+    return scored
+
+
+def with_answers(corpus: Corpus) -> Corpus:
+    """The corpus with test3's hidden labels, if its folder keeps them: for scoring only, never seen by training."""
+    path = answers_of(corpus)
+    if path is None:
+        return corpus
+    from submission.tables import read_answers
+
+    classes, ratings = read_answers(path, "categorical")["emotion"], read_answers(path, "attributes")
+    frame = corpus.frame.copy()
+    hidden = frame["id"].isin(classes.index)
+    frame["consensus"] = frame["consensus"].astype(object).where(~hidden, frame["id"].map(classes.to_dict()))
+    for name in ATTRIBUTES:
+        frame[name] = frame[name].where(~hidden, pd.to_numeric(frame["id"].map(ratings[name].to_dict())))
+    return replace(corpus, frame=frame)
+
+
+def _parts(prepared: Prepared, corpus: Corpus) -> dict[str, list[np.ndarray]]:
+    """Rows to score by part, one array a fold."""
+    if len(prepared.folds) > 1:
+        return {FOLDS: [parts.rest for parts in prepared.folds]}
+    rest, split = prepared.folds[0].rest, corpus.frame["split"].to_numpy()
+    rows = {part: rest[split[rest] == part] for part in ("development", "test1", "test2", "test3")}
+    return {part: [found] for part, found in rows.items() if (corpus.labels[found] >= 0).any()}
+
+
+def _systems(prepared: Prepared, rows_of_folds: list[np.ndarray]) -> Iterator[tuple[str, str, Outputs]]:
+    """Name, kind and outputs of every member and ensemble, each fold's rows predicted by that fold's own models."""
+    run, corpus = prepared.run, prepared.corpus
+    folds = list(enumerate(rows_of_folds))
+    for member in run.config.members:
+        yield member.id, " + ".join(member.modalities), _pooled([member_outputs(run, corpus, f, member.id).where(rows) for f, rows in folds])
+    for system in ENSEMBLES:
+        yield system, "ensemble", _pooled([ensemble_outputs(run, corpus, f, system).where(rows) for f, rows in folds])
+
+
+def _pooled(outputs: list[Outputs]) -> Outputs:
+    first = outputs[0]
+    ids = tuple(i for one in outputs for i in one.ids)
+    return Outputs(ids, first.classes, np.concatenate([o.logits for o in outputs]), np.concatenate([o.attributes for o in outputs]))
+
+
+def _scores(corpus: Corpus, name: str, kind: str, outputs: Outputs) -> SystemScores:
+    """One system on the utterances of `corpus`, which are those of `outputs`."""
+    speakers = corpus.frame["speaker"].astype(object).where(corpus.frame["speaker"].notna(), None)
+    interval = macro_f1_interval(corpus.labels, outputs.logits.argmax(axis=1), corpus.classes, speakers)
+    rated = np.isfinite(corpus.attributes).all(axis=1).sum() > 1
+    attributes = attribute_scores(corpus.attributes, outputs.attributes) if rated else None
+    return SystemScores(name, kind, classification_scores(corpus.labels, outputs.posteriors, corpus.classes), attributes, interval)

@@ -1,0 +1,91 @@
+"""One folder a run: where everything lies, what made it, and one process at a time.
+
+    OUT/corpora/        generated corpora
+    OUT/features/       feature stores, named by corpus and extractor, shared by all runs
+    OUT/NAME-DIGEST/    a run: another configuration is another folder (house promise 4)
+        config.yaml  provenance.json  corpus.parquet
+        [fold-1/ …]  members/ID/  ensemble/
+        report.md  scores.json  scores.csv  submission/
+"""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import yaml
+
+from medusa_jax.config import RunConfig
+from medusa_jax.errors import RunFolderError
+from medusa_jax.files import locked, write_text
+
+_PACKAGES = ("medusa-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "transformers", "numpy", "pandas", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration and the folder `out` in which its runs and their shared data lie."""
+
+    config: RunConfig
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        """This run's own folder."""
+        return self.out / f"{self.config.name}-{self.config.digest()[:8]}"
+
+    @property
+    def corpus_file(self) -> Path:
+        """The table of utterances."""
+        return self.folder / "corpus.parquet"
+
+    def fold_folder(self, fold: int) -> Path:
+        """Where fold `fold` (from 0) lies: the run folder itself if there are no folds."""
+        return self.folder / f"fold-{fold + 1}" if self.config.corpus.folds else self.folder
+
+    def member_folder(self, fold: int, member: str) -> Path:
+        """Where a member of a fold lies."""
+        return self.fold_folder(fold) / "members" / member
+
+
+@contextmanager
+def opened(run: Run) -> Iterator[None]:
+    """Use the run folder alone; write what the run is into it. Raises `RunFolderError` if it is in use or holds another run."""
+    with locked(run.folder):
+        path = run.folder / "config.yaml"
+        text = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        if path.exists():
+            try:
+                same = RunConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).digest() == run.config.digest()
+            except (ValueError, yaml.YAMLError):
+                same = False
+            if not same:
+                mend = "choose another --out, or remove the folder"
+                raise RunFolderError("this folder holds a run of another configuration", where=path, mend=mend)
+        else:
+            write_text(path, text)
+        yield
+
+
+def provenance(run: Run) -> dict[str, object]:
+    """What made the numbers: configuration, versions, machine."""
+    import jax
+
+    return {
+        "config": run.config.digest(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "devices": ", ".join(sorted({d.device_kind for d in jax.devices()})),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,111 @@
+"""Checkpoints that plain orbax opens, with a digest of every array beside them (house promise 3).
+
+`KIND-STEP/` is orbax's own folder of nested dicts of arrays; `KIND-STEP.json` holds the digests and whatever else must be
+known to go on. A checkpoint counts once its JSON stands, which is written last.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from medusa_jax.errors import CheckpointError
+from medusa_jax.files import write_text
+
+PyTree = Any
+
+
+def save(folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any], digest: str) -> None:
+    """Save nested dicts of arrays as the newest checkpoint of `kind` (`last`, `best`), then drop the older ones.
+
+    `digest` names the configuration; `restore` refuses another. On a full disk the older checkpoint stays and `CheckpointError` is raised.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = jax.tree.map(np.asarray, tree)
+    target = (folder / f"{kind}-{step:08d}").absolute()
+    record = folder / f"{target.name}.json"
+    try:
+        record.unlink(missing_ok=True)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(target, arrays, force=True)
+        write_text(record, json.dumps({"config": digest, "step": step, "about": about, "leaves": _digests(arrays)}, indent=1))
+    except (OSError, ValueError) as error:
+        mend = "free some disk space and run the same command again"
+        raise CheckpointError(f"the checkpoint could not be written: {error}", where=target, mend=mend) from error
+    for older in folder.glob(f"{kind}-*.json"):
+        if older != record:
+            older.unlink()
+    for older in folder.glob(f"{kind}-*"):
+        if older.is_dir() and older != target:
+            shutil.rmtree(older, ignore_errors=True)
+
+
+def restore(folder: Path, kind: str, digest: str | None = None) -> tuple[PyTree, dict[str, Any]] | None:
+    """The newest checkpoint of `kind` as nested dicts of NumPy arrays and its `about`; None if there is none.
+
+    Raises `CheckpointError` naming the array if a digest differs, and the folder if it was saved under another configuration.
+    """
+    records = sorted(folder.glob(f"{kind}-*.json"))
+    if not records:
+        return None
+    path = records[-1].with_suffix("")
+    again = f"remove {path.name} and {path.name}.json to go on without it"
+    try:
+        record = json.loads(records[-1].read_text())
+        with ocp.StandardCheckpointer() as checkpointer:
+            arrays = jax.tree.map(np.asarray, checkpointer.restore(path.absolute()))
+    except Exception as error:  # orbax, tensorstore and zarr raise what they like on damaged files
+        raise CheckpointError(f"the checkpoint cannot be read: {str(error).splitlines()[0][:200]}", where=path, mend=again) from error
+    if digest is not None and record["config"] != digest:
+        raise CheckpointError("the checkpoint belongs to another configuration", where=path, mend="use another run folder (--out)")
+    found = _digests(arrays)
+    damaged = sorted(name for name in {**found, **record["leaves"]} if found.get(name) != record["leaves"].get(name))
+    if damaged:
+        raise CheckpointError(f"the checkpoint is damaged in {', '.join(damaged[:3])} ({len(damaged)} array(s))", where=path, mend=again)
+    return arrays, record["about"]
+
+
+def _digests(tree: PyTree) -> dict[str, str]:
+    """SHA-256 of each array's type, shape and bytes, by its path in the tree."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): hashlib.sha256(f"{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes()).hexdigest()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def as_dicts(tree: PyTree) -> dict[str, Any]:
+    """Any tree of arrays as nested dicts with string keys: what orbax restores without knowing our classes."""
+    result: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        *parents, last = _names(path)
+        node = result
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = leaf
+    return result
+
+
+def fill(template: PyTree, dicts: dict[str, Any]) -> PyTree:
+    """The tree shaped like `template` with the arrays of `as_dicts`. Raises `CheckpointError` if one is missing or misshapen."""
+
+    def find(path: tuple[Any, ...], leaf: Any) -> Any:
+        node: Any = dicts
+        for name in _names(path):
+            node = node.get(name) if isinstance(node, dict) else None
+        if node is None or np.shape(node) != np.shape(leaf):
+            where = "/".join(_names(path))
+            raise CheckpointError(f"the checkpoint has no array {where} of shape {np.shape(leaf)}", mend="was it trained with another model config?")
+        return node
+
+    return jax.tree_util.tree_map_with_path(find, template)
+
+
+def _names(path: tuple[Any, ...]) -> list[str]:
+    """The keys of a path, without nnx's closing `value`."""
+    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+    return names[:-1] if len(names) > 1 and names[-1] == "value" else names or ["value"]
