@@ -15,8 +15,9 @@ from medusa_jax.files import sha256_of
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 _TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "merges.txt", "vocab.txt", "sentencepiece.bpe.model", "spiece.model"),
+    *("vocab.json", "merges.txt", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model"),
 )
+_VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("sentencepiece.bpe.model",), ("spiece.model",), ("spm.model",))
 _INDEX = "model.safetensors.index.json"
 _REFETCH = "fetch the model again, and check that all its files are there"
 _NEEDED = ("config.json", "model*.safetensors", _INDEX, *_PREPROCESSING, *_TOKENIZER)
@@ -113,6 +114,9 @@ def load_preprocessor(folder: Path) -> Any:
 
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer. Raises `FeatureError` if the model comes without one."""
+    # Without a vocabulary transformers makes an empty tokenizer, which knows no word.
+    if not any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES):
+        raise FeatureError("the model comes with no tokenizer", where=folder, mend=_REFETCH)
     from transformers import AutoTokenizer
 
     with _explained(folder):
