@@ -86,7 +86,7 @@ class SubmissionError(MedusaError):
     exit_code = 9
 
 
-class Interrupted(MedusaError):
+class Interrupted(MedusaError):  # noqa: N818 (stopping when asked is no error)
     """The process was asked to stop (SIGTERM, Ctrl-C); the state was saved first. Running the same command goes on."""
 
     exit_code = 75

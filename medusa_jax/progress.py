@@ -10,7 +10,9 @@ from typing import Protocol
 class Report(Protocol):
     """Called as a step goes on: how many of how many units are done, and a few words on the latest."""
 
-    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show it."""
+        ...
 
 
 _PLAIN_SECONDS = 15.0

@@ -83,6 +83,13 @@ def test_a_finished_store_is_not_touched_and_takes_no_lock(corpus, made):
     assert seen == [(10, 10)]
 
 
+def test_a_run_killed_just_before_its_end_still_lists_the_failures(corpus, made):
+    before = bytes_of(made)
+    (made / "failures.jsonl").unlink()
+    extract(corpus, LOGMEL, made, shard_rows=3)
+    assert bytes_of(made) == before
+
+
 def test_progress_starts_where_the_work_stopped(corpus, made):
     (made / "shard-00002.json").unlink()
     seen = []
@@ -331,15 +338,15 @@ def test_a_corpus_without_utterances_is_refused(corpus, tmp_path):
 # The disk
 
 
-@pytest.mark.parametrize("disk", ["full", "read-only"])
-def test_a_disk_that_takes_no_more_is_a_typed_error_and_finished_shards_stay(corpus, tmp_path, disk):
-    """The kernel itself refuses: a limit on the size of files stands for a full disk, a file in the folder's place for a read-only one."""
+def test_a_folder_that_cannot_be_made_is_a_typed_error(corpus, tmp_path):
+    (tmp_path / "store").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot be written"):
+        extract(corpus, LOGMEL, tmp_path / "store")
+
+
+def test_a_disk_that_takes_no_more_is_a_typed_error_and_finished_shards_stay(corpus, tmp_path):
+    """The kernel itself refuses: a limit on the size of files stands for a full disk."""
     folder = tmp_path / "store"
-    if disk == "read-only":
-        folder.write_text("in the way")
-        with pytest.raises(StoreError, match="cannot be written"):
-            extract(corpus, LOGMEL, folder, shard_rows=2)
-        return
     long = np.random.default_rng(0).standard_normal(60 * RATE).astype(np.float32) * 0.1
     soundfile.write(corpus.audio_path(5), long, RATE, subtype="FLOAT")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -334,6 +334,13 @@ def test_a_model_folder_that_is_not_whole_is_refused(saved, tmp_path, name, dama
         _use(folder)
 
 
+def test_pickled_weights_are_not_loaded_even_where_nobody_asks_for_the_identity(saved, tmp_path):
+    folder = _copy(saved("roberta"), tmp_path)
+    _pickle(folder)
+    with pytest.raises(FeatureError, match="does not load"):
+        extractor_of(folder).prepare()
+
+
 def test_code_in_a_model_folder_is_never_run(saved, tmp_path):
     folder = _copy(saved("roberta"), tmp_path)
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")

@@ -1,20 +1,18 @@
 """`medusa`: the steps of a run as commands. Each loads what it needs when it is called, so that --help answers at once."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from medusa_jax.cli import corpus, features, submit
+from medusa_jax.cli.run import Config, Out, Settings, prepared_run, say
 from medusa_jax.errors import Interrupted, MedusaError
 
 if TYPE_CHECKING:
-    from medusa_jax.pipeline.run_folder import Run
     from medusa_jax.pipeline.steps import Prepared
 
 app = typer.Typer(
@@ -27,15 +25,10 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(features.app, name="features")
 app.add_typer(submit.app, name="submit")
 
-Config = Annotated[Path, typer.Argument(help="A YAML file, the name of a shipped configuration (demo, ravdess, …), or the folder of a run.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value: --set training.batch_size=32. May be repeated.")]
-Out = Annotated[Path, typer.Option(help="Folder for runs, features and generated corpora.")]
-
-
 @app.command()
 def extract(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """Read the corpus and extract every feature set of CONFIG."""
-    with _prepared(config, settings, out) as prepared:
+    with prepared_run(config, settings, out) as prepared:
         for name, store in prepared.stores.items():
             print(f"{name}: {len(store)} utterances, {store.width} features a frame, {len(store.failed)} failed, in {store.folder}")
 
@@ -43,7 +36,7 @@ def extract(config: Config, settings: Settings = None, out: Out = Path("runs")) 
 @app.command()
 def train(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """Train every member of CONFIG (Stages 1 and 2). Run it again after an interruption to go on."""
-    with _prepared(config, settings, out) as prepared:
+    with prepared_run(config, settings, out) as prepared:
         from medusa_jax.pipeline import steps
 
         steps.train(prepared)
@@ -53,7 +46,7 @@ def train(config: Config, settings: Settings = None, out: Out = Path("runs")) ->
 @app.command()
 def ensemble(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """Combine the trained members: votes, meta-classifier (Stage 3) and soup (Stage 4)."""
-    with _prepared(config, settings, out) as prepared:
+    with prepared_run(config, settings, out) as prepared:
         from medusa_jax.pipeline import steps
 
         steps.ensemble(prepared)
@@ -63,14 +56,14 @@ def ensemble(config: Config, settings: Settings = None, out: Out = Path("runs"))
 @app.command()
 def evaluate(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """Score every member and ensemble on every labelled part that was not trained on, and write the report."""
-    with _prepared(config, settings, out) as prepared:
+    with prepared_run(config, settings, out) as prepared:
         _evaluate(prepared)
 
 
 @app.command()
 def run(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """The whole chain: corpus, features, members, ensemble, scores, submission. A finished step is not done again."""
-    with _prepared(config, settings, out) as prepared:
+    with prepared_run(config, settings, out) as prepared:
         from medusa_jax.pipeline import steps
 
         steps.train(prepared)
@@ -93,35 +86,6 @@ def demo(settings: Settings = None, out: Out = Path("runs")) -> None:
     print("  medusa run ravdess --set corpus.path=FOLDER_OF_RAVDESS")
 
 
-@contextmanager
-def _prepared(config: Path, settings: list[str] | None, out: Path) -> "Iterator[Prepared]":
-    """The run that the arguments name, its folder held by this process, corpus and features ready."""
-    from medusa_jax.pipeline.run_folder import opened
-    from medusa_jax.pipeline.steps import prepare
-
-    chosen = resolve(config, settings, out)
-    with opened(chosen):
-        _say(f"[bold]{escape(chosen.config.name)}[/bold] in {escape(str(chosen.folder))}")
-        yield prepare(chosen)
-
-
-def resolve(config: Path, settings: list[str] | None, out: Path) -> "Run":
-    """A YAML file, a run's folder, or the name of a shipped configuration, with `--set` applied."""
-    from importlib.resources import as_file, files
-
-    from medusa_jax.config import load_config
-    from medusa_jax.pipeline.run_folder import Run
-
-    if (config / "config.yaml").is_file():
-        return Run(load_config(config / "config.yaml", settings or ()), config.resolve().parent)
-    if not config.exists() and len(config.parts) == 1:
-        shipped = files("medusa_jax.configs") / f"{config.stem}.yaml"
-        if shipped.is_file():
-            with as_file(shipped) as path:
-                return Run(load_config(path, settings or ()), out)
-    return Run(load_config(config, settings or ()), out)
-
-
 def _evaluate(prepared: "Prepared") -> None:
     """Print the table of the part that matters most and say where the reports are."""
     from medusa_jax.evaluation.tables import rich_table
@@ -130,13 +94,9 @@ def _evaluate(prepared: "Prepared") -> None:
     scored = score_all(prepared)
     part, systems = list(scored.items())[-1]
     corpus = prepared.corpus
-    Console().print(rich_table(systems, f"{prepared.run.config.name}: {part} of {corpus.name}{', SYNTHETIC SPEECH' if corpus.synthetic else ''}"))
+    Console().print(rich_table(systems, f"{prepared.run.config.name}: {part} of {corpus.name}", synthetic=corpus.synthetic))
     for name in scored:
         print(f"report ({name}): {prepared.run.folder / 'evaluation' / name / 'report.md'}")
-
-
-def _say(text: str) -> None:
-    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -144,11 +104,11 @@ def main() -> None:
     try:
         app()
     except Interrupted as stop:
-        _say(f"[yellow]{escape(str(stop))}[/yellow]")
+        say(f"[yellow]{escape(str(stop))}[/yellow]")
         sys.exit(stop.exit_code)
     except MedusaError as error:
-        _say(f"[bold red]error:[/bold red] {escape(str(error))}")
+        say(f"[bold red]error:[/bold red] {escape(str(error))}")
         sys.exit(error.exit_code)
     except OSError as error:
-        _say(f"[bold red]error:[/bold red] {escape(str(error))}")
+        say(f"[bold red]error:[/bold red] {escape(str(error))}")
         sys.exit(1)

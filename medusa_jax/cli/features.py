@@ -16,7 +16,7 @@ def inspect(store: Store) -> None:
 
     Example: medusa features inspect runs/features/logmel-1f0c2a3b-9d8e7f6a
     """
-    from medusa_jax.features.inspect import summary
+    from medusa_jax.features.summary import summary
 
     for name, value in summary(store).items():
         typer.echo(f"{name + ':':<12} {value}")

@@ -2,17 +2,34 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
+from typer.core import TyperGroup
+
+from medusa_jax.cli.run import Config, Out, Settings, prepared_run
 
 if TYPE_CHECKING:
+    from medusa_jax.pipeline.submit import Written
     from submission.challenges import Challenge
 
-app = typer.Typer(no_args_is_help=True, help="Check, score and convert challenge files; compare runs with the published scores.")
+
+
+class _WriteByDefault(TyperGroup):
+    """`medusa submit CONFIG` is `medusa submit write CONFIG`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["write", *args])
+
+
+app = typer.Typer(
+    cls=_WriteByDefault,
+    no_args_is_help=True,
+    help="`medusa submit CONFIG` writes a run's challenge files; the commands below check, score, convert and compare.",
+)
 
 
 class ChallengeId(StrEnum):
@@ -37,6 +54,23 @@ NamesOption = Annotated[
         help="The test files, if not the challenge's own: a folder of .wav files, a CSV with a FileName column, or a list, one name a line."
     ),
 ]
+
+
+@app.command()
+def write(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
+    """Write the challenge files of both tasks from the trained ensemble of CONFIG."""
+    from medusa_jax.pipeline.submit import submit as write_files
+
+    with prepared_run(config, settings, out) as prepared:
+        show_written(write_files(prepared))
+
+
+def show_written(written: "Written") -> None:
+    """Say where a run's files are and what they scored."""
+    for kind, path in written.files.items():
+        metrics = written.scores.get(kind, {})
+        named = (f"{name} {metrics[name]:.4f}" for name in ("macro_f1", "micro_f1", "accuracy", "ccc_mean") if name in metrics)
+        print(f"valid file for Task {1 if kind == 'categorical' else 2} ({kind}): {path}  {', '.join(named)}".rstrip())
 
 
 @app.command()

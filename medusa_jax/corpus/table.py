@@ -160,7 +160,8 @@ def check_columns(corpus: Corpus) -> None:
         raise CorpusError(f"the table lacks the column(s) {', '.join(missing)}", where=where, mend="see medusa_jax/corpus/table.py for the schema")
     repeated = frame["id"][frame["id"].duplicated()]
     if len(repeated):
-        raise CorpusError(f"{len(repeated)} utterance id(s) stand twice, the first is {repeated.iloc[0]!r}", where=where, mend="remove the repeated rows")
+        what = f"{len(repeated)} utterance id(s) stand twice, the first is {repeated.iloc[0]!r}"
+        raise CorpusError(what, where=where, mend="remove the repeated rows")
     for column, allowed in (("split", SPLITS), ("gender", GENDERS), ("consensus", (*corpus.classes, OTHER, NO_AGREEMENT))):
         known = frame[column].isin(allowed) | (frame[column].isna() if column != "split" else False)
         if not known.all():
@@ -169,7 +170,8 @@ def check_columns(corpus: Corpus) -> None:
     for identity, audio in zip(frame["id"], frame["audio"], strict=True):
         path = PurePosixPath(audio)
         if path.is_absolute() or ".." in path.parts or "\\" in audio:
-            raise CorpusError(f"the audio path {audio!r} leaves the corpus folder", where=f"{where}, utterance {identity}", mend="use paths relative to the corpus folder")
+            mend = "use paths relative to the corpus folder"
+            raise CorpusError(f"the audio path {audio!r} leaves the corpus folder", where=f"{where}, utterance {identity}", mend=mend)
     sums = np.nansum(corpus.soft, axis=1)
     bad_sum = ~(np.isclose(sums, 1, atol=1e-3) | np.isnan(corpus.soft).all(axis=1))
     if bad_sum.any():

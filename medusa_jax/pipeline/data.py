@@ -8,12 +8,10 @@ import numpy as np
 from medusa_jax.config import CorpusConfig
 from medusa_jax.corpus.splits import check_speakers_disjoint, hold_out, speaker_folds
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.errors import ConfigError, CorpusError
+from medusa_jax.errors import ConfigError
 from medusa_jax.features.store import FeatureStore
 from medusa_jax.pipeline.run_folder import Run
 from medusa_jax.progress import track
-
-_ANSWERS = Path("Answers") / "test3.csv"
 
 
 @dataclass(frozen=True)
@@ -38,31 +36,22 @@ def read_corpus(config: CorpusConfig, out: Path) -> Corpus:
         return _generated(config, out)
     if config.path is None:
         raise ConfigError(f"corpus.path is not set, and {config.source} is not generated", mend="--set corpus.path=FOLDER")
-    root = Path(config.path).expanduser()
-    if not root.exists():
-        raise CorpusError("there is no such corpus", where=root, mend="--set corpus.path=FOLDER, where the corpus lies")
-    if config.source == "msp-podcast":
-        from medusa_jax.corpus.msp_podcast import read_msp_podcast
+    root = Path(config.path).expanduser().resolve()
+    if config.source == "table":
+        return Corpus.load(root)
+    from medusa_jax.corpus.sources import read_source
 
-        return read_msp_podcast(root, soft_labels=config.soft_labels, transcripts=Path(config.transcripts) if config.transcripts else None)
-    if config.source == "ravdess":
-        from medusa_jax.corpus.ravdess import read_ravdess
-
-        return read_ravdess(root)
-    if config.source == "medusa-csv":
-        from medusa_jax.corpus.medusa_csv import read_medusa_csv
-
-        return read_medusa_csv(root)
-    return Corpus.load(root)
+    transcripts = Path(config.transcripts).expanduser() if config.transcripts else None
+    return read_source(config.source, root, soft_labels=config.soft_labels, transcripts=transcripts)
 
 
 def _generated(config: CorpusConfig, out: Path) -> Corpus:
-    from medusa_jax.corpus.generated import generate
+    from medusa_jax.corpus.generated import ASR, generate
     from medusa_jax.corpus.msp_podcast import read_msp_podcast
 
     folder = Path(config.path).expanduser() if config.path else out / "corpora" / f"generated-{config.size}-{config.test_per_class}-{config.seed}"
-    root = generate(folder, size=config.size, test_per_class=config.test_per_class, seed=config.seed)
-    return read_msp_podcast(root, soft_labels=config.soft_labels, transcripts=root / "ASR")
+    root = generate(folder.resolve(), size=config.size, test_per_class=config.test_per_class, seed=config.seed)
+    return read_msp_podcast(root, soft_labels=config.soft_labels, transcripts=root / ASR)
 
 
 def load_stores(run: Run, corpus: Corpus) -> dict[str, FeatureStore]:
@@ -97,5 +86,7 @@ def _parts(corpus: Corpus, config: CorpusConfig) -> Parts:
 
 def answers_of(corpus: Corpus) -> Path | None:
     """The file in which the corpus folder keeps its test set's hidden labels (the generated one does), if it does."""
-    path = corpus.root / _ANSWERS
+    from medusa_jax.corpus.generated import ANSWERS
+
+    path = corpus.root / ANSWERS
     return path if path.is_file() else None
