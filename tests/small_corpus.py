@@ -1,4 +1,4 @@
-"""A corpus of a few short noises with transcripts, for tests of features."""
+"""A corpus of a few short noises with transcripts, and the bytes of a store made from it."""
 
 from pathlib import Path
 
@@ -37,3 +37,8 @@ def small_corpus(root: Path, count: int = 10, *, seed: int = 0, transcripts: lis
     votes = np.tile([3, 0, 0], (count, 1))
     frame = assemble(plain, votes, np.zeros_like(votes), ("angry", "happy"), "primary")
     return Corpus(frame=frame, classes=("angry", "happy"), root=root, name="small")
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a store but the lock."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != ".lock"}
