@@ -25,9 +25,10 @@ def save(folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any]
 
     `digest` names the configuration; `restore` refuses another. On a full disk the older checkpoint stays and `CheckpointError` is raised.
     """
+    folder = folder.absolute()  # orbax wants it, and every path compared below must be of one kind
     folder.mkdir(parents=True, exist_ok=True)
     arrays = jax.tree.map(np.asarray, tree)
-    target = (folder / f"{kind}-{step:08d}").absolute()
+    target = folder / f"{kind}-{step:08d}"
     record = folder / f"{target.name}.json"
     try:
         record.unlink(missing_ok=True)
