@@ -227,15 +227,15 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the configuration cannot be read: {error}", where=path, mend="see configs/ for the shipped ones") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"not YAML: {error}", where=path) from error
+        raise ConfigError(f"not YAML: {error}", where=path, mend="correct that line; configs/demo.yaml shows the form") from error
     if not isinstance(raw, dict):
-        raise ConfigError("a configuration is a mapping of sections", where=path)
+        raise ConfigError("a configuration is a mapping of sections", where=path, mend="configs/demo.yaml shows the form")
     for setting in settings:
         _apply(raw, setting)
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_explain(error), where=path) from error
+        raise ConfigError(_explain(error), where=path, mend="correct this in the file, or with --set section.key=value") from error
 
 
 def _apply(raw: Any, setting: str) -> None:
@@ -254,7 +254,8 @@ def _apply(raw: Any, setting: str) -> None:
         else:
             node[last] = value
     except (ValueError, IndexError, TypeError, AttributeError) as error:
-        raise ConfigError(f"there is no {name!r} in this configuration", where=f"--set {setting}") from error
+        mend = "name a section and a key, or a position in a list: training.batch_size, members.0.seed"
+        raise ConfigError(f"there is no {name!r} in this configuration", where=f"--set {setting}", mend=mend) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"not a YAML value: {text!r}", where=f"--set {setting}") from error
 
@@ -262,8 +263,15 @@ def _apply(raw: Any, setting: str) -> None:
 def _explain(error: ValidationError) -> str:
     """One line a mistake, with the key's path and, for an unknown key, the known one it looks like."""
     lines = []
-    for item in error.errors():
-        path = ".".join(str(part) for part in item["loc"])
+    errors = error.errors()
+    places = {item["loc"] for item in errors}
+    for item in errors:
+        place = item["loc"]
+        if place[:1] == ("members",) and (place[2:] in places or (item["type"] == "too_short" and len(errors) > 1)):
+            continue  # every member repeats what is wrong with the run's own model and training
+        if place[:1] == ("features",):
+            place = place[:2] + place[3:]  # pydantic puts the extractor's name in between
+        path = ".".join(map(str, place))
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(item["loc"][-1]), _known_keys(), n=1)
             lines.append(f"unknown key {path!r}" + (f": did you mean {near[0]!r}?" if near else ""))

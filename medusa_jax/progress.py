@@ -55,7 +55,7 @@ def _lines(title: str) -> Iterator[Report]:
     def report(done: int, total: int, note: str = "") -> None:
         nonlocal last, state
         state = (done, total, note)
-        if time.monotonic() - last > _PLAIN_SECONDS:
+        if done < total and time.monotonic() - last > _PLAIN_SECONDS:
             last = time.monotonic()
             line(*state)
 

@@ -1,15 +1,15 @@
 """`medusa`: the steps of a run as commands. Each loads what it needs when it is called, so that --help answers at once."""
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from medusa_jax.cli import corpus, features, submit
-from medusa_jax.cli.run import Config, Out, Settings, prepared_run, say
+from medusa_jax.cli.run import Config, Out, Settings, prepared_run, results, say
 from medusa_jax.errors import Interrupted, MedusaError
 
 if TYPE_CHECKING:
@@ -21,9 +21,38 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Speech emotion recognition with MEDUSA, from raw audio to a challenge submission. New here? `medusa demo` shows everything in minutes.",
 )
-app.add_typer(corpus.app, name="corpus")
-app.add_typer(features.app, name="features")
-app.add_typer(submit.app, name="submit")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@app.command()
+def demo(settings: Settings = None, out: Out = Path("runs")) -> None:
+    """Train a small MEDUSA on generated speech in MSP-Podcast's layout and write a valid submission. Takes some minutes, needs nothing."""
+    run(Path("demo"), settings, out)
+    print("\nNext: the same on real speech. Get RAVDESS (Zenodo record 1188976, free for research), then:")
+    print("  medusa run ravdess --set corpus.path=FOLDER_OF_RAVDESS")
+
+
+@app.command()
+def run(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
+    """The whole chain: corpus, features, members, ensemble, scores, submission. A finished step is not done again."""
+    with prepared_run(config, settings, out) as prepared:
+        from medusa_jax.pipeline import steps
+        from medusa_jax.pipeline.evaluate import parts_to_score, with_answers
+        from medusa_jax.pipeline.submit import check_submission
+        from medusa_jax.pipeline.submit import submit as write_submission
+
+        wanted = prepared.run.config.submission is not None
+        if wanted:
+            check_submission(prepared)  # hours before the files are due
+        steps.train(prepared)
+        steps.ensemble(prepared)
+        written = write_submission(prepared) if wanted else None
+        if written is None or parts_to_score(prepared, with_answers(prepared.corpus)):
+            _evaluate(prepared)
+        if written is not None:
+            submit.show_written(written)
+
 
 @app.command()
 def extract(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
@@ -46,7 +75,7 @@ def train(config: Config, settings: Settings = None, out: Out = Path("runs")) ->
 @app.command()
 def ensemble(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """Combine the trained members: votes, meta-classifier (Stage 3) and soup (Stage 4)."""
-    with prepared_run(config, settings, out) as prepared:
+    with prepared_run(config, settings, out, features=False) as prepared:
         from medusa_jax.pipeline import steps
 
         steps.ensemble(prepared)
@@ -56,34 +85,8 @@ def ensemble(config: Config, settings: Settings = None, out: Out = Path("runs"))
 @app.command()
 def evaluate(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """Score every member and ensemble on every labelled part that was not trained on, and write the report."""
-    with prepared_run(config, settings, out) as prepared:
+    with prepared_run(config, settings, out, features=False) as prepared:
         _evaluate(prepared)
-
-
-@app.command()
-def run(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
-    """The whole chain: corpus, features, members, ensemble, scores, submission. A finished step is not done again."""
-    with prepared_run(config, settings, out) as prepared:
-        from medusa_jax.pipeline import steps
-
-        steps.train(prepared)
-        steps.ensemble(prepared)
-        if prepared.run.config.submission is None:
-            _evaluate(prepared)
-            return
-        from medusa_jax.pipeline.submit import submit as write_submission
-
-        written = write_submission(prepared)
-        _evaluate(prepared)
-        submit.show_written(written)
-
-
-@app.command()
-def demo(settings: Settings = None, out: Out = Path("runs")) -> None:
-    """Train a small MEDUSA on generated speech in MSP-Podcast's layout and write a valid submission. Takes some minutes, needs nothing."""
-    run(Path("demo"), settings, out)
-    print("\nNext: the same on real speech. Get RAVDESS (Zenodo record 1188976, free for research), then:")
-    print("  medusa run ravdess --set corpus.path=FOLDER_OF_RAVDESS")
 
 
 def _evaluate(prepared: "Prepared") -> None:
@@ -94,9 +97,14 @@ def _evaluate(prepared: "Prepared") -> None:
     scored = score_all(prepared)
     part, systems = list(scored.items())[-1]
     corpus = prepared.corpus
-    Console().print(rich_table(systems, f"{prepared.run.config.name}: {part} of {corpus.name}", synthetic=corpus.synthetic))
+    results().print(rich_table(systems, f"{prepared.run.config.name}: {part} of {corpus.name}", synthetic=corpus.synthetic))
     for name in scored:
-        print(f"report ({name}): {prepared.run.folder / 'evaluation' / name / 'report.md'}")
+        print(f"report on {name}:\n    {prepared.run.folder / 'evaluation' / name / 'report.md'}")
+
+
+app.add_typer(submit.app, name="submit")
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(features.app, name="features")
 
 
 def main() -> None:
@@ -110,5 +118,15 @@ def main() -> None:
         say(f"[bold red]error:[/bold red] {escape(str(error))}")
         sys.exit(error.exit_code)
     except OSError as error:
-        say(f"[bold red]error:[/bold red] {escape(str(error))}")
+        say(f"[bold red]error:[/bold red] {escape(str(_explained(error)))}")
         sys.exit(1)
+
+
+def _explained(error: OSError) -> MedusaError:
+    """What the system refused, where, and what to do about it."""
+    mend = None
+    if error.errno in _FULL:
+        mend = "free some disk space and run the same command again: what is finished is kept"
+    elif error.errno in _FORBIDDEN:
+        mend = "choose a folder that you may write to (--out), or ask for permission"
+    return MedusaError(error.strerror or str(error), where=error.filename, mend=mend)

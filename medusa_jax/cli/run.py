@@ -1,13 +1,19 @@
 """What every command on a run shares: its arguments, and the run they name, opened."""
 
+import difflib
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+from medusa_jax.errors import ConfigError, Interrupted, RunFolderError
 
 if TYPE_CHECKING:
     from medusa_jax.pipeline.run_folder import Run
@@ -19,33 +25,98 @@ Out = Annotated[Path, typer.Option(help="Folder for runs, features and generated
 
 
 @contextmanager
-def prepared_run(config: Path, settings: list[str] | None, out: Path) -> "Iterator[Prepared]":
-    """The run that the arguments name, its folder held by this process, corpus and features ready."""
+def prepared_run(config: Path, settings: list[str] | None, out: Path, *, features: bool = True) -> "Iterator[Prepared]":
+    """The run that the arguments name, its folder held by this process, corpus and (if the command needs them) features ready."""
+    chosen = resolve(config, settings, out)
+    from medusa_jax.pipeline.data import check_source
     from medusa_jax.pipeline.run_folder import opened
     from medusa_jax.pipeline.steps import prepare
 
-    chosen = resolve(config, settings, out)
-    with opened(chosen):
+    if chosen.config.corpus.source != "generated" and not chosen.corpus_file.exists():
+        check_source(chosen.config.corpus)  # a mistyped path leaves no run folder behind
+    with _stoppable(chosen), opened(chosen):
         say(f"[bold]{escape(chosen.config.name)}[/bold] in {escape(str(chosen.folder))}")
-        yield prepare(chosen)
+        prepared = prepare(chosen, features=features)
+        _tell_failures(prepared)
+        yield prepared
+
+
+@contextmanager
+def _stoppable(run: "Run") -> Iterator[None]:
+    """SIGTERM and Ctrl-C outside the training loop, which has its own listener, end in `Interrupted` too."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt  # not an Exception: nothing below mistakes it for a bad file
+
+    listening = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if listening else None
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        mend = "run the same command again to go on: what is finished is kept"
+        raise Interrupted("stopped as asked", where=run.folder, mend=mend) from error
+    finally:
+        if listening:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _tell_failures(prepared: "Prepared") -> None:
+    """Say which feature sets lack utterances: they are predicted from the other modalities, and nobody should learn that late."""
+    for name, store in prepared.stores.items():
+        if store.failed:
+            first = store.failed[0]
+            count = f"{len(store.failed)} of {store.plan.utterances} utterance(s) have no {name} features"
+            say(f"[yellow]warning:[/yellow] {escape(f'{count}; the first is {first.id}: {first.message}')}")
+            say(f"  where: {escape(str(store.folder / 'failures.jsonl'))}")
 
 
 def resolve(config: Path, settings: list[str] | None, out: Path) -> "Run":
-    """A YAML file, a run's folder, or the name of a shipped configuration, with `--set` applied."""
+    """A YAML file, a run's folder, or the name of a shipped configuration, with `--set` applied.
+
+    Raises `ConfigError` if there is no such thing or it is not valid, `RunFolderError` for a run's folder that was renamed.
+    """
+    from medusa_jax.config import load_config
+
+    if (config / "config.yaml").is_file():
+        return _of_folder(config, settings or [])
+    names = sorted(path.stem for path in shipped_configs().glob("*.yaml"))
+    if not config.is_file():
+        if str(config) not in names:
+            near = difflib.get_close_matches(str(config), names, n=1)
+            what = "this folder is not a run's: it has no config.yaml" if config.is_dir() else "there is no such configuration"
+            mend = f"give a YAML file, the folder of a run, or one of: {', '.join(names)}" + (f" (did you mean {near[0]!r}?)" if near else "")
+            raise ConfigError(what, where=config, mend=mend)
+        config = shipped_configs() / f"{config}.yaml"
+    loaded = load_config(config, settings or ())
+    from medusa_jax.pipeline.run_folder import Run
+
+    return Run(loaded, out)
+
+
+def _of_folder(folder: Path, settings: list[str]) -> "Run":
+    """The run whose folder this is; with settings, another run beside it."""
     from medusa_jax.config import load_config
     from medusa_jax.pipeline.run_folder import Run
 
-    if (config / "config.yaml").is_file():
-        return Run(load_config(config / "config.yaml", settings or ()), config.resolve().parent)
-    shipped = shipped_configs() / f"{config.name}.yaml"
-    named = not config.exists() and len(config.parts) == 1 and shipped.is_file()
-    return Run(load_config(shipped if named else config, settings or ()), out)
+    run = Run(load_config(folder / "config.yaml", settings), folder.resolve().parent)
+    if not settings and run.folder.name != folder.resolve().name:
+        mend = f"call it {run.folder.name} again, or give its config.yaml and --out"
+        raise RunFolderError("a run folder carries its configuration's digest in its name, and this one was renamed", where=folder, mend=mend)
+    return run
 
 
 def shipped_configs() -> Path:
     """Where `configs/` lies: inside the installed package, beside it in a checkout."""
     package = Path(__file__).parents[1]
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+def results() -> Console:
+    """Where tables of results go: stdout, and a log has no edge to wrap or cut a column at."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    return console
 
 
 def say(text: str) -> None:

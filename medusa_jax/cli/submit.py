@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medusa_jax.pipeline.submit import Written
     from submission.challenges import Challenge
 
+_SHOWN = {"macro_f1": "Macro-F1", "micro_f1": "Micro-F1", "accuracy": "accuracy", "ccc_mean": "mean CCC"}
 
 
 class _WriteByDefault(TyperGroup):
@@ -61,16 +62,18 @@ def write(config: Config, settings: Settings = None, out: Out = Path("runs")) ->
     """Write the challenge files of both tasks from the trained ensemble of CONFIG."""
     from medusa_jax.pipeline.submit import submit as write_files
 
-    with prepared_run(config, settings, out) as prepared:
+    with prepared_run(config, settings, out, features=False) as prepared:
         show_written(write_files(prepared))
 
 
 def show_written(written: "Written") -> None:
-    """Say where a run's files are and what they scored."""
-    for kind, path in written.files.items():
+    """Say where a run's files are and what they scored, in lines of 80 columns."""
+    print("challenge files" + (", scored against the corpus's hidden labels:" if written.scores else ":"))
+    for number, (kind, path) in enumerate(written.files.items(), 1):
         metrics = written.scores.get(kind, {})
-        named = (f"{name} {metrics[name]:.4f}" for name in ("macro_f1", "micro_f1", "accuracy", "ccc_mean") if name in metrics)
-        print(f"valid file for Task {1 if kind == 'categorical' else 2} ({kind}): {path}  {', '.join(named)}".rstrip())
+        named = ", ".join(f"{shown} {metrics[name]:.4f}" for name, shown in _SHOWN.items() if name in metrics)
+        print(f"  Task {number}, valid: {named}" if named else f"  Task {number}, valid")
+        print(f"    {path}")
 
 
 @app.command()

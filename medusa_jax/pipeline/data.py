@@ -8,7 +8,7 @@ import numpy as np
 from medusa_jax.config import CorpusConfig
 from medusa_jax.corpus.splits import check_speakers_disjoint, hold_out, speaker_folds
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.errors import ConfigError
+from medusa_jax.errors import ConfigError, CorpusError
 from medusa_jax.features.store import FeatureStore
 from medusa_jax.pipeline.run_folder import Run
 from medusa_jax.progress import track
@@ -34,15 +34,24 @@ def read_corpus(config: CorpusConfig, out: Path) -> Corpus:
     """Read the corpus that the configuration names; the generated one is made under `out/corpora` first."""
     if config.source == "generated":
         return _generated(config, out)
-    if config.path is None:
-        raise ConfigError(f"corpus.path is not set, and {config.source} is not generated", mend="--set corpus.path=FOLDER")
-    root = Path(config.path).expanduser().resolve()
+    root = check_source(config)
     if config.source == "table":
         return Corpus.load(root)
     from medusa_jax.corpus.sources import read_source
 
     transcripts = Path(config.transcripts).expanduser() if config.transcripts else None
     return read_source(config.source, root, soft_labels=config.soft_labels, transcripts=transcripts)
+
+
+def check_source(config: CorpusConfig) -> Path:
+    """Where a corpus that is not generated lies. Raises `ConfigError` if `corpus.path` is not set, `CorpusError` if nothing is there."""
+    if config.path is None:
+        mend = "give the folder in which it lies: --set corpus.path=FOLDER"
+        raise ConfigError(f"the corpus {config.source} is read from disk, and corpus.path does not say where it is", where="corpus.path", mend=mend)
+    root = Path(config.path).expanduser().resolve()
+    if not root.exists():
+        raise CorpusError("there is no corpus here", where=root, mend="correct corpus.path, in the configuration or with --set corpus.path=FOLDER")
+    return root
 
 
 def _generated(config: CorpusConfig, out: Path) -> Corpus:

@@ -27,11 +27,11 @@ def evaluate(prepared: Prepared) -> dict[str, list[SystemScores]]:
     The last part is the one that matters most. Raises `EvaluationError` if no part is labelled.
     """
     corpus = with_answers(prepared.corpus)
-    parts = _parts(prepared, corpus)
+    parts = parts_to_score(prepared, corpus)
     if not parts:
         mend = "score the submission against an answer file: `medusa submit score`"
         raise EvaluationError("no utterance outside the training part is labelled", where=f"corpus {corpus.name!r}", mend=mend)
-    made_by = provenance(prepared.run) | {"corpus digest": prepared.corpus.digest()}
+    made_by = provenance(prepared.run) | {"corpus": prepared.corpus.digest()}
     scored = {}
     for part, rows_of_folds in parts.items():
         rows = np.concatenate(rows_of_folds)
@@ -60,8 +60,8 @@ def with_answers(corpus: Corpus) -> Corpus:
     return replace(corpus, frame=frame)
 
 
-def _parts(prepared: Prepared, corpus: Corpus) -> dict[str, list[np.ndarray]]:
-    """Rows to score by part, one array a fold."""
+def parts_to_score(prepared: Prepared, corpus: Corpus) -> dict[str, list[np.ndarray]]:
+    """Rows of `corpus` (see `with_answers`) to score by part, one array a fold; empty if nothing but the training part is labelled."""
     if len(prepared.folds) > 1:
         return {FOLDS: [parts.rest for parts in prepared.folds]}
     rest, split = prepared.folds[0].rest, corpus.frame["split"].to_numpy()

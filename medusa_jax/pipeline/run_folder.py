@@ -1,6 +1,7 @@
 """One folder a run: where everything lies, what made it, and one process at a time.
 
     OUT/corpora/        generated corpora
+    OUT/compiled/       compiled programs
     OUT/features/       feature stores, named by corpus and extractor, shared by all runs
     OUT/NAME-DIGEST/    a run: another configuration is another folder (house promise 4)
         config.yaml  provenance.json  corpus.parquet
@@ -8,6 +9,7 @@
         report.md  scores.json  scores.csv  submission/
 """
 
+import json
 import os
 import platform
 from collections.abc import Iterator
@@ -53,7 +55,16 @@ class Run:
 
 @contextmanager
 def opened(run: Run) -> Iterator[None]:
-    """Use the run folder alone; write what the run is into it. Raises `RunFolderError` if it is in use or holds another run."""
+    """Use the run folder alone; write what the run is into it.
+
+    Raises `RunFolderError` if the folder is in use, holds another run, or cannot be made.
+    """
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        (run.folder / ".lock").touch()
+    except OSError as error:
+        mend = "choose a folder that you may write to with --out"
+        raise RunFolderError(f"the run folder cannot be used: {error.strerror}", where=run.folder, mend=mend) from error
     with locked(run.folder):
         path = run.folder / "config.yaml"
         text = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -67,7 +78,27 @@ def opened(run: Run) -> Iterator[None]:
                 raise RunFolderError("this folder holds a run of another configuration", where=path, mend=mend)
         else:
             write_text(path, text)
+        _keep_compiled(run.out / "compiled")
+        keep_provenance(run)
         yield
+
+
+def keep_provenance(run: Run, **inputs: object) -> None:
+    """Write `provenance.json`: the configuration's digest, the digests `inputs` of what was read, and `made_by`.
+
+    `made_by` lists every set of versions and machine that worked in the folder, the first one first: a later upgrade does
+    not hide what trained the members. A run that has nothing new to say leaves the file alone.
+    """
+    path = run.folder / "provenance.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = {"made_by": []}
+    us = {name: value for name, value in provenance(run).items() if name != "config"}
+    made_by = before["made_by"] + ([] if us in before["made_by"] else [us])
+    now = {"config": run.config.digest(), **before, **inputs, "made_by": made_by}
+    if now != before:
+        write_text(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
 
 
 def provenance(run: Run) -> dict[str, object]:
@@ -82,6 +113,14 @@ def provenance(run: Run) -> dict[str, object]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "devices": ", ".join(sorted({d.device_kind for d in jax.devices()})),
     }
+
+
+def _keep_compiled(folder: Path) -> None:
+    """Programs compiled once are read back from disk by the next command (a step takes 10 s and more to compile)."""
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
 def _version(package: str) -> str:

@@ -18,7 +18,7 @@ from medusa_jax.errors import EvaluationError
 from medusa_jax.features.store import FeatureStore
 from medusa_jax.models import meta_classifier
 from medusa_jax.pipeline.data import Parts, load_corpus, load_stores, parts_of
-from medusa_jax.pipeline.run_folder import Run
+from medusa_jax.pipeline.run_folder import Run, keep_provenance
 from medusa_jax.progress import track
 from medusa_jax.training.examples import Examples, gather
 from medusa_jax.training.member import train_member
@@ -37,10 +37,14 @@ class Prepared:
     folds: list[Parts]
 
 
-def prepare(run: Run) -> Prepared:
-    """Corpus and features, made where they are not there yet."""
+def prepare(run: Run, *, features: bool = True) -> Prepared:
+    """Corpus, parts and (unless a step needs none) features, made where they are not there yet; `provenance.json` names them."""
     corpus = load_corpus(run)
-    return Prepared(run, corpus, load_stores(run, corpus), parts_of(run, corpus))
+    folds = parts_of(run, corpus)
+    stores = load_stores(run, corpus) if features else {}
+    known = {"stores": {name: store.digest for name, store in stores.items()}} if features else {}
+    keep_provenance(run, corpus=corpus.digest(), **known)
+    return Prepared(run, corpus, stores, folds)
 
 
 def train(prepared: Prepared) -> None:
@@ -82,17 +86,20 @@ def ensemble(prepared: Prepared) -> None:
 
 def member_outputs(run: Run, corpus: Corpus, fold: int, member: str) -> Outputs:
     """A trained member's outputs. Raises `EvaluationError` if it is not trained or they belong to other utterances."""
-    return _checked(Outputs.load(_outputs_file(run, fold, member), corpus.classes), corpus, run)
+    return _checked(_outputs_file(run, fold, member), corpus, f"member {member} is not trained yet", "medusa train")
 
 
 def ensemble_outputs(run: Run, corpus: Corpus, fold: int, system: str) -> Outputs:
     """The outputs of one of `ENSEMBLES`, likewise."""
-    return _checked(Outputs.load(run.fold_folder(fold) / "ensemble" / f"{system}.parquet", corpus.classes), corpus, run)
+    return _checked(run.fold_folder(fold) / "ensemble" / f"{system}.parquet", corpus, "the ensemble is not made yet", "medusa ensemble")
 
 
-def _checked(outputs: Outputs, corpus: Corpus, run: Run) -> Outputs:
+def _checked(path: Path, corpus: Corpus, absent: str, command: str) -> Outputs:
+    if not path.exists():
+        raise EvaluationError(absent, where=path, mend=f"run `{command}` with the same configuration first, or `medusa run` for all steps")
+    outputs = Outputs.load(path, corpus.classes)
     if outputs.ids != tuple(corpus.frame["id"]):
-        raise EvaluationError("these outputs are of other utterances than the run's corpus", where=run.folder, mend="use a fresh --out")
+        raise EvaluationError("these outputs are of other utterances than the run's corpus", where=path, mend="use a fresh --out")
     return outputs
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medusa_jax.config import SubmissionConfig
 from medusa_jax.corpus.table import ATTRIBUTES
 from medusa_jax.errors import ConfigError, SubmissionError
 from medusa_jax.pipeline.data import answers_of
@@ -32,12 +33,8 @@ def submit(prepared: Prepared) -> Written:
     A recorded corpus must have exactly the challenge's test files; a generated one stands in with its own. Raises
     `SubmissionError` if a file would be refused: then it is not written.
     """
-    config, corpus = prepared.run.config.submission, prepared.corpus
-    if config is None:
-        raise ConfigError("this run has no `submission` section, so there is nothing to write", mend="add `submission: {challenge: interspeech2025}`")
-    rows = np.flatnonzero(corpus.frame["split"] == TEST)
-    if len(rows) == 0 or corpus.classes != CLASSES:
-        raise SubmissionError(f"the corpus has {len(rows)} test3 utterances of {len(corpus.classes)} classes", where=f"corpus {corpus.name!r}")
+    config, rows = check_submission(prepared)
+    corpus = prepared.corpus
     outputs = ensemble_outputs(prepared.run, corpus, 0, config.system).where(rows)
     challenge = challenge_of(config.challenge)
     if corpus.synthetic or challenge.categorical.names is None:
@@ -49,6 +46,27 @@ def submit(prepared: Prepared) -> Written:
     scores = _score(prepared, challenge, files)
     write_leaderboard(leaderboard(prepared.run.out, challenge_of(config.challenge)), prepared.run.out / f"leaderboard-{challenge.id}.csv")
     return Written(files, scores)
+
+
+def check_submission(prepared: Prepared) -> tuple[SubmissionConfig, np.ndarray]:
+    """What to write and the test set's rows in the corpus, before any training if asked then.
+
+    Raises `ConfigError` if the run wants no challenge files or is split into folds, `SubmissionError` if the corpus has no
+    test set of the challenge.
+    """
+    config, corpus = prepared.run.config.submission, prepared.corpus
+    if config is None:
+        mend = "add it: --set submission.challenge=interspeech2025"
+        raise ConfigError("this run has no `submission` section, so there is nothing to write", where=prepared.run.config.name, mend=mend)
+    if prepared.run.config.corpus.folds:
+        mend = "leave out corpus.folds, or the submission: --set submission=null"
+        raise ConfigError("challenge files come from one ensemble, and folds train several", where="corpus.folds, submission", mend=mend)
+    rows = np.flatnonzero(corpus.frame["split"] == TEST)
+    if len(rows) == 0 or corpus.classes != CLASSES:
+        what = f"the corpus has {len(rows)} test3 utterances and {len(corpus.classes)} classes ({', '.join(corpus.classes)}): not the challenge's"
+        mend = "leave out the submission: --set submission=null; or use a corpus with test3 in MSP-Podcast's layout"
+        raise SubmissionError(what, where=f"corpus {corpus.name!r} in {corpus.root}", mend=mend)
+    return config, rows
 
 
 def _score(prepared: Prepared, challenge: Challenge, files: dict[str, Path]) -> dict[str, dict[str, float]]:
