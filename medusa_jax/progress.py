@@ -4,9 +4,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Report(Protocol):
     """Called as a step goes on: how many of how many units are done, and a few words on the latest."""
 

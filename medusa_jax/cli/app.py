@@ -13,6 +13,7 @@ from medusa_jax.cli.run import Config, Out, Settings, prepared_run, results, say
 from medusa_jax.errors import Interrupted, MedusaError
 
 if TYPE_CHECKING:
+    from medusa_jax.evaluation.tables import SystemScores
     from medusa_jax.pipeline.steps import Prepared
 
 app = typer.Typer(
@@ -37,21 +38,12 @@ def demo(settings: Settings = None, out: Out = Path("runs")) -> None:
 def run(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """The whole chain: corpus, features, members, ensemble, scores, submission. A finished step is not done again."""
     with prepared_run(config, settings, out) as prepared:
-        from medusa_jax.pipeline import steps
-        from medusa_jax.pipeline.evaluate import parts_to_score, with_answers
-        from medusa_jax.pipeline.submit import check_submission
-        from medusa_jax.pipeline.submit import submit as write_submission
+        from medusa_jax.pipeline.chain import run_all
 
-        wanted = prepared.run.config.submission is not None
-        if wanted:
-            check_submission(prepared)  # hours before the files are due
-        steps.train(prepared)
-        steps.ensemble(prepared)
-        written = write_submission(prepared) if wanted else None
-        if written is None or parts_to_score(prepared, with_answers(prepared.corpus)):
-            _evaluate(prepared)
-        if written is not None:
-            submit.show_written(written)
+        finished = run_all(prepared)
+        _show_scores(prepared, finished.scored)
+        if finished.written is not None:
+            submit.show_written(finished.written)
 
 
 @app.command()
@@ -86,18 +78,18 @@ def ensemble(config: Config, settings: Settings = None, out: Out = Path("runs"))
 def evaluate(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """Score every member and ensemble on every labelled part that was not trained on, and write the report."""
     with prepared_run(config, settings, out, features=False) as prepared:
-        _evaluate(prepared)
+        from medusa_jax.pipeline.evaluate import evaluate as score_all
+
+        _show_scores(prepared, score_all(prepared))
 
 
-def _evaluate(prepared: "Prepared") -> None:
+def _show_scores(prepared: "Prepared", scored: "dict[str, list[SystemScores]]") -> None:
     """Print the table of the part that matters most and say where the reports are."""
     from medusa_jax.evaluation.tables import rich_table
-    from medusa_jax.pipeline.evaluate import evaluate as score_all
 
-    scored = score_all(prepared)
-    part, systems = list(scored.items())[-1]
     corpus = prepared.corpus
-    results().print(rich_table(systems, f"{prepared.run.config.name}: {part} of {corpus.name}", synthetic=corpus.synthetic))
+    for part, systems in list(scored.items())[-1:]:
+        results().print(rich_table(systems, f"{prepared.run.config.name}: {part} of {corpus.name}", synthetic=corpus.synthetic))
     for name in scored:
         print(f"report on {name}:\n    {prepared.run.folder / 'evaluation' / name / 'report.md'}")
 

@@ -5,9 +5,10 @@ Legend: `b` utterance, `m` member, `c` class, `a` attribute (3), `f` feature = m
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-Params = dict[str, Array]
+Params = dict[str, Array | np.ndarray]
 _MIDDLE, _HALF = 4.0, 3.0  # attributes 1–7 enter and leave as −1…1, so that one learning rate suits every feature
 
 

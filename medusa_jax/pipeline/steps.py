@@ -1,6 +1,6 @@
 """The steps of a run, each one importable function; a step that is done is not done again.
 
-corpus → `extract` → `train` (Stages 1 and 2) → `ensemble` (Stages 3 and 4) → `evaluate` → `submit`; `run_all` is the chain.
+corpus → `extract` → `train` (Stages 1 and 2) → `ensemble` (Stages 3 and 4) → `evaluate` → `submit`; `chain.run_all` does them all.
 """
 
 from collections.abc import Mapping
