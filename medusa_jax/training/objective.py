@@ -15,7 +15,7 @@ def class_weights(soft_nc: np.ndarray) -> np.ndarray:
     Rows of zeros (no class target) do not count; a class that never occurs weighs 0.
     """
     frequency_c = np.asarray(soft_nc, np.float64).sum(axis=0)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         weights_c = np.sqrt(frequency_c.sum() / (len(frequency_c) * frequency_c))
     return np.where(frequency_c > 0, weights_c, 0).astype(np.float32)
 
