@@ -1,0 +1,75 @@
+"""Write the tables of docs/configuration.md from the configuration's own models: python docs/configuration.py"""
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from medusa_jax import config
+
+PAGE = Path(__file__).with_suffix(".md")
+BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
+FEATURES = (config.LogMelConfig, config.OpenSmileConfig, config.HashedTextConfig, config.HuggingFaceConfig)
+SECTIONS: dict[str, type[BaseModel]] = {
+    "(top)": config.RunConfig,
+    "corpus": config.CorpusConfig,
+    **{f"features.NAME, extractor {model.model_fields['extractor'].default}": model for model in FEATURES},
+    "model": config.ModelConfig,
+    "training": config.TrainingConfig,
+    "training.stage1, training.stage2": config.StageConfig,
+    "members.N": config.MemberConfig,
+    "ensemble": config.EnsembleConfig,
+    "submission": config.SubmissionConfig,
+}
+_KINDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true, false", "array": "list", "object": "mapping", "null": "null"}
+_BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def tables() -> str:
+    """Markdown: one table a section, one row a key."""
+    return "\n".join(_table(name, model) for name, model in SECTIONS.items())
+
+
+def page() -> str:
+    """The whole page with fresh tables."""
+    text = PAGE.read_text(encoding="utf-8")
+    return text[: text.index(BEGIN) + len(BEGIN)] + "\n" + tables() + "\n" + text[text.index(END) :]
+
+
+def _table(section: str, model: type[BaseModel]) -> str:
+    schema = model.model_json_schema()
+    about = re.sub(r" \(spec section[^)]*\)", "", " ".join((model.__doc__ or "").split()))  # readers of this page have no spec
+    rows = [_row(key, schema["properties"][key], key in schema.get("required", ())) for key in model.model_fields]
+    return f"### {section}\n\n{about}\n\n| key | values | default | meaning |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def _row(key: str, field: dict[str, Any], required: bool) -> str:
+    default = "required" if required else _default(field)
+    return f"| `{key}` | {_values(field)} | {default} | {html.escape(field.get('description', ''), quote=False)} |\n"
+
+
+def _default(field: dict[str, Any]) -> str:
+    """As YAML would say it; a section's defaults stand in its own table."""
+    value = field.get("default", {})
+    if isinstance(value, dict):
+        return "`{" + ", ".join(f"{key}: {inner}" for key, inner in value.items()) + "}`" if len(value) < 3 else "see its table"
+    return f"`{json.dumps(value)}`" if not isinstance(value, str) or not value else f"`{value}`"
+
+
+def _values(field: dict[str, Any]) -> str:
+    """What a key may be, in words."""
+    if "anyOf" in field:
+        return " or ".join(_values(option) for option in field["anyOf"])
+    if "$ref" in field:
+        return "a section"
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    kind = _KINDS[field["type"]]
+    return " ".join([kind, *(f"{sign} {field[bound]}" for bound, sign in _BOUNDS.items() if bound in field)])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
