@@ -14,7 +14,11 @@ import pytest
 from medusa_jax.errors import RunFolderError
 from medusa_jax.files import locked, sha256_of, write_text, write_whole
 
-HOLD = "import sys, time, pathlib; from medusa_jax.files import locked\nwith locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+HOLD = """
+import sys, time, pathlib
+from medusa_jax.files import locked
+with locked(pathlib.Path(sys.argv[1])): print("held", flush=True); time.sleep(60)
+"""
 FULL = """
 import resource, sys, pathlib
 from medusa_jax.files import write_text
@@ -47,11 +51,16 @@ def test_a_file_appears_with_its_folders_and_no_other(tmp_path):
     assert os.listdir(tmp_path / "a/b") == ["ü.txt"]
 
 
-def test_an_error_leaves_the_old_file_and_no_litter(tmp_path):
-    write_text(tmp_path / "x", "old")
-    with pytest.raises(ValueError, match="stop"), write_whole(tmp_path / "x") as temporary:
+def spoil(path: Path) -> None:
+    with write_whole(path) as temporary:
         temporary.write_text("new")
         raise ValueError("stop")
+
+
+def test_an_error_leaves_the_old_file_and_no_litter(tmp_path):
+    write_text(tmp_path / "x", "old")
+    with pytest.raises(ValueError, match="stop"):
+        spoil(tmp_path / "x")
     assert (tmp_path / "x").read_text() == "old"
     assert os.listdir(tmp_path) == ["x"]
 

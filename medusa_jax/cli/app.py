@@ -1,6 +1,7 @@
 """`medusa`: the steps of a run as commands. Each loads what it needs when it is called, so that --help answers at once."""
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,7 +106,8 @@ def main() -> None:
         app()
     except Interrupted as stop:
         say(f"[yellow]{escape(str(stop))}[/yellow]")
-        sys.exit(stop.exit_code)
+        sys.stdout.flush()
+        os._exit(stop.exit_code)  # XLA's threads may be at work still, and taking the interpreter down under them crashes
     except MedusaError as error:
         say(f"[bold red]error:[/bold red] {escape(str(error))}")
         sys.exit(error.exit_code)
