@@ -1,4 +1,4 @@
-"""Checkpoints that plain orbax opens, with a digest of every array beside them (house promise 3).
+"""Checkpoints that plain orbax opens, with a digest of every file and array beside them (house promise 3).
 
 `KIND-STEP/` is orbax's own folder of nested dicts of arrays; `KIND-STEP.json` holds the digests and whatever else must be
 known to go on. A checkpoint counts once its JSON stands, which is written last.
@@ -14,8 +14,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from medusa_jax.config import digest_of
 from medusa_jax.errors import CheckpointError
-from medusa_jax.files import write_text
+from medusa_jax.files import sha256_of, write_text
 
 PyTree = Any
 
@@ -26,15 +27,16 @@ def save(folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any]
     `digest` names the configuration; `restore` refuses another. On a full disk the older checkpoint stays and `CheckpointError` is raised.
     """
     folder = folder.absolute()  # orbax wants it, and every path compared below must be of one kind
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = jax.tree.map(np.asarray, tree)
     target = folder / f"{kind}-{step:08d}"
     record = folder / f"{target.name}.json"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         record.unlink(missing_ok=True)
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(target, arrays, force=True)
-        write_text(record, json.dumps({"config": digest, "step": step, "about": about, "leaves": _digests(arrays)}, indent=1))
+        said = {"config": digest, "step": step, "about": about, "leaves": _digests(arrays), "files": _files(target)}
+        write_text(record, _sealed(said))
     except (OSError, ValueError) as error:
         mend = "free some disk space and run the same command again"
         raise CheckpointError(f"the checkpoint could not be written: {error}", where=target, mend=mend) from error
@@ -49,7 +51,8 @@ def save(folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any]
 def restore(folder: Path, kind: str, digest: str | None = None) -> tuple[PyTree, dict[str, Any]] | None:
     """The newest checkpoint of `kind` as nested dicts of NumPy arrays and its `about`; None if there is none.
 
-    Raises `CheckpointError` naming the array if a digest differs, and the folder if it was saved under another configuration.
+    Raises `CheckpointError` naming the file or array if a digest differs, and the folder if it was saved under another
+    configuration. The files are checked before orbax reads them: on a damaged one it spills tracebacks of its threads.
     """
     records = sorted(folder.glob(f"{kind}-*.json"))
     if not records:
@@ -57,7 +60,11 @@ def restore(folder: Path, kind: str, digest: str | None = None) -> tuple[PyTree,
     path = records[-1].with_suffix("")
     again = f"remove {path.name} and {path.name}.json to go on without it"
     try:
-        record = json.loads(records[-1].read_text())
+        record = _opened(records[-1].read_text(encoding="utf-8"))
+        there = _files(path)
+        wrong = sorted(name for name, sha256 in record["files"].items() if there.get(name) != sha256)
+        if wrong:
+            raise ValueError(f"damaged or missing: {', '.join(wrong[:3])}")
         with ocp.StandardCheckpointer() as checkpointer:
             arrays = jax.tree.map(np.asarray, checkpointer.restore(path.absolute()))
     except Exception as error:  # orbax, tensorstore and zarr raise what they like on damaged files
@@ -69,6 +76,24 @@ def restore(folder: Path, kind: str, digest: str | None = None) -> tuple[PyTree,
     if damaged:
         raise CheckpointError(f"the checkpoint is damaged in {', '.join(damaged[:3])} ({len(damaged)} array(s))", where=path, mend=again)
     return arrays, record["about"]
+
+
+def _sealed(record: dict[str, Any]) -> str:
+    """The record as JSON with its own digest: a flipped digit in `about` is damage too."""
+    return json.dumps({**record, "sha256": digest_of(record)}, indent=1)
+
+
+def _opened(text: str) -> dict[str, Any]:
+    """What `_sealed` wrote. Raises `ValueError` if anything in it was changed."""
+    record = json.loads(text)
+    if record.pop("sha256", None) != digest_of(record):
+        raise ValueError("its JSON does not match its own digest")
+    return record
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below the folder, by relative path."""
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _digests(tree: PyTree) -> dict[str, str]:
