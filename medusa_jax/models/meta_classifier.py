@@ -12,9 +12,7 @@ Params = dict[str, Array | np.ndarray]
 _MIDDLE, _HALF = 4.0, 3.0  # attributes 1–7 enter and leave as −1…1, so that one learning rate suits every feature
 
 
-def features_of(
-    logits_bmc: Float[Array, "b m c"], attributes_bma: Float[Array, "b m 3"] | None
-) -> Float[Array, "b f"]:
+def features_of(logits_bmc: Float[Array, "b m c"], attributes_bma: Float[Array, "b m 3"] | None) -> Float[Array, "b f"]:
     """Each member's posteriors and, unless None, its attributes, side by side."""
     parts = [jax.nn.softmax(logits_bmc)]
     if attributes_bma is not None:

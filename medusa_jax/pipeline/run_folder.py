@@ -1,12 +1,12 @@
 """One folder a run: where everything lies, what made it, and one process at a time.
 
-    OUT/corpora/        generated corpora
-    OUT/compiled/       compiled programs
-    OUT/features/       feature stores, named by corpus and extractor, shared by all runs
-    OUT/NAME-DIGEST/    a run: another configuration is another folder (house promise 4)
-        config.yaml  provenance.json  corpus.parquet
-        [fold-1/ …]  members/ID/  ensemble/
-        report.md  scores.json  scores.csv  submission/
+OUT/corpora/        generated corpora
+OUT/compiled/       compiled programs
+OUT/features/       feature stores, named by corpus and extractor, shared by all runs
+OUT/NAME-DIGEST/    a run: another configuration is another folder (house promise 4)
+    config.yaml  provenance.json  corpus.parquet
+    [fold-1/ …]  members/ID/  ensemble/
+    report.md  scores.json  scores.csv  submission/
 """
 
 import json
