@@ -82,12 +82,15 @@ def build(config: MemberConfig, examples: Examples, fit: np.ndarray, seed: int) 
     return Member(*nnx.split(model, nnx.Param, Statistic))
 
 
-def load_member(config: MemberConfig, examples: Examples, folder: Path) -> Member:
-    """The selected weights of a member that was trained into `folder`. Raises `CheckpointError` if there are none."""
-    found = checkpoint.restore(folder / "checkpoints", "best")
+def load_member(config: MemberConfig, examples: Examples, folder: Path, digest: str | None = None) -> Member:
+    """The selected weights of a member that was trained into `folder`.
+
+    Raises `CheckpointError` if there are none, or if they were not trained under `digest`.
+    """
+    found = checkpoint.restore(folder / "checkpoints", "best", digest)
     if found is None:
         raise CheckpointError("there is no trained member here", where=folder, mend="train it with `medusa train`")
-    blank = build(config.model_copy(update={"model": config.model.model_copy(update={"standardise": False})}), examples, np.arange(0), 0)
+    blank = build(config, examples, np.arange(0), 0)
     params, statistics = checkpoint.fill(blank.params, found[0]["params"]), checkpoint.fill(blank.statistics, found[0]["statistics"])
     return replace(blank, params=params, statistics=statistics)
 
@@ -101,9 +104,10 @@ def train_member(
     end, `member.json`. Raises `Interrupted` after SIGTERM or Ctrl-C, with the state saved; `TrainingError` for a loss
     that is not finite, naming the step and its utterances; `CheckpointError` for a damaged or foreign checkpoint.
     """
+    training = _Training(config, examples, fit, held_out, folder, seed, report)
     if not (folder / "member.json").exists():
-        _Training(config, examples, fit, held_out, folder, seed, report).run()
-    return load_member(config, examples, folder)
+        training.run()
+    return load_member(config, examples, folder, training.digest)
 
 
 class _Training:
@@ -137,6 +141,8 @@ class _Training:
                 state, progress = self._epoch(state, progress, stop)
                 self.report(progress.epochs, total, f"stage {progress.stage}, held-out Macro-F1 {progress.best:.3f} (best)")
                 self._save_last(state, progress)
+                if stop():  # asked while the epoch was scored
+                    raise self._interrupted()
         self.report(progress.epochs, progress.epochs, f"held-out Macro-F1 {progress.best:.3f}")
         if progress.best_epoch < 0:
             raise TrainingError("no epoch was trained", where=f"member {self.config.id}", mend="set training.stage1.epochs or stage2.epochs above 0")
@@ -183,7 +189,7 @@ class _Training:
             if stop():
                 self._check(late, batches)
                 self._save_last(state, replace(progress, done=k + 1))
-                raise Interrupted("stopped as asked; the state is saved", where=self.folder, mend="run the same command again to go on")
+                raise self._interrupted()
         self._check(late, batches)
         member = Member(self.graph, state.params, self.statistics)
         score = self._score(member)
@@ -204,6 +210,9 @@ class _Training:
         if progress.stage == 1:
             trained = (self.examples.soft.sum(axis=1) > 0) | (self.examples.rated.sum(axis=1) > 0)
             positions = positions[trained[positions]]
+            if not len(positions):
+                mend = "is a split of the corpus without labels called train?"
+                raise TrainingError("no training utterance has votes or ratings", where=f"member {self.config.id}", mend=mend)
         else:
             chosen = balanced_subset(self.labels[positions], self.examples.corpus.classes, self.seed, progress.epochs, settings.no_consensus)
             positions = positions[chosen]
@@ -213,6 +222,9 @@ class _Training:
         """The selection score of the held-out part."""
         classes = len(self.examples.corpus.classes)
         logits, _ = member.predict(self.examples, self.held_out)
+        if not np.isfinite(logits).all():
+            where, mend = f"member {self.config.id}", "lower the learning rate"
+            raise TrainingError("after this epoch the predictions of the held-out part are not finite", where=where, mend=mend)
         predicted = logits[:, :classes].argmax(axis=1)
         return balanced_macro_f1(self.labels[self.held_out], predicted, classes, self.config.training.selection_draws, self.seed)
 
@@ -226,6 +238,9 @@ class _Training:
                 where=f"member {self.config.id}, step {late[0]} of its epoch, utterances {', '.join(map(str, ids))}",
                 mend="lower the learning rate, or look at these utterances' features",
             )
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted("stopped as asked; the state is saved", where=self.folder, mend="run the same command again to go on")
 
     def _save_last(self, state: State, progress: Progress) -> None:
         """Save all that is needed to go on."""

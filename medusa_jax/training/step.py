@@ -1,6 +1,7 @@
 """One optimiser step and one prediction step, each a single compiled program.
 
-The programs are kept by (model structure, settings), so that members which differ only by their seed share them.
+The programs are kept by (model structure, the settings they compute with), so that members which differ by their seed,
+their learning rates or their epochs share them.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from medusa_jax.training.objective import attribute_loss, classification_loss
 
 PyTree = Any
 LOSSES = ("loss", "class_loss", "attribute_loss")
+_COMPUTED_WITH = {"weight_decay", "mixup_probability", "mixup_alpha", "class_loss", "attribute_loss"}
 
 
 class State(NamedTuple):
@@ -36,12 +38,16 @@ def optimiser_of(config: TrainingConfig) -> optax.GradientTransformation:
     return optax.adamw(1.0, weight_decay=config.weight_decay)
 
 
-@lru_cache(maxsize=64)
 def train_step(graph: nnx.GraphDef, config: TrainingConfig) -> Callable[..., tuple[State, Array]]:
     """A program `(state, statistics, batch, key, rate, class_weights) → (state, losses [3])`; it consumes `state`.
 
     Dropout and MixUp of step k depend on (key, k) only.
     """
+    return _train_step(graph, TrainingConfig(**config.model_dump(include=_COMPUTED_WITH)))
+
+
+@lru_cache(maxsize=64)
+def _train_step(graph: nnx.GraphDef, config: TrainingConfig) -> Callable[..., tuple[State, Array]]:
     optimiser = optimiser_of(config)
 
     def losses(params: PyTree, statistics: PyTree, batch: Batch, key: Array, weights_c: Array) -> tuple[Array, Array]:

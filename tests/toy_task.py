@@ -1,0 +1,94 @@
+"""A task that is learned in seconds: three emotions told apart by their words, through real stores; and a command that trains one member on it."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from medusa_jax.config import HashedTextConfig, MemberConfig, ModelConfig, StageConfig, TrainingConfig
+from medusa_jax.corpus.assembly import assemble
+from medusa_jax.corpus.table import NO_AGREEMENT, Corpus
+from medusa_jax.features.extract import extract
+from medusa_jax.features.store import FeatureStore
+from medusa_jax.training.examples import Examples, gather
+
+CLASSES = ("angry", "happy", "sad")
+WORDS = (("hate", "stop", "furious"), ("love", "great", "sunny"), ("gone", "lonely", "tears"))
+FILLERS = ("the", "a", "and", "then", "we", "it", "was", "there")
+WIDTHS = {"words": 32, "letters": 16}
+COUNT, SILENT = 96, 5  # utterance 5 has no transcript, so its extraction fails
+
+
+def toy_corpus() -> Corpus:
+    """Most are of the first class; one in eight without consensus, one in six without ratings, one missing transcript."""
+    rng = np.random.default_rng(0)
+    classes = rng.choice(3, COUNT, p=[0.6, 0.2, 0.2])
+    votes = np.zeros((COUNT, 4), int)
+    votes[np.arange(COUNT), classes] = 4
+    votes[:, 3] = rng.integers(0, 2, COUNT)
+    consensus: list[str | None] = [CLASSES[c] for c in classes]
+    for row in range(0, COUNT, 8):
+        votes[row], consensus[row] = [1, 1, 1, 2], NO_AGREEMENT
+    texts: list[str | None] = []
+    for c in classes:
+        words = [*rng.choice(WORDS[c], 2), *rng.choice(FILLERS, rng.integers(0, 6))]
+        texts.append(" ".join(rng.permutation(words)))
+    texts[SILENT] = None
+    ratings = np.where(np.arange(COUNT) % 6 == 1, np.nan, classes * 2.0 + 2)
+    ids = [f"u{i:02d}.wav" for i in range(COUNT)]
+    plain = {
+        "id": ids,
+        "audio": ids,
+        "seconds": [1.0] * COUNT,
+        "split": ["train"] * COUNT,
+        "speaker": [str(i % 4) for i in range(COUNT)],
+        "gender": [None] * COUNT,
+        "consensus": consensus,
+        **{name: ratings for name in ("arousal", "valence", "dominance")},
+        "transcript": texts,
+    }
+    return Corpus(assemble(plain, votes, np.zeros_like(votes), CLASSES), CLASSES, Path("nowhere"), "toy")
+
+
+def toy_examples(stores: Path) -> Examples:
+    """The corpus with two modalities, extracted below `stores` unless that was done before."""
+    corpus = toy_corpus()
+    made: dict[str, FeatureStore] = {}
+    for name, width in WIDTHS.items():
+        made[name] = extract(corpus, HashedTextConfig(width=width), stores / name, max_failures=0.05, shard_rows=40)
+    return gather(corpus, tuple(WIDTHS), made, shapes=1)
+
+
+def toy_parts() -> tuple[np.ndarray, np.ndarray]:
+    """Positions to fit on, and held out."""
+    held_out = np.arange(COUNT) % 4 == 3
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def toy_member(seed: int = 0, stage1: int = 3, stage2: int = 3, learning_rate: float = 1e-2, **training: object) -> MemberConfig:
+    """A tiny DeepSER with everything on but fusion: two modalities, dropout, MixUp, standardised and stacked frames."""
+    model = ModelConfig(hidden=8, feedforward=8, layers=1, fusion="late", stack={"letters": 2}, standardise=True)
+    stages = {name: StageConfig(epochs=epochs, learning_rate=learning_rate) for name, epochs in (("stage1", stage1), ("stage2", stage2))}
+    settings = TrainingConfig(batch_size=16, shapes=1, **stages, **training)
+    return MemberConfig(id="toy", modalities=tuple(WIDTHS), seed=seed, model=model, training=settings)
+
+
+if __name__ == "__main__":
+    import jax
+
+    from medusa_jax.errors import Interrupted
+    from medusa_jax.training.member import train_member
+
+    stores, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    jax.config.update("jax_compilation_cache_dir", str(stores / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+    def report(done: int, total: int, note: str = "") -> None:
+        os.write(1, f"{done}/{total} {note}\n".encode())
+
+    try:
+        train_member(toy_member(seed, stage1=6, stage2=6), toy_examples(stores), *toy_parts(), folder, report=report)
+    except Interrupted as stop:
+        sys.exit(stop.exit_code)
