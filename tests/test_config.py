@@ -116,7 +116,7 @@ BAD_FILES = {
     "unknown key in a member": (SMALL.replace("seed: 5", "sead: 5"), "unknown key 'members.1.sead': did you mean 'seed'"),
     "unknown key, nothing alike": (SMALL + "zzzzzz: 1\n", "unknown key 'zzzzzz'"),
     "key of another extractor": (SMALL.replace("bands: 16", "width: 16"), "width"),
-    "unknown modality": (SMALL.replace("modalities: [text]", "modalities: [txt]"), r"member other: no features are called 'txt' \(there are: logmel, text\)"),
+    "unknown modality": (SMALL.replace("modalities: [text]", "modalities: [txt]"), "member other: no features are called 'txt'"),
     "no modality": (SMALL.replace("modalities: [text]", "modalities: []"), "members.1.modalities"),
     "member twice": (SMALL.replace("id: other", "id: both"), r"member id\(s\) given twice: both"),
     "no members": (SMALL.split("members:")[0] + "members: []\n", "members"),
@@ -161,6 +161,15 @@ def leaves(node: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ..
     return [(path, node)] if items is None else [leaf for key, value in items for leaf in leaves(value, (*path, str(key)))]
 
 
+def another(value: object) -> object:
+    """A different value of the same type, as far as that is valid."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float) and value:
+        return value * 2
+    return f"{value}x" if isinstance(value, str) else 1
+
+
 def test_the_digest_ignores_about_and_nothing_else(file: Path) -> None:
     config = load_config(file, ["submission.challenge=interspeech2025", "corpus.path=a"])
     assert load_config(file, ["about=another", "submission.challenge=interspeech2025", "corpus.path=a"]).digest() == config.digest()
@@ -171,8 +180,7 @@ def test_the_digest_ignores_about_and_nothing_else(file: Path) -> None:
         node = other
         for key in parents:
             node = node[int(key)] if isinstance(node, list) else node[key]
-        new = not value if isinstance(value, bool) else value * 2 if isinstance(value, int | float) and value else 1 if value in (0, None) else f"{value}x"
-        node[int(last) if isinstance(node, list) else last] = new
+        node[int(last) if isinstance(node, list) else last] = another(value)
         try:
             digest = RunConfig.model_validate(other).digest()
         except ValueError:

@@ -73,7 +73,7 @@ def fit(
     seeds = [seed * 1000 + s for s in range(config.seeds)]
     plan = np.stack([_plan(targets.labels, classes, learn, config, s) for s in seeds])
     data = tuple(jnp.asarray(a) for a in (x_nf, targets.soft, targets.attributes, targets.rated))
-    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+    keys = jax.vmap(jax.random.key)(jnp.asarray([s % 2**32 for s in seeds], jnp.uint32))
     settings = (config.learning_rate, config.weight_decay, len(classes))
     history = jax.device_get(_fit(data, keys, jnp.asarray(plan), settings))  # leaves [s, e, …]
     best, scores = [config.epochs - 1] * len(seeds), [float("nan")] * len(seeds)

@@ -54,6 +54,9 @@ class Outputs:
         missing = [c for c in ("id", *(f"logit_{c}" for c in classes), *ATTRIBUTES) if c not in frame.columns]
         if missing:
             raise EvaluationError(f"the outputs lack {', '.join(missing)}", where=path)
+        foreign = [c for c in frame.columns if c.startswith("logit_") and c.removeprefix("logit_") not in classes]
+        if foreign:
+            raise EvaluationError(f"the outputs have classes that this corpus has not: {', '.join(foreign)}", where=path)
         logits = frame[[f"logit_{c}" for c in classes]].to_numpy(np.float32)
         attributes = frame[list(ATTRIBUTES)].to_numpy(np.float32)
         if not (np.isfinite(logits).all() and np.isfinite(attributes).all()):

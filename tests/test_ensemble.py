@@ -1,0 +1,290 @@
+"""Votes by hand, outputs that come back as they were, and meta-classifiers that learn whom to trust; the soup is their mean."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+from sklearn.metrics import f1_score
+
+from medusa_jax.config import EnsembleConfig
+from medusa_jax.ensemble import meta
+from medusa_jax.ensemble.outputs import Outputs, majority_vote, soft_vote, stacked
+from medusa_jax.errors import CheckpointError, EvaluationError, TrainingError
+from medusa_jax.models import meta_classifier
+from medusa_jax.training.selection import balanced_macro_f1
+
+CLASSES = ("angry", "sad", "happy", "neutral")
+CONFIG = EnsembleConfig(seeds=3, epochs=15, batch_size=32, learning_rate=2e-2)
+
+
+def outputs(posteriors, attributes=None, ids=None, classes=CLASSES):
+    """What a member says, from its posteriors `[n, c]`."""
+    logits = np.log(np.asarray(posteriors, np.float32))
+    said = np.full((len(logits), 3), 4, np.float32) if attributes is None else np.asarray(attributes, np.float32)
+    return Outputs(ids or tuple(f"u{i}" for i in range(len(logits))), classes, logits, said)
+
+
+# Votes
+
+
+def three_members():
+    """Row 0: two against one. Row 1: three ways, the third is surest. Row 2: all agree."""
+    return [
+        outputs([[0.4, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.7]], [[1, 2, 3]] * 3),
+        outputs([[0.4, 0.3, 0.2, 0.1], [0.3, 0.4, 0.2, 0.1], [0.2, 0.2, 0.2, 0.4]], [[3, 2, 1]] * 3),
+        outputs([[0.02, 0.95, 0.02, 0.01], [0.1, 0.1, 0.7, 0.1], [0.1, 0.2, 0.3, 0.4]], [[7, 7, 7]] * 3),
+    ]
+
+
+def test_soft_vote_by_hand():
+    voted = soft_vote(three_members())
+    # Row 0: (0.4 + 0.4 + 0.02) / 3 = 0.273333, (0.3 + 0.3 + 0.95) / 3 = 0.516667, 0.42 / 3 = 0.14, 0.21 / 3 = 0.07.
+    np.testing.assert_allclose(voted.posteriors[0], [0.273333, 0.516667, 0.14, 0.07], atol=1e-5)
+    # Row 1: 0.8 / 3, 0.8 / 3, 1.1 / 3, 0.3 / 3.
+    np.testing.assert_allclose(voted.posteriors[1], [0.266667, 0.266667, 0.366667, 0.1], atol=1e-5)
+    np.testing.assert_allclose(voted.attributes, [[11 / 3] * 3] * 3, rtol=1e-6)
+
+
+def test_majority_vote_by_hand():
+    voted = majority_vote(three_members())
+    assert voted.logits.argmax(axis=1).tolist() == [0, 2, 3], "two against one surer one; three ways, the surest wins"
+    np.testing.assert_allclose(voted.posteriors[0], [2 / 3, 1 / 3, 0, 0], atol=1e-3)
+    np.testing.assert_allclose(voted.posteriors[1], [1 / 3, 1 / 3, 1 / 3, 0], atol=1e-3)
+    np.testing.assert_allclose(voted.attributes, [[3, 2, 3]] * 3)
+
+
+def test_a_tie_never_beats_a_vote():
+    """However sure the others are, one vote more decides: six of fourteen against five and three."""
+    sure = [outputs([[0.0001, 0.9997, 0.0001, 0.0001]])] * 5 + [outputs([[0.0001, 0.4, 0.5, 0.0999]])] * 3
+    unsure = [outputs([[0.26, 0.25, 0.25, 0.24]])] * 6
+    assert majority_vote([*sure, *unsure]).logits.argmax() == 0
+    assert soft_vote([*sure, *unsure]).logits.argmax() == 1
+
+
+@pytest.mark.parametrize("vote", [soft_vote, majority_vote])
+def test_votes_do_not_depend_on_the_members_order(vote):
+    members = three_members()
+    np.testing.assert_allclose(vote(members).posteriors, vote(members[::-1]).posteriors, atol=1e-6)
+    np.testing.assert_allclose(vote(members[:1] * 3).posteriors.argmax(axis=1), members[0].posteriors.argmax(axis=1))
+
+
+def test_impossible_posteriors_stay_finite():
+    certain = Outputs(("a",), CLASSES, np.array([[0, -500, -500, -500]], np.float32), np.full((1, 3), 4, np.float32))
+    for vote in (soft_vote, majority_vote):
+        assert np.isfinite(vote([certain, certain]).logits).all()
+
+
+@pytest.mark.parametrize("other", [dict(ids=("u0", "u2", "u1")), dict(classes=CLASSES[::-1])])
+def test_members_that_speak_of_something_else_are_refused(other):
+    members = three_members()
+    foreign = outputs(members[0].posteriors, **other)
+    with pytest.raises(EvaluationError, match="different utterances or classes"):
+        stacked([members[0], foreign])
+
+
+# Outputs
+
+
+def test_outputs_come_back_as_they_were(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    said = Outputs(("b.wav", "a.wav"), CLASSES, rng.normal(size=(2, 4)).astype(np.float32), rng.uniform(1, 7, (2, 3)).astype(np.float32))
+    said.save(tmp_path / "deep" / "out.parquet")
+    back = Outputs.load(tmp_path / "deep" / "out.parquet", CLASSES)
+    assert (back.ids, back.classes) == (said.ids, said.classes)
+    np.testing.assert_array_equal(back.logits, said.logits)
+    np.testing.assert_array_equal(back.attributes, said.attributes)
+    frame = pd.read_parquet(tmp_path / "deep" / "out.parquet")
+    assert list(frame.columns)[1:9] == [f"{kind}_{name}" for kind in ("logit", "p") for name in CLASSES]
+    np.testing.assert_allclose(frame[[f"p_{name}" for name in CLASSES]].sum(axis=1), 1, atol=1e-6)
+
+
+def test_classes_are_found_by_name_not_by_place(tmp_path: Path):
+    said = outputs([[0.1, 0.2, 0.3, 0.4]])
+    said.save(tmp_path / "out.parquet")
+    back = Outputs.load(tmp_path / "out.parquet", CLASSES[::-1])
+    np.testing.assert_allclose(back.posteriors, [[0.4, 0.3, 0.2, 0.1]], atol=1e-6)
+
+
+def test_rows_by_position():
+    chosen = three_members()[0].where(np.array([2, 0]))
+    assert chosen.ids == ("u2", "u0")
+    np.testing.assert_allclose(chosen.posteriors[:, 3], [0.7, 0.1], atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", ["logits", "attributes"])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, bad, column):
+    said = outputs(softmax(np.zeros((3, 4)), axis=1))
+    getattr(said, column)[1, 2] = bad
+    with np.errstate(invalid="ignore"):
+        said.save(tmp_path / "out.parquet")
+    with pytest.raises(EvaluationError, match="not finite") as caught:
+        Outputs.load(tmp_path / "out.parquet", CLASSES)
+    assert caught.value.where == tmp_path / "out.parquet"
+
+
+def test_other_classes_are_refused(tmp_path: Path):
+    path = tmp_path / "out.parquet"
+    outputs([[0.1, 0.2, 0.3, 0.4]]).save(path)
+    with pytest.raises(EvaluationError, match="the outputs lack logit_fear"):
+        Outputs.load(path, (*CLASSES, "fear"))
+    with pytest.raises(EvaluationError, match="classes that this corpus has not: logit_neutral"):
+        Outputs.load(path, CLASSES[:3])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 but no more", b"id,logit_angry\n"])
+def test_a_file_that_is_none_is_refused(tmp_path: Path, content):
+    path = tmp_path / "out.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(EvaluationError, match="cannot be read"):
+        Outputs.load(path, CLASSES)
+
+
+# The meta-classifier's input and its one layer
+
+
+def test_features_go_member_by_member_posteriors_then_attributes():
+    logits = np.log([[[0.1, 0.9], [0.6, 0.4]]])
+    attributes = jnp.array([[[1.0, 4, 7], [2.5, 4, 5.5]]])
+    x = meta_classifier.features_of(jnp.asarray(logits, jnp.float32), attributes)
+    np.testing.assert_allclose(x, [[0.1, 0.9, -1, 0, 1, 0.6, 0.4, -0.5, 0, 0.5]], atol=1e-6)
+
+
+def test_fourteen_members_give_154_features_or_112():
+    logits, attributes = jnp.zeros((2, 14, 8)), jnp.full((2, 14, 3), 4.0)
+    assert meta_classifier.features_of(logits, attributes).shape == (2, 154)
+    assert meta_classifier.features_of(logits, None).shape == (2, 112)
+
+
+def test_the_layer_by_hand_and_without_activation():
+    params = {"w": jnp.array([[1.0, -1, 0, 0.5, -2], [0, 2, 1, 0, 0]]), "b": jnp.array([0.0, -3, 0, 0, 1])}
+    logits, attributes = meta_classifier.forward(params, jnp.array([[2.0, 1]]))
+    # 2·(1, −1) + 1·(0, 2) + (0, −3) = (2, −3): a ReLU would cut the second. 4 + 3·(1, 1, −3) = (7, 7, −5).
+    np.testing.assert_allclose(logits, [[2, -3]])
+    np.testing.assert_allclose(attributes, [[7, 7, -5]])
+
+
+# Stages 3 and 4
+
+
+def simulated(reliable=2, members=4, count=800, seed=0):
+    """Logits `[n, m, c]`, attributes and targets of an uneven corpus on which one member is right and the others are loudly wrong."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(4, count, p=[0.6, 0.2, 0.1, 0.1])
+    logits = rng.normal(0, 3, (count, members, 4)).astype(np.float32)
+    logits[:, reliable] = 1.5 * np.eye(4)[labels] + rng.normal(0, 0.5, (count, 4))
+    ratings = rng.uniform(1, 7, (count, 3)).astype(np.float32)
+    attributes = rng.uniform(1, 7, (count, members, 3)).astype(np.float32)
+    attributes[:, reliable] = np.clip(ratings + rng.normal(0, 0.3, ratings.shape), 1, 7)
+    soft = (0.8 * np.eye(4)[labels] + 0.05).astype(np.float32)
+    labels[::10] = -1
+    soft[::20] = 0
+    return logits, attributes, meta.Targets(soft, ratings, np.ones_like(ratings), labels)
+
+
+@pytest.fixture(scope="module")
+def task():
+    logits, attributes, targets = simulated()
+    x = np.asarray(meta_classifier.features_of(jnp.asarray(logits), jnp.asarray(attributes)))
+    return x, targets, np.arange(0, 500), np.arange(500, 800)
+
+
+@pytest.fixture(scope="module")
+def fitted(task):
+    x, targets, learn, select = task
+    return meta.fit(x, targets, CLASSES, learn, select, CONFIG, 0)
+
+
+def test_it_learns_whom_to_trust(task, fitted):
+    x, targets, _, rest = task
+    logits, attributes, _ = simulated()
+    labelled = rest[targets.labels[rest] >= 0]
+    ids = tuple(map(str, range(len(logits))))
+    members = [Outputs(ids, CLASSES, logits[:, m], attributes[:, m]) for m in range(4)]
+
+    def f1(guess):
+        return f1_score(targets.labels[labelled], guess[labelled].argmax(axis=1), average="macro")
+
+    learned, predicted = (np.asarray(a) for a in meta_classifier.forward(fitted.soup(), jnp.asarray(x)))
+    assert f1(learned) > f1(soft_vote(members).logits) + 0.2
+    assert f1(learned) > f1(majority_vote(members).logits) + 0.2
+    weight_of_member = np.abs(np.asarray(fitted.soup()["w"])).reshape(4, 7, 7)[:, :4, :4].sum(axis=(1, 2))
+    assert weight_of_member.argmax() == 2
+    assert weight_of_member[2] > 2 * np.delete(weight_of_member, 2).max()
+    errors = [np.abs(a - targets.attributes)[rest].mean() for a in (predicted, soft_vote(members).attributes)]
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_the_soup_is_the_mean_of_its_members_and_so_are_its_logits(task, fitted):
+    seeds = [fitted.single(s) for s in range(3)]
+    for name in ("w", "b"):
+        np.testing.assert_allclose(fitted.soup()[name], np.mean([one[name] for one in seeds], axis=0), atol=1e-7)
+    x = jnp.asarray(task[0][:50])
+    for part in (0, 1):
+        mean = np.mean([meta_classifier.forward(one, x)[part] for one in seeds], axis=0)
+        np.testing.assert_allclose(meta_classifier.forward(fitted.soup(), x)[part], mean, atol=1e-4)
+    assert min(np.abs(seeds[0]["w"] - one["w"]).max() for one in seeds[1:]) > 1e-3, "the seeds are all the same"
+
+
+def test_each_seed_keeps_its_best_epoch(task, fitted):
+    x, targets, _, select = task
+    for seed in range(3):
+        logits, _ = meta_classifier.forward(fitted.single(seed), jnp.asarray(x[select]))
+        assert fitted.scores[seed] == pytest.approx(balanced_macro_f1(targets.labels[select], np.asarray(logits).argmax(axis=1), 4, 5, 0), abs=0.02)
+        assert 0 <= fitted.epochs[seed] < CONFIG.epochs
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(task, fitted):
+    x, targets, learn, select = task
+    again, other = (meta.fit(x, targets, CLASSES, learn, select, CONFIG, seed) for seed in (0, 1))
+    np.testing.assert_array_equal(again.params["w"], fitted.params["w"])
+    assert np.abs(other.params["w"] - fitted.params["w"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("seed", [5_000_000, 2**33])
+def test_any_seed_that_a_configuration_may_hold_will_do(task, seed):
+    x, targets, learn, _ = task
+    found = meta.fit(x, targets, CLASSES, learn, None, CONFIG, seed)
+    assert np.isfinite(found.params["w"]).all()
+    assert found.epochs == (CONFIG.epochs - 1,) * 3, "with nothing to select on the last epoch counts"
+    assert np.isnan(found.scores).all()
+
+
+def test_it_learns_from_balanced_subsets(task):
+    """Features that say nothing leave the classes' frequencies to learn: equal ones, though six in ten utterances are angry."""
+    _, targets, learn, _ = task
+    nothing = np.zeros_like(task[0])
+    found = meta.fit(nothing, targets, CLASSES, learn, None, CONFIG.model_copy(update={"epochs": 40, "batch_size": 16}), 0)
+    logits, _ = meta_classifier.forward(found.soup(), jnp.asarray(nothing[:1]))
+    np.testing.assert_allclose(softmax(np.asarray(logits), axis=1)[0], 0.25, atol=0.06)
+
+
+def test_only_the_given_part_teaches(task, fitted):
+    x, targets, learn, select = task
+    changed = np.where(np.isin(np.arange(len(x)), learn)[:, None], targets.soft, targets.soft[:, ::-1]).astype(np.float32)
+    other = meta.fit(x, meta.Targets(changed, targets.attributes, targets.rated, targets.labels), CLASSES, learn, select, CONFIG, 0)
+    np.testing.assert_array_equal(other.params["w"], fitted.params["w"])
+
+
+def test_a_class_that_is_missing_is_named(task):
+    x, targets, learn, _ = task
+    with pytest.raises(TrainingError, match="'neutral'"):
+        meta.fit(x, targets, CLASSES, learn[targets.labels[learn] != 3], None, CONFIG, 0)
+
+
+def test_meta_classifiers_come_back_as_they_were(fitted, tmp_path: Path):
+    fitted.save(tmp_path, "digest")
+    back = meta.MetaClassifiers.load(tmp_path)
+    np.testing.assert_array_equal(back.params["w"], fitted.params["w"])
+    np.testing.assert_array_equal(back.soup()["b"], fitted.soup()["b"])
+    assert (back.scores, back.epochs) == (fitted.scores, fitted.epochs)
+    damaged = next(path for path in tmp_path.rglob("d/*") if path.stat().st_size > 100)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=damaged.name):
+        meta.MetaClassifiers.load(tmp_path)
+    with pytest.raises(CheckpointError, match="there is no meta-classifier here"):
+        meta.MetaClassifiers.load(tmp_path / "nowhere")
