@@ -35,10 +35,13 @@ class OpenSmileConfig(Config):
     extractor: Literal["opensmile"] = "opensmile"
     feature_set: Literal["eGeMAPSv02", "ComParE_2016"] = "eGeMAPSv02"
     level: Literal["lld", "lld_delta", "functionals"] = "lld"
+    parts: int = Field(1, ge=1, le=32, description="functionals of so many overlapping parts of the utterance, a frame each")
     dtype: Literal["float16", "float32"] = Field("float32", description="ComParE reaches 1e11: float16 would cut it at 65504")
 
     @model_validator(mode="after")
-    def _has_deltas(self) -> Self:
+    def _possible(self) -> Self:
+        if self.parts > 1 and self.level != "functionals":
+            raise ValueError("parts is for the level functionals")
         if self.level == "lld_delta" and self.feature_set == "eGeMAPSv02":
             raise ValueError("openSMILE has no deltas for eGeMAPSv02: use level lld, or ComParE_2016")
         return self

@@ -224,3 +224,20 @@ def test_relatives_are_nearer_than_strangers():
     happy, happily, table = build_extractor(HashedTextConfig(width=1024))(["happy happily table"])[0]
     assert happy @ happily > 0.15
     assert abs(happy @ table) < 0.1
+
+
+def test_functionals_of_parts_are_those_of_overlapping_slices():
+    wave_n = np.random.default_rng(5).normal(0, 0.1, 32_000).astype(np.float32)
+    whole, parts = (build_extractor(OpenSmileConfig(level="functionals", parts=n)) for n in (1, 3))
+    (frames_td,) = parts([wave_n])
+    assert frames_td.shape == (3, 88)
+    slices = [wave_n[start : start + 12_800] for start in (0, 9_600, 19_200)]  # 0.4 of the utterance each, a quarter of that in common
+    np.testing.assert_array_equal(frames_td, np.concatenate(whole(slices)))
+    (shortest,) = parts([wave_n[:960]])
+    np.testing.assert_array_equal(shortest[0], shortest[2])
+    assert parts.name != whole.name
+
+
+def test_parts_are_for_functionals():
+    with pytest.raises(ValueError, match="parts is for the level functionals"):
+        OpenSmileConfig(level="lld", parts=2)

@@ -20,9 +20,11 @@ WIDTHS = {
 SHORTEST = 960
 """Samples: below this openSMILE has no frame and gives NaN."""
 
+OVERLAP = 0.25
+
 
 class OpenSmile:
-    """Low-level descriptors `[t, d]` at 100 frames/s, or functionals `[1, d]`."""
+    """Low-level descriptors `[t, d]` at 100 frames/s, or functionals `[parts, d]`."""
 
     reads: Literal["audio"] = "audio"
     parallel = True
@@ -30,7 +32,7 @@ class OpenSmile:
 
     def __init__(self, config: OpenSmileConfig) -> None:
         self.config = config
-        self.name = f"{config.feature_set}-{config.level}"
+        self.name = f"{config.feature_set}-{config.level}" + (f"-{config.parts}" if config.parts > 1 else "")
         self.width = WIDTHS[config.feature_set, config.level]
 
     def identity(self) -> dict[str, object]:
@@ -50,10 +52,19 @@ class OpenSmile:
             raise AudioError(f"{len(wave_n)} samples are too short for openSMILE (at least {SHORTEST}, 60 ms)")
         # openSMILE casts to 16 bits without saturating: +1.0 would turn into −1.0.
         wave_n = np.clip(wave_n, -1.0, 32767 / 32768)
+        if self.config.level == "functionals":
+            return np.ascontiguousarray(np.concatenate([self._smiles[0](part_n, RATE)[0].T for part_n in self._parts(wave_n)]), dtype=np.float32)
         parts_td = [smile(wave_n, RATE)[0].T for smile in self._smiles]
         # The slopes run two frames past the descriptors' end.
         frames = min(len(part) for part in parts_td)
         return np.ascontiguousarray(np.concatenate([part[:frames] for part in parts_td], axis=1), dtype=np.float32)
+
+    def _parts(self, wave_n: np.ndarray) -> list[np.ndarray]:
+        """`config.parts` equal parts of the utterance, each overlapping the next by a quarter, none below `SHORTEST`."""
+        count = self.config.parts
+        length = max(len(wave_n) / (count - OVERLAP * (count - 1)), SHORTEST)
+        starts = np.linspace(0, len(wave_n) - length, count)
+        return [wave_n[round(start) : round(start + length)] for start in starts]
 
     @cached_property
     def _smiles(self) -> list[Any]:

@@ -15,6 +15,8 @@ from medusa_jax.models.encoder import Encoder, linear
 
 LOW, HIGH = 1.0, 7.0
 """The range of arousal, valence and dominance."""
+FARTHEST = 10.0
+"""Standardised features stop at this many deviations: openSMILE's reach thousands."""
 
 
 class Statistic(nnx.Variable):
@@ -24,10 +26,10 @@ class Statistic(nnx.Variable):
 class Frames(nnx.Module):
     """What happens to one modality's raw frames: standardised, padding set to zero, neighbours stacked."""
 
-    def __init__(self, width: int, stack: int) -> None:
+    def __init__(self, width: int, stack: int, standardised: bool) -> None:
         self.mean = Statistic(jnp.zeros(width))
         self.scale = Statistic(jnp.ones(width))
-        self.stack = stack
+        self.stack, self.limit = stack, FARTHEST if standardised else None
 
     def __call__(self, x_btd: Float[Array, "b t d"], length_b: Int[Array, " b"]) -> tuple[Float[Array, "b u e"], Bool[Array, "b u"]]:
         """Stacked frames and which of them are valid: a stack that holds one real frame is, zeros fill its rest.
@@ -38,6 +40,8 @@ class Frames(nnx.Module):
         b, t, d = x_btd.shape
         real_bt = jnp.arange(t) < length_b[:, None]
         x_btd = jnp.where(real_bt[:, :, None], (x_btd - self.mean[...]) * self.scale[...], 0)
+        if self.limit is not None:
+            x_btd = jnp.clip(x_btd, -self.limit, self.limit)
         valid_bt = real_bt.at[:, 0].set(True)
         rest = -t % self.stack
         x_btd = jnp.pad(x_btd, ((0, 0), (0, rest), (0, 0)))
@@ -58,7 +62,7 @@ class DeepSER(nnx.Module):
 
         h = config.hidden
         stacks = [config.stack.get(name, 1) for name in widths]
-        self.frames = nnx.List([Frames(width, stack) for width, stack in zip(widths.values(), stacks, strict=True)])
+        self.frames = nnx.List([Frames(width, stack, config.standardise) for width, stack in zip(widths.values(), stacks, strict=True)])
         self.encoders = nnx.List([encoder(width * stack) for width, stack in zip(widths.values(), stacks, strict=True)])
         self.fusions = nnx.List([encoder(h) for _ in range(config.layers if config.fusion == "deep" else 0)])
         self.project = linear(h * (len(widths) + (config.fusion == "deep")), h, rngs)
@@ -69,7 +73,8 @@ class DeepSER(nnx.Module):
         self, inputs: Sequence[Float[Array, "b _ _"]], lengths: Sequence[Int[Array, " b"]], key: PRNGKeyArray | None = None
     ) -> Float[Array, "b h"]:
         """`x` of Algorithm 2, before MixUp. `inputs[k]` is `[b, t_k, d_k]`, padded; `lengths[k]` counts its valid frames."""
-        keys = iter([None] * 99) if key is None else iter(jax.random.split(key, len(self.encoders) + len(self.fusions)))
+        count = len(self.encoders) + len(self.fusions)
+        keys = iter([None] * count if key is None else jax.random.split(key, count))
         framed = [frames(x, n) for frames, x, n in zip(self.frames, inputs, lengths, strict=True)]
         valids = [valid for _, valid in framed]
         encoded = [encode(x, valid, next(keys)) for encode, (x, valid) in zip(self.encoders, framed, strict=True)]

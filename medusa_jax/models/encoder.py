@@ -1,7 +1,7 @@
 """ENC: two linear maps, L transformer encoder layers, mean over the valid frames (spec section 2, paper Algorithm 1).
 
 Legend: `b` utterance, `t` query frame, `s` key frame, `d` input width, `h` hidden width, `n` head, `e` width of a head.
-Post-norm, ReLU, no positional encoding unless asked for: PyTorch's `TransformerEncoderLayer` as the paper's code uses it, and initialised
+Post-norm, ReLU, no positional encoding: PyTorch's `TransformerEncoderLayer` as the paper's code uses it, and initialised
 as PyTorch does, so that the paper's learning rates mean the same here.
 """
 
@@ -79,30 +79,21 @@ class Layer(nnx.Module):
 class Encoder(nnx.Module):
     """ENC of the paper: returns what every layer saw, and the mean of the last."""
 
-    def __init__(self, width: int, hidden: int, feedforward: int, layers: int, heads: int, rate: float, positions: bool = False, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, width: int, hidden: int, feedforward: int, layers: int, heads: int, rate: float, *, rngs: nnx.Rngs) -> None:
         self.w1 = linear(width, hidden, rngs)
         self.w2 = linear(hidden, hidden, rngs)
         self.layers = nnx.List([Layer(hidden, feedforward, heads, rate, rngs=rngs) for _ in range(layers)])
-        self.positions = positions
 
     def __call__(
         self, x_btd: Float[Array, "b t d"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None
     ) -> tuple[list[Float[Array, "b t h"]], Float[Array, "b h"]]:
         """The output of each layer, and the mean of the last one over the valid frames (h1, h2 and h3 for two layers)."""
         x_bth = self.w2(jax.nn.relu(self.w1(x_btd)))
-        if self.positions:
-            x_bth = x_bth + sinusoids(*x_bth.shape[1:])
         outputs = []
         for i, layer in enumerate(self.layers):
             x_bth = layer(x_bth, valid_bt, None if key is None else jax.random.fold_in(key, i))
             outputs.append(x_bth)
         return outputs, masked_mean(x_bth, valid_bt)
-
-
-def sinusoids(frames: int, hidden: int) -> Float[Array, "t h"]:
-    """Sines and cosines of each frame's position at wavelengths from 2π to 10,000·2π frames (Vaswani et al. 2017, section 3.5)."""
-    angle_th = jnp.arange(frames)[:, None] * 10_000.0 ** (-2 * (jnp.arange(hidden) // 2) / hidden)
-    return jnp.where(jnp.arange(hidden) % 2, jnp.cos(angle_th), jnp.sin(angle_th))
 
 
 def masked_mean(x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"]) -> Float[Array, "b h"]:

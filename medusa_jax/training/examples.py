@@ -13,7 +13,7 @@ import numpy as np
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.features.store import FeatureStore
 
-_ROUND = 8  # padded lengths are multiples of this
+_ROUND = 8  # padded lengths above this are multiples of it
 
 
 class Batch(NamedTuple):
@@ -77,8 +77,8 @@ class Examples:
     def batch(self, positions: np.ndarray) -> Batch:
         """Pad these utterances to the shape of the largest rung among them."""
         shape = self.shapes[self.rungs[positions].max()]
-        ids = self.corpus.frame["id"].to_numpy()[positions]
-        inputs = tuple(_pad(store, ids, length) for store, length in zip(self.stores, shape, strict=True))
+        ids = self.corpus.frame["id"].to_numpy()[positions].tolist()
+        inputs = tuple(_pad(store, ids, int(length)) for store, length in zip(self.stores, shape, strict=True))
         lengths = tuple(self.lengths[positions].T)
         return Batch(inputs, lengths, self.soft[positions], self.attributes[positions], self.rated[positions])
 
@@ -132,7 +132,7 @@ def _ladder(lengths: np.ndarray, rungs: int) -> tuple[np.ndarray, np.ndarray]:
     """
     order = np.argsort(lengths.sum(axis=1), kind="stable")
     groups = [g for g in np.array_split(order, min(rungs, len(order))) if len(g)]
-    tops = np.maximum.accumulate([lengths[g].max(axis=0) for g in groups])
-    ladder = np.unique(-(-tops // _ROUND) * _ROUND, axis=0)
+    tops = np.maximum.accumulate(np.stack([lengths[g].max(axis=0) for g in groups]))
+    ladder = np.unique(np.where(tops > _ROUND, -(-tops // _ROUND) * _ROUND, np.maximum(tops, 1)), axis=0)
     fits = (lengths[:, None, :] <= ladder[None]).all(axis=2)
     return ladder, fits.argmax(axis=1)
