@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -261,6 +262,20 @@ def test_it_learns_from_balanced_subsets(task):
     found = meta.fit(nothing, targets, CLASSES, learn, None, CONFIG.model_copy(update={"epochs": 40, "batch_size": 16}), 0)
     logits, _ = meta_classifier.forward(found.soup(), jnp.asarray(nothing[:1]))
     np.testing.assert_allclose(softmax(np.asarray(logits), axis=1)[0], 0.25, atol=0.06)
+
+
+def test_every_epoch_draws_a_new_balanced_subset(task):
+    """With a feature for each utterance, the weights that moved tell which utterances were drawn."""
+    _, targets, learn, _ = task
+    config = EnsembleConfig(seeds=1, epochs=4, batch_size=16, weight_decay=0)
+    found = meta.fit(np.eye(800, dtype=np.float32), targets, CLASSES, learn, None, config, 0)
+    untrained = meta_classifier.initial(jax.random.key(0), 800, 4)
+    drawn = np.flatnonzero(np.abs(found.single()["w"] - untrained["w"]).max(axis=1) > 1e-5)
+    assert set(drawn) <= set(learn)
+    assert (targets.labels[drawn] >= 0).all()
+    smallest = np.bincount(targets.labels[learn][targets.labels[learn] >= 0]).min()
+    frequent = (targets.labels[drawn] == 0).sum()
+    assert 2.5 * smallest < frequent <= 4 * smallest
 
 
 def test_only_the_given_part_teaches(task, fitted):
