@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Most of the tests' time goes into compiling tiny programs: compile them fast, not well. Also inherited by the commands that tests start.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 import pytest
 
 

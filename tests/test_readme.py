@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "configs").glob("*.yaml")])
 TREE = typer.main.get_command(app)
-TWO = {"demo": "pip install . && medusa demo", "tests": "pip install '.[test]' && pytest"}
+TWO = {"demo": "pip install . && medusa demo", "tests": "pip install '.[test]' && pytest -n 2 --dist loadfile"}
 HEAVY = ("jax", "flax", "torch", "transformers", "datasets", "pandas", "sklearn")
 
 

@@ -53,7 +53,10 @@ def train(prepared: Prepared) -> None:
     pending = [(m, fold) for m in run.config.members for fold in range(len(prepared.folds)) if not _outputs_file(run, fold, m.id).exists()]
     examples: dict[str, Examples] = {}
     for member, fold in pending:
-        data = examples.setdefault(_data_key(member), _examples(prepared, member))
+        key = _data_key(member)
+        if key not in examples:
+            examples[key] = _examples(prepared, member)
+        data = examples[key]
         title = f"train {member.id}" + (f", fold {fold + 1} of {len(prepared.folds)}" if len(prepared.folds) > 1 else "")
         parts, folder = prepared.folds[fold], run.member_folder(fold, member.id)
         with track(title) as report:
