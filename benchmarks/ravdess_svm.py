@@ -4,7 +4,7 @@
 
 Test folds are actors 1–4, 5–8, …, 21–24; each SVM is trained on the other twenty, its features standardised on those.
 Macro-F1 is of the six test folds' predictions pooled, its interval a bootstrap over the 24 speakers. `--runs` sets the
-systems of other runs' `scores.json` in the same table. Two cores need about two minutes, ten seconds once the cache is there.
+systems of runs of `configs/ravdess.yaml` in the same table. Two cores need about two minutes, ten seconds once the cache is there.
 """
 
 import argparse
@@ -119,11 +119,11 @@ def main() -> None:
     parser.add_argument("ravdess", type=Path, help="folder of the RAVDESS speech clips, .wav or .flac, at any depth")
     parser.add_argument("--cache", type=Path, required=True, help="folder for the functionals, made if absent")
     parser.add_argument("--out", type=Path, help="JSON to write")
-    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="run folders whose scores.json joins the table")
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="run folders whose evaluation/folds/scores.json joins the table")
     parser.add_argument("--quick", action="store_true", help="eGeMAPS only: within a minute")
     options = parser.parse_args()
     try:
-        others = [{**row, "system": f"{run.name}: {row['system']}"} for run in options.runs for row in read_scores(run / "scores.json")]
+        others = [{**row, "system": f"{run.name}: {row['system']}"} for run in options.runs for row in read_scores(run / "evaluation" / "folds" / "scores.json")]
         systems = rows_of([*measure(options.ravdess, options.cache, options.quick), *others])
     except MedusaError as error:
         raise SystemExit(str(error)) from error

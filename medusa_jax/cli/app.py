@@ -32,7 +32,7 @@ def demo(settings: Settings = None, out: Out = Path("runs")) -> None:
     """Train a small MEDUSA on generated speech in MSP-Podcast's layout and write a valid submission. Takes some minutes, needs nothing."""
     run(Path("demo"), settings, out)
     print("\nNext: the same on real speech. Get RAVDESS (Zenodo record 1188976, free for research), then:")
-    print("  medusa run ravdess --set corpus.path=FOLDER_OF_RAVDESS")
+    print("  pip install opensmile && medusa run ravdess --set corpus.path=FOLDER_OF_RAVDESS")
 
 
 @app.command()
