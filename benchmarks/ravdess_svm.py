@@ -123,7 +123,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="eGeMAPS only: within a minute")
     options = parser.parse_args()
     try:
-        others = [{**row, "system": f"{run.name}: {row['system']}"} for run in options.runs for row in read_scores(run / "evaluation" / "folds" / "scores.json")]
+        scored = {run.name: read_scores(run / "evaluation" / "folds" / "scores.json") for run in options.runs}
+        others = [{**row, "system": f"{name}: {row['system']}"} for name, rows in scored.items() for row in rows]
         systems = rows_of([*measure(options.ravdess, options.cache, options.quick), *others])
     except MedusaError as error:
         raise SystemExit(str(error)) from error

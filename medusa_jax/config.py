@@ -87,6 +87,7 @@ class CorpusConfig(Config):
     test_per_class: int = Field(20, ge=5, description="utterances a class in the generated test3")
     seed: int = Field(0, ge=0, description="of the generator, and of the hold-out's choice of speakers")
     hold_out: float = Field(0.1, gt=0, lt=0.5, description="share of the training part kept for model selection, speaker-disjoint")
+    max_failures: float = Field(0.01, ge=0, le=1, description="share of the utterances whose features may be missing, for unreadable audio")
     folds: int | None = Field(None, ge=2, description="speaker-disjoint folds in place of the corpus's own splits")
 
 

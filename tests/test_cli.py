@@ -228,6 +228,15 @@ def test_a_bad_corpus_is_told_with_its_file(medusa, speech, tmp_path, damage):
     assert "Traceback" not in err
 
 
+def test_more_failures_may_be_allowed(medusa, speech, tmp_path):
+    root, path = speech
+    many_corrupt(root)
+    code, out, err = medusa("extract", path, "--out", tmp_path / "out", "--set", "corpus.max_failures=0.05")
+    assert code == 0, err
+    assert "157 utterances" in out
+    assert "3 of 160 utterance(s) have no logmel features" in err
+
+
 def test_one_bad_file_is_a_warning_and_another_rate_none(medusa, speech, tmp_path):
     root, path = speech
     nan, resampled, *_ = sorted((root / "Audios").iterdir())

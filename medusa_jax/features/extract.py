@@ -174,7 +174,7 @@ def _refuse_many(folder: Path, entries: Iterable[Entry], allowed: int, plan: Pla
         raise FeatureError(
             f"{len(failed)} of {plan.utterances} utterances failed, {allowed} may; the first is {failed[0].id}: {failed[0].message}",
             where=folder / FAILURES,
-            mend="mend those files and run the same command again, or allow more failures",
+            mend="mend those files and run the same command again, or allow more: corpus.max_failures",
         )
 
 

@@ -72,7 +72,7 @@ def load_stores(run: Run, corpus: Corpus) -> dict[str, FeatureStore]:
     for name, config in run.config.features.items():
         folder = run.out / "features" / store_name(corpus, build_extractor(config))
         with track(f"extract {name}") as report:
-            stores[name] = extract(corpus, config, folder, progress=report)
+            stores[name] = extract(corpus, config, folder, max_failures=run.config.corpus.max_failures, progress=report)
     return stores
 
 
