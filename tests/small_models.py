@@ -4,6 +4,9 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from medusa_jax.config import HuggingFaceConfig
+from medusa_jax.features.registry import build_extractor
+
 _SHAPE = dict(hidden_size=32, num_hidden_layers=5, num_attention_heads=4, intermediate_size=37)
 _SPEECH = dict(conv_dim=(16,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4)
 # As the large models (a final layer norm after the last layer), and as the base ones.
@@ -38,7 +41,7 @@ SENTENCES = ["I am so happy to see you", "why?", "no, no, I told you not to do t
 
 
 def save_model(name, folder):
-    """Write the model called `name` (a key of `SPEECH`, `WHISPER` or `TEXT`) to `folder`."""
+    """Write the model called `name` (a key of `SPEECH`, `WHISPER` or `TEXT`) to `folder`, and return that."""
     torch.manual_seed(sum(name.encode()))
     model = {**SPEECH, **WHISPER, **TEXT}[name]()
     for parameter in model.parameters():  # fresh layer norms do nothing and fresh biases are zero: a mistake there would not show
@@ -51,6 +54,11 @@ def save_model(name, folder):
         transformers.WhisperFeatureExtractor(feature_size=80, chunk_length=1).save_pretrained(folder)
     else:
         transformers.Wav2Vec2FeatureExtractor(do_normalize=not name.endswith("base")).save_pretrained(folder)
+    return folder
+
+
+def extractor_of(folder, layers="last", **settings):
+    return build_extractor(HuggingFaceConfig(model=str(folder), layers=layers, **settings))
 
 
 def tokenizer():

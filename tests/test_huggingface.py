@@ -1,5 +1,7 @@
 """Features of pretrained encoders equal transformers' own hidden states: random models of every class, saved to disk and read back."""
 
+import functools
+
 import numpy as np
 import pytest
 from small_corpus import RATE, small_corpus, waves
@@ -11,7 +13,7 @@ from medusa_jax.features.registry import build_extractor
 
 torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
-from small_models import SENTENCES, SPEECH, TEXT, WHISPER, save_model  # noqa: E402
+from small_models import SENTENCES, SPEECH, TEXT, WHISPER, extractor_of, save_model  # noqa: E402
 
 LAYERS = ("last", "sum_last_4", "mean_last_4", "all")
 
@@ -19,19 +21,7 @@ LAYERS = ("last", "sum_last_4", "mean_last_4", "all")
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """Folder of a saved model by name, made once."""
-    made = {}
-
-    def save(name):
-        if name not in made:
-            made[name] = tmp_path_factory.mktemp("models") / name
-            save_model(name, made[name])
-        return made[name]
-
-    return save
-
-
-def extractor_of(folder, layers="last", **settings):
-    return build_extractor(HuggingFaceConfig(model=str(folder), layers=layers, **settings))
+    return functools.cache(lambda name: save_model(name, tmp_path_factory.mktemp("models") / name))
 
 
 def states_of(model, **inputs):

@@ -1,5 +1,6 @@
 """A pretrained model's folder: what identifies it, and what is refused before a number is made."""
 
+import functools
 import json
 import os
 import shutil
@@ -18,25 +19,13 @@ from medusa_jax.features.registry import build_extractor
 
 torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
-from small_models import SENTENCES, save_model  # noqa: E402
+from small_models import SENTENCES, extractor_of, save_model  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """Folder of a saved model by name, made once."""
-    made = {}
-
-    def save(name):
-        if name not in made:
-            made[name] = tmp_path_factory.mktemp("models") / name
-            save_model(name, made[name])
-        return made[name]
-
-    return save
-
-
-def extractor_of(folder, layers="last", **settings):
-    return build_extractor(HuggingFaceConfig(model=str(folder), layers=layers, **settings))
+    return functools.cache(lambda name: save_model(name, tmp_path_factory.mktemp("models") / name))
 
 
 def _copy(folder, tmp_path):
