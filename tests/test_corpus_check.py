@@ -80,10 +80,10 @@ def test_it_prints_itself_and_says_synthetic(root):
 @pytest.mark.parametrize(
     ("damage", "decode", "message"),
     [
-        (lambda path: path.unlink(), False, f"audio not found: 1, for example {NAMES[1]}"),
-        (lambda path: path.write_bytes(b"junk"), False, f"audio not readable as audio: 1, for example {NAMES[1]}"),
+        (lambda path: path.unlink(), False, f"audio file not found: 1, for example {NAMES[1]}"),
+        (lambda path: path.write_bytes(b"junk"), False, f"not readable as audio: 1, for example {NAMES[1]}"),
         (lambda path: soundfile.write(path, np.zeros(0), 16000), False, "holds no samples: 1"),
-        (lambda path: path.write_bytes(path.read_bytes()[:5000]), False, "audio truncated: 1"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), False, "truncated: 1"),
         (lambda path: soundfile.write(path, np.array([np.nan] * 99), 16000, subtype="FLOAT"), True, "NaN or infinite samples: 1"),
     ],
 )
@@ -113,6 +113,8 @@ def test_warnings_do_not_fail(root):
     assert result.ok
     assert [line.split(":")[0] for line in result.warnings] == [
         "audio not at 16000 Hz (it is resampled when read)",
+        "audio narrow_band",
+        "audio silent",
         "the same sound under several ids",
         "the consensus is not the plurality of the votes",
         "unknown speaker in train",
@@ -174,7 +176,7 @@ def test_commands_build_and_check(root, tmp_path):
     (root / "Audios" / NAMES[0]).unlink()
     result = run("check", table, "--decode")
     assert result.exit_code == 3
-    assert "audio not found: 1" in result.output
+    assert "audio file not found: 1" in result.output
 
 
 def test_duplicate_ids_end_the_check(root):

@@ -14,7 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-from medusa_jax.corpus.audio import RATE, load_audio, seconds_of
+from medusa_jax.corpus.audio import RATE, read_audio, seconds_of
 from medusa_jax.corpus.labels import consensus
 from medusa_jax.corpus.splits import shared_speakers
 from medusa_jax.corpus.table import NO_AGREEMENT, OTHER, SPLITS, Corpus
@@ -73,19 +73,18 @@ class _Sound:
     rate: int = RATE
     digest: str = ""
     problem: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def _listen(path: Path, decode: bool) -> _Sound:
-    if not path.is_file():
-        return _Sound(float("nan"), problem="not found")
     try:
-        seconds, info = seconds_of(path), soundfile.info(path)
-        if info.frames == 0:
-            return _Sound(0.0, problem="holds no samples")
-        digest = hashlib.sha256(load_audio(path).tobytes()).hexdigest() if decode else ""
-    except (AudioError, soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        seconds, rate = seconds_of(path), soundfile.info(path).samplerate
+        sound = read_audio(path) if decode else None
+    except (AudioError, soundfile.LibsndfileError) as error:
         return _Sound(float("nan"), problem=getattr(error, "what", "not readable as audio"))
-    return _Sound(seconds, info.samplerate, digest)
+    if sound is None:
+        return _Sound(seconds, rate)
+    return _Sound(seconds, rate, hashlib.sha256(sound.wave_n.tobytes()).hexdigest(), warnings=sound.warnings)
 
 
 def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarray]:
@@ -93,10 +92,13 @@ def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarr
         sounds = list(pool.map(lambda name: _listen(corpus.root / name, decode), corpus.frame["audio"]))
     ids = corpus.frame["id"].tolist()
     problems: dict[str, list[str]] = {}
+    remarks: dict[str, list[str]] = {}
     for identity, sound in zip(ids, sounds, strict=True):
         if sound.problem:
             problems.setdefault(sound.problem.split(":")[0], []).append(identity)
-    errors = [f"audio {problem}: {_some(bad)}" for problem, bad in problems.items()]
+        for name in sound.warnings:
+            remarks.setdefault(name, []).append(identity)
+    errors = [f"{problem}: {_some(bad)}" for problem, bad in problems.items()]
     seconds = np.array([sound.seconds for sound in sounds], np.float64)
     known = corpus.frame["seconds"].to_numpy(np.float64)
     stale = np.abs(seconds - known) > _STALE_SECONDS
@@ -105,6 +107,7 @@ def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarr
     same = [identity for identity, sound in zip(ids, sounds, strict=True) if twice[sound.digest] > 1]
     warnings = [
         *_if(odd, f"audio not at {RATE} Hz (it is resampled when read)"),
+        *(line for name in sorted(remarks) for line in _if(remarks[name], f"audio {name}")),
         *_if(same, "the same sound under several ids"),
         *_if(corpus.frame["id"][stale].tolist(), "audio of another length than the table says: build the table again"),
     ]
@@ -143,7 +146,7 @@ def _strays(corpus: Corpus) -> list[str]:
 
 
 def _sounds(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.glob("*") if path.suffix.lower() in (".wav", ".flac"))
+    return (path for path in folder.glob("*") if path.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3"))
 
 
 def _counts(frame: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
