@@ -15,15 +15,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from held import held_elsewhere
 from small_corpus import RATE, bytes_of, small_corpus
 
 from medusa_jax.config import HashedTextConfig, LogMelConfig, OpenSmileConfig
 from medusa_jax.corpus.audio import load_audio
-from medusa_jax.errors import RunFolderError, StoreError
-from medusa_jax.features.extract import extract, store_name
+from medusa_jax.errors import StoreError
+from medusa_jax.features.extract import extract
+from medusa_jax.features.planning import store_name
 from medusa_jax.features.registry import build_extractor
 from medusa_jax.features.store import FeatureStore
-from medusa_jax.files import locked
 
 LOGMEL, TEXT = LogMelConfig(), HashedTextConfig()
 
@@ -65,9 +66,9 @@ def test_the_frames_do_not_depend_on_the_neighbours_or_the_shard_size(corpus, tm
 
 
 def test_a_finished_store_is_not_touched_and_takes_no_lock(corpus, made):
-    before = {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
     seen = []
-    with locked(made):
+    with held_elsewhere(made, range(4)):
+        before = {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
         extract(corpus, LOGMEL, made, shard_rows=3, progress=lambda done, total: seen.append((done, total)))
     assert {path.name: path.stat().st_mtime_ns for path in made.iterdir()} == before
     assert seen == [(10, 10)]
@@ -143,11 +144,6 @@ def test_a_foreign_shard_stops_the_work(corpus, made):
         extract(corpus, LOGMEL, made)
 
 
-def test_two_processes_on_one_store_the_second_stops(corpus, tmp_path):
-    with locked(tmp_path / "store"), pytest.raises(RunFolderError, match="another process"):
-        extract(corpus, LOGMEL, tmp_path / "store")
-
-
 _RUN = """
 import sys
 from pathlib import Path
@@ -216,7 +212,7 @@ def test_a_disk_that_takes_no_more_is_a_typed_error_and_finished_shards_stay(cor
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.strerror(errno.EFBIG) in caught.value.what
     kept = {f"shard-0000{shard}.{kind}" for shard in (0, 1) for kind in ("arrow", "json")}
-    assert {path.name for path in folder.iterdir()} == {".lock", "store.json", *kept}
+    assert {path.name for path in folder.iterdir()} == {".parts", "store.json", *kept}
     expected = bytes_of(extract(corpus, LOGMEL, tmp_path / "other", shard_rows=2).folder)
     assert bytes_of(extract(corpus, LOGMEL, folder, shard_rows=2).folder) == expected
 

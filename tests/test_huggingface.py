@@ -8,20 +8,21 @@ from small_corpus import RATE, small_corpus, waves
 
 from medusa_jax.config import HuggingFaceConfig
 from medusa_jax.errors import AudioError
-from medusa_jax.features.extract import extract, store_name
+from medusa_jax.features.extract import extract
+from medusa_jax.features.planning import store_name
 from medusa_jax.features.registry import build_extractor
 
 torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
-from small_models import SENTENCES, SPEECH, TEXT, WHISPER, extractor_of, save_model  # noqa: E402
+from small_models import ALL_TEXT, SENTENCES, SPEECH, SPEECH_KIN, TEXT, extractor_of, save_model  # noqa: E402
 
 LAYERS = ("last", "sum_last_4", "mean_last_4", "all")
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Folder of a saved model by name, made once."""
-    return functools.cache(lambda name: save_model(name, tmp_path_factory.mktemp("models") / name))
+    """Folder of a saved model by name and size, made once."""
+    return functools.cache(lambda name, size="small": save_model(name, tmp_path_factory.mktemp("models") / name, size))
 
 
 def states_of(model, **inputs):
@@ -46,31 +47,34 @@ def model_of(folder):
     return transformers.AutoModel.from_pretrained(folder)
 
 
-def check(frames, expected, layers):
-    assert frames.dtype == np.float32
-    assert frames.shape[1] == 32 * (6 if layers == "all" else 1)
-    assert frames.shape == expected.shape
-    np.testing.assert_allclose(frames, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+def check(folder, value, states):
+    """Every combination of the layers is what it is defined to be."""
+    for layers in LAYERS:
+        extractor, expected = extractor_of(folder, layers), combined(states, layers)
+        (frames,) = extractor([value])
+        assert frames.dtype == np.float32
+        assert frames.shape == expected.shape
+        assert extractor.width == expected.shape[1]
+        np.testing.assert_allclose(frames, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max(), err_msg=layers)
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize("name", SPEECH)
-def test_speech_features_are_the_hidden_states(saved, name, layers):
+@pytest.mark.parametrize("size", ["small", "wide"])
+@pytest.mark.parametrize("name", [*SPEECH, *SPEECH_KIN])
+def test_speech_features_are_the_hidden_states(saved, name, size):
     wave = waves(1, longest=1.0)[0]
     values = (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7) if not name.endswith("base") else wave
-    states = states_of(model_of(saved(name)), input_values=torch.tensor(values)[None])
-    check(extractor_of(saved(name), layers)([wave])[0], combined(states, layers), layers)
+    folder = saved(name, size)
+    check(folder, wave, states_of(model_of(folder), input_values=torch.tensor(values)[None]))
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize("samples", [1, 319, 320, 321, 6_000, 16_000])
-def test_whisper_is_cut_to_the_real_length(saved, samples, layers):
-    wave = (np.random.default_rng(samples).standard_normal(samples) * 0.1).astype(np.float32)
-    mel = transformers.AutoFeatureExtractor.from_pretrained(saved("whisper"))(wave, sampling_rate=RATE, return_tensors="pt")["input_features"]
+@pytest.mark.parametrize(("samples", "size"), [(1, "small"), (319, "small"), (320, "wide"), (321, "small"), (6_000, "wide"), (16_000, "small")])
+def test_whisper_is_cut_to_the_real_length(saved, samples, size):
+    wave, folder = (np.random.default_rng(samples).standard_normal(samples) * 0.1).astype(np.float32), saved("whisper", size)
+    mel = transformers.AutoFeatureExtractor.from_pretrained(folder)(wave, sampling_rate=RATE, return_tensors="pt")["input_features"]
     assert mel.shape == (1, 80, 100), "the window, padded"
-    expected = combined(states_of(model_of(saved("whisper")).get_encoder(), input_features=mel), layers)
-    assert len(expected) == 50
-    check(extractor_of(saved("whisper"), layers)([wave])[0], expected[: -(-samples // 320)], layers)
+    states = states_of(model_of(folder).get_encoder(), input_features=mel)
+    assert states.shape[1] == 50
+    check(folder, wave, states[:, : -(-samples // 320)])
 
 
 def test_speech_longer_than_whispers_window_is_joined_from_windows(saved):
@@ -81,14 +85,15 @@ def test_speech_longer_than_whispers_window_is_joined_from_windows(saved):
     assert sum(map(len, parts)) == 50 + 50 + 16
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize("name", TEXT)
-@pytest.mark.parametrize("text", SENTENCES)
-def test_text_features_are_the_hidden_states_without_special_tokens(saved, name, layers, text):
-    ids = transformers.AutoTokenizer.from_pretrained(saved(name))(text, return_tensors="pt")["input_ids"]
-    assert (ids[0, 0], ids[0, -1]) == (0, 2)
-    expected = combined(states_of(model_of(saved(name)), input_ids=ids), layers)[1:-1]
-    check(extractor_of(saved(name), layers)([text])[0], expected, layers)
+@pytest.mark.parametrize("size", ["small", "wide"])
+@pytest.mark.parametrize("name", ALL_TEXT)
+def test_text_features_are_the_hidden_states_without_special_tokens(saved, name, size):
+    folder = saved(name, size)
+    model, plain = model_of(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    for text in SENTENCES:
+        ids = plain(text, return_tensors="pt")["input_ids"]
+        assert (ids[0, 0], ids[0, -1]) == (0, 2)
+        check(folder, text, states_of(model, input_ids=ids)[:, 1:-1])
 
 
 @pytest.mark.parametrize("name", TEXT)
@@ -111,25 +116,14 @@ def test_an_empty_transcript_is_one_zero_frame(saved, name, layers):
     assert not frames.any()
 
 
-@pytest.mark.parametrize("name", [*SPEECH, *WHISPER, *TEXT])
-def test_nothing_depends_on_neighbours_or_on_chance(saved, name):
-    inputs = SENTENCES if name in TEXT else waves(3)
-    extractor = extractor_of(saved(name), "sum_last_4")
-    assert extractor.reads == ("text" if name in TEXT else "audio")
-    together, backwards = extractor(inputs), extractor(inputs[::-1])[::-1]
-    alone = [extractor_of(saved(name), "sum_last_4")([one])[0] for one in inputs]
-    for one, two, three in zip(together, backwards, alone, strict=True):
-        assert np.array_equal(one, two)
-        assert np.array_equal(one, three)
-
-
 @pytest.mark.parametrize("name", SPEECH)
-def test_speech_shorter_than_a_frame_is_refused(saved, name):
-    extractor = extractor_of(saved(name))
-    assert len(extractor([np.zeros(400, np.float32)])[0]) == 1
-    for samples in (1, 399):
-        with pytest.raises(AudioError, match="too short"):
-            extractor([np.zeros(samples, np.float32)])
+def test_speech_shorter_than_a_frame_is_an_error_in_its_place(saved, name):
+    noise = waves(2)
+    results = extractor_of(saved(name))([noise[0], np.zeros(399, np.float32), np.zeros(400, np.float32), np.zeros(1, np.float32), noise[1]])
+    assert [len(frames) if isinstance(frames, np.ndarray) else type(frames) for frames in results][1:4] == [AudioError, 1, AudioError]
+    assert "too short" in results[1].what
+    for frames, wave in zip(results[::4], noise, strict=True):
+        assert len(frames) == (len(wave) - 400) // 320 + 1
 
 
 # Through the store

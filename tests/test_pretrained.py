@@ -159,9 +159,12 @@ def test_fewer_than_four_layers_have_no_last_four(saved, tmp_path):
     assert extractor_of(folder, "all").width == 4 * 32
 
 
-@pytest.mark.parametrize(("model", "message"), [("nobody/no-such-model", "not to be had"), ("/no/such/folder", "no such folder")])
+@pytest.mark.parametrize(
+    ("model", "message"), [("nobody/no-such-model", "is not here"), ("wavlm-large", "is not here"), ("/no/such/folder", "no such folder")]
+)
 def test_a_model_that_is_not_here_is_not_fetched_unless_asked(model, message, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("MEDUSA_MODELS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was used"))
     with pytest.raises(FeatureError, match=message):
         build_extractor(HuggingFaceConfig(model=model))

@@ -72,7 +72,7 @@ def test_frames_are_read_only_views_of_the_file(made):
 
 def test_nothing_is_copied_when_a_shard_is_read(tmp_path):
     clips = [as_stored(f"{i}", np.full((1000, 64), i, np.float32), "float32") for i in range(100)]
-    write_batches(tmp_path / "shard", [clips[:64], clips[64:]])
+    write_batches(tmp_path / "shard", [clips[:64], clips[64:]], "float32")
     shard = MappedShard(tmp_path / "shard")
     before = pa.total_allocated_bytes()
     rows = shard.rows(64, "float32")

@@ -5,6 +5,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from medusa_jax.errors import MedusaError
+
 
 class Extractor(Protocol):
     """One way to turn utterances into frames. Deterministic: equal input and `identity` give equal frames.
@@ -17,7 +19,7 @@ class Extractor(Protocol):
     width: int
     """`d`, the number of features of a frame."""
     parallel: bool
-    """Whether several threads at once make it faster; false for those that use every core themselves."""
+    """True: several threads at once make it faster, and it is given one input a call. False: it is given many, and uses the cores itself."""
     packages: tuple[str, ...]
     """Distributions whose versions are noted beside the frames they made."""
 
@@ -34,9 +36,10 @@ class Extractor(Protocol):
         """Load what the first call needs. Raises `DependencyError` for a missing extra, `FeatureError` for weights that do not load."""
         ...
 
-    def __call__(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+    def __call__(self, inputs: Sequence[Any]) -> list[np.ndarray] | list[np.ndarray | MedusaError]:
         """Frames `[t, d]`, float32, t ≥ 1, one array an input; an utterance's frames never depend on its neighbours.
 
-        Raises `FeatureError` or `AudioError` for an input that cannot give frames (too short, …).
+        An input that cannot give frames (too short, …) is a `FeatureError` or `AudioError`: in its place in the list, or raised
+        by an extractor that is given one input a call.
         """
         ...

@@ -1,10 +1,11 @@
-"""What a feature store says of itself: `store.json`, the plan, and one `shard-00000.json` a finished shard.
+"""What a feature store says of itself: `store.json`, the plan, and one `shard-00000.json` a finished shard; the lists for people.
 
 There is no file that all shards share, so shards can be written in any order and by several processes, and a finished
 store needs no merging. Each of these files carries a digest of its own content, and an entry names the plan it belongs to.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Self
 
@@ -14,8 +15,8 @@ from medusa_jax.config import digest_of
 from medusa_jax.errors import StoreError
 from medusa_jax.files import write_text
 
-PLAN = "store.json"
-REDO = "run the same `medusa extract` again: it redoes only what is damaged or missing"
+PLAN, FAILURES, WARNINGS = "store.json", "failures.jsonl", "warnings.jsonl"
+REDO = "run the command that makes it (`medusa extract`, `medusa transcribe`) again: it redoes only what is damaged or missing"
 
 
 class _Sealed(BaseModel):
@@ -56,7 +57,8 @@ class Plan(_Sealed):
     corpus: str = Field(description="name of the corpus")
     inputs: str = Field(description="digest of the ids and of the audio paths or transcripts")
     width: int = Field(ge=1, description="features of a frame")
-    dtype: Literal["float16", "float32"]
+    dtype: Literal["float16", "float32", "int8", "uint8"]
+    made_from: str | None = Field(None, description="digest of the store whose frames these are, converted; none: the extractor's own")
     utterances: int = Field(ge=1, description="asked for, failed ones included")
     shard_rows: int = Field(ge=1, description="utterances of a shard; the last may hold fewer")
 
@@ -81,6 +83,15 @@ class Failure(BaseModel):
     message: str
 
 
+class Warned(BaseModel):
+    """One utterance that has features, of audio that someone should listen to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    warnings: tuple[str, ...]
+
+
 class Entry(_Sealed):
     """A finished shard; written after it."""
 
@@ -91,6 +102,7 @@ class Entry(_Sealed):
     ids: tuple[str, ...]
     lengths: tuple[int, ...] = Field(description="frames, in the order of ids")
     failed: tuple[Failure, ...] = ()
+    warned: tuple[Warned, ...] = ()
     clipped: int = Field(0, ge=0, description="values beyond the dtype's range, cut to it")
     made_with: dict[str, str] = Field(default_factory=dict, description="versions of the packages that computed it")
 
@@ -119,6 +131,18 @@ def read_entry(folder: Path, plan: Plan, shard: int) -> Entry:
     if size != entry.size:
         raise StoreError(f"{path.name} is damaged: {size} bytes where {entry.size} were written", where=path, mend=REDO)
     return entry
+
+
+def write_lists(folder: Path, entries: Iterable[Entry]) -> None:
+    """`failures.jsonl` and `warnings.jsonl`, in the corpus's order: for people, all they say stands in the entries."""
+    ordered = sorted(entries, key=lambda entry: entry.shard)
+    write_rows(folder / FAILURES, [row for entry in ordered for row in entry.failed])
+    write_rows(folder / WARNINGS, [row for entry in ordered for row in entry.warned])
+
+
+def write_rows(path: Path, rows: Iterable[BaseModel]) -> None:
+    """One JSON line a row."""
+    write_text(path, "".join(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n" for row in rows))
 
 
 def refuse_foreign(folder: Path, plan: Plan) -> None:

@@ -1,19 +1,35 @@
 """One shard from its rows of the corpus: in order, in bounded memory, one bad file at a time."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
-from medusa_jax.corpus.audio import load_audio
+from medusa_jax.corpus.audio import read_audio
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import DependencyError, FeatureError, MedusaError
 from medusa_jax.features.extractor import Extractor
-from medusa_jax.features.ledger import Entry, Failure, Plan, shard_path
-from medusa_jax.features.shard import BATCH_ROWS, Clip, MappedShard, as_stored, write_batches
-from medusa_jax.files import write_whole
+from medusa_jax.features.ledger import Entry, Failure, Plan, Warned
+from medusa_jax.features.shard import Clip, as_stored
+from medusa_jax.features.windows import windows
+from medusa_jax.features.writing import Result, write_shard
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Row:
+    """An utterance on its way: its input, then its frames, then its clip; or the error that ended it."""
+
+    id: str
+    audio: str
+    value: np.ndarray | str | Clip | Exception
+    warned: tuple[str, ...] = ()
 
 
 class ShardMaker:
@@ -22,69 +38,94 @@ class ShardMaker:
     def __init__(self, corpus: Corpus, extractor: Extractor, plan: Plan, pool: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
         self._corpus, self._extractor, self._plan, self._pool, self._advance = corpus, extractor, plan, pool, advance
         self._made_with = {name: version(name) for name in ("medusa-jax", *extractor.packages)}
+        self._seconds_n = corpus.frame["seconds"].to_numpy(np.float64)
 
     def make(self, folder: Path, shard: int) -> Entry:
         """Write the file of shard number `shard` and return its entry, which the caller writes: until then the shard does not count."""
-        ids: list[str] = []
-        lengths: list[int] = []
-        failed: list[Failure] = []
-        clipped = 0
+        windows = (_results(rows) for rows in self._windows(self._plan.rows(shard)))
+        return write_shard(folder, self._plan, shard, windows, self._made_with)
 
-        def batches() -> Iterator[list[Clip]]:
-            nonlocal clipped
-            for results in self._results(self._plan.rows(shard)):
-                clips = [result for result in results if isinstance(result, Clip)]
-                failed.extend(result for result in results if isinstance(result, Failure))
-                ids.extend(clip.id for clip in clips)
-                lengths.extend(len(clip.frames) for clip in clips)
-                clipped += sum(clip.clipped for clip in clips)
-                if clips:
-                    yield clips
+    def _windows(self, rows: range) -> Iterator[list[_Row]]:
+        """A window at a time, in the corpus's order; the next one is read while the extractor works on this one."""
+        spans = windows(rows, self._seconds_n, self._plan.width)
+        ahead = self._reading(spans[0])
+        for span, following in zip_longest(spans, spans[1:]):
+            now, ahead = [reading.result() for reading in ahead], self._reading(following or range(0))
+            if not self._extractor.parallel:
+                self._extract(now)
+                now = list(self._pool.map(self._stored, now))
+            yield now
+            self._advance(len(span))
 
-        path = shard_path(folder, shard)
-        with write_whole(path) as temporary:
-            write_batches(temporary, batches())
-        return Entry(
-            plan=self._plan.digest(),
-            shard=shard,
-            size=path.stat().st_size,
-            sha256=MappedShard(path).sha256(),
-            ids=tuple(ids),
-            lengths=tuple(lengths),
-            failed=tuple(failed),
-            clipped=clipped,
-            made_with=self._made_with,
-        )
+    def _reading(self, span: range) -> list[Future[_Row]]:
+        return [self._pool.submit(self._alone if self._extractor.parallel else self._read, row) for row in span]
 
-    def _results(self, rows: range) -> Iterator[list[Clip | Failure]]:
-        """A batch at a time, so that only its frames are in memory, in the corpus's order whatever the number of threads."""
-        for start in range(rows.start, rows.stop, BATCH_ROWS):
-            batch = range(start, min(start + BATCH_ROWS, rows.stop))
-            yield list(self._pool.map(self._result, batch))
-            self._advance(len(batch))
-
-    def _result(self, row: int) -> Clip | Failure:
-        id = str(self._corpus.frame["id"].iat[row])
+    def _read(self, place: int) -> _Row:
+        """The input of one utterance. Whatever one file does to a decoder, the others go on."""
+        id, audio, transcript = (self._corpus.frame[column].iat[place] for column in ("id", "audio", "transcript"))
+        row = _Row(str(id), str(audio), FeatureError("the utterance has no transcript"))
         try:
-            frames_td = self._extractor([self._input(row)])[0]
-            self._check(frames_td)
-            return as_stored(id, frames_td, self._plan.dtype)
+            if self._extractor.reads == "audio":
+                sound = read_audio(self._corpus.audio_path(place))
+                row.value, row.warned = sound.wave_n, sound.warnings
+            elif isinstance(transcript, str):
+                row.value = transcript
+        except Exception as error:
+            row.value = error
+        return row
+
+    def _alone(self, place: int) -> _Row:
+        """One utterance from its file to its clip, in a thread of its own."""
+        row = self._read(place)
+        self._extract([row])
+        return self._stored(row)
+
+    def _extract(self, rows: Sequence[_Row]) -> None:
+        """Frames in place of the inputs. Where the extractor breaks on several at once, each has another chance alone."""
+        whole = [row for row in rows if not isinstance(row.value, Exception)]
+        try:
+            made = list(zip(whole, self._extractor([row.value for row in whole]), strict=True))
         except DependencyError:
             raise
-        except Exception as error:  # whatever one file does to a decoder or a model, the others go on
-            message = error.what if isinstance(error, MedusaError) else str(error)
-            return Failure(id=id, audio=str(self._corpus.frame["audio"].iat[row]), error=type(error).__name__, message=message)
+        except Exception as error:
+            if len(whole) == 1:
+                whole[0].value = error
+            else:
+                log.warning("%s broke on %d inputs at once: %s", self._extractor.name, len(whole), error)
+                for row in whole:
+                    self._extract([row])
+            return
+        for row, frames in made:
+            row.value = frames
 
-    def _input(self, row: int) -> np.ndarray | str:
-        if self._extractor.reads == "audio":
-            return load_audio(self._corpus.audio_path(row))
-        text = self._corpus.frame["transcript"].iat[row]
-        if not isinstance(text, str):
-            raise FeatureError("the utterance has no transcript")
-        return text
+    def _stored(self, row: _Row) -> _Row:
+        """Its frames as they are stored, if they are fit to be."""
+        if isinstance(row.value, np.ndarray):
+            try:
+                self._check(row.value)
+                row.value = as_stored(row.id, row.value, self._plan.dtype)
+            except MedusaError as error:
+                row.value = error
+        return row
 
     def _check(self, frames_td: np.ndarray) -> None:
         if frames_td.ndim != 2 or len(frames_td) == 0 or frames_td.shape[1] != self._plan.width:
             raise FeatureError(f"the extractor gave frames of shape {frames_td.shape}, not [t, {self._plan.width}]")
         if not np.isfinite(frames_td).all():
             raise FeatureError(f"the extractor gave NaN or infinity in {int((~np.isfinite(frames_td)).any(axis=1).sum())} of {len(frames_td)} frames")
+
+
+def _results(rows: Sequence[_Row]) -> Iterator[Result]:
+    """What a window's rows came to, and what is to be said of them."""
+    for row in rows:
+        if isinstance(row.value, Clip):
+            yield row.value
+        elif isinstance(row.value, Exception):
+            yield _failure(row, row.value)
+        if row.warned:
+            yield Warned(id=row.id, warnings=row.warned)
+
+
+def _failure(row: _Row, error: Exception) -> Failure:
+    message = error.what if isinstance(error, MedusaError) else str(error)
+    return Failure(id=row.id, audio=row.audio, error=type(error).__name__, message=message)

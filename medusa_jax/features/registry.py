@@ -1,10 +1,10 @@
 """From a feature configuration to its extractor; what an extractor needs is imported when it is asked for."""
 
-from medusa_jax.config import FeatureConfig, HashedTextConfig, HuggingFaceConfig, LogMelConfig
+from medusa_jax.config import ExtractorConfig, HashedTextConfig, HuggingFaceConfig, LogMelConfig, TranscriptionConfig
 from medusa_jax.features.extractor import Extractor
 
 
-def build_extractor(config: FeatureConfig) -> Extractor:
+def build_extractor(config: ExtractorConfig | TranscriptionConfig) -> Extractor:
     """The extractor that `config` describes.
 
     Raises `DependencyError` for a missing extra, `FeatureError` for a model that is missing or of an unsupported kind.
@@ -21,6 +21,10 @@ def build_extractor(config: FeatureConfig) -> Extractor:
         from medusa_jax.features.huggingface import HuggingFace
 
         return HuggingFace(config)
+    if isinstance(config, TranscriptionConfig):
+        from medusa_jax.features.transcriber import Transcriber
+
+        return Transcriber(config)
     from medusa_jax.features.smile import OpenSmile
 
     return OpenSmile(config)

@@ -2,31 +2,37 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from medusa_jax.errors import StoreError
-from medusa_jax.features.ledger import PLAN, REDO, Entry, Failure, Plan, read_entry, refuse_foreign, shard_path
-from medusa_jax.features.shard import MappedShard
+from medusa_jax.features.ledger import FAILURES, PLAN, REDO, Entry, Failure, Plan, read_entry, refuse_foreign, shard_path
+from medusa_jax.features.quantised import Quantised
+from medusa_jax.features.shard import MappedShard, read_as
 
 
 class FeatureStore:
     """Frames by utterance id.
 
     `ids` in the corpus's order, without the failed; `lengths` `[utterance]`, int32 frames, in the order of `ids`;
-    `width` features of a frame; `dtype` what they are stored as; `plan` and `entries` what the ledger says.
+    `width` features of a frame; `dtype` what they are read as (float16 where they are stored as int8); `plan` and `entries` what
+    the ledger says; `failed` the utterances that have no features, and why, which stand in `failures_file` too.
     """
 
     def __init__(self, folder: Path, plan: Plan, entries: tuple[Entry, ...]) -> None:
         self.folder, self.plan, self.entries = folder, plan, entries
-        self.width, self.dtype = plan.width, plan.dtype
+        self.width, self.dtype = plan.width, read_as(plan.dtype)
+        self.failures_file = folder / FAILURES
+        self.failed: tuple[Failure, ...] = tuple(failure for entry in entries for failure in entry.failed)
         self.ids: tuple[str, ...] = tuple(id for entry in entries for id in entry.ids)
         self.lengths = np.array([length for entry in entries for length in entry.lengths], np.int32)
         self.lengths.setflags(write=False)
         self._place = {id: (entry.shard, row) for entry in entries for row, id in enumerate(entry.ids)}
-        self._rows: dict[int, list[np.ndarray]] = {}
+        self._rows: dict[int, list[np.ndarray] | list[Quantised]] = {}
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -52,11 +58,6 @@ class FeatureStore:
         parts = [self.plan.digest(), *(entry.digest() for entry in self.entries)]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
-    @property
-    def failed(self) -> tuple[Failure, ...]:
-        """Utterances that have no features, and why."""
-        return tuple(failure for entry in self.entries for failure in entry.failed)
-
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -67,7 +68,7 @@ class FeatureStore:
         return self.frames(id)
 
     def frames(self, id: str) -> np.ndarray:
-        """Frames `[t, width]` of one utterance in the stored dtype, a read-only view of the file.
+        """Frames `[t, width]` of one utterance, a read-only view of the file; decoded where they are stored as int8.
 
         Raises `StoreError` if the utterance is not in the store or its shard is damaged.
         """
@@ -78,14 +79,27 @@ class FeatureStore:
             raise StoreError(f"utterance {id!r} has no features{reason}", where=self.folder, mend="leave it out, or extract it") from None
         if shard not in self._rows:
             self._rows[shard] = self._checked(shard)
-        return self._rows[shard][row]
+        return _read(self._rows[shard][row])
+
+    def frames_of(self, shard: int) -> Iterator[tuple[str, np.ndarray]]:
+        """Ids and frames of one shard, which is checked first and not kept mapped: for who passes through the store once."""
+        yield from zip(self.entries[shard].ids, map(_read, self._checked(shard)), strict=True)
 
     def verify(self) -> None:
-        """Check the digest of every shard. Raises `StoreError` naming the first damaged one."""
-        for shard in range(self.plan.shards):
-            self._checked(shard)
+        """Check the digest of every shard, several at once. Raises `StoreError` naming the first damaged one."""
+        with ThreadPoolExecutor() as pool:  # hashing frees the interpreter's lock
+            checks = pool.map(self._mapped, range(self.plan.shards))
+            try:
+                for _ in checks:
+                    pass
+            finally:
+                pool.shutdown(cancel_futures=True)
 
-    def _checked(self, shard: int) -> list[np.ndarray]:
+    def _checked(self, shard: int) -> list[np.ndarray] | list[Quantised]:
+        return self._mapped(shard).rows(self.width, self.plan.dtype)
+
+    def _mapped(self, shard: int) -> MappedShard:
+        """A shard whose every byte is as it was written."""
         path, entry = shard_path(self.folder, shard), self.entries[shard]
         try:
             mapped = MappedShard(path)
@@ -93,4 +107,8 @@ class FeatureStore:
             raise StoreError(f"{path.name} cannot be read: {error}", where=path, mend=REDO) from error
         if mapped.sha256() != entry.sha256:
             raise StoreError(f"{path.name} is damaged: its content does not match its digest", where=path, mend=REDO)
-        return mapped.rows(self.width, self.dtype)
+        return mapped
+
+
+def _read(frames: np.ndarray | Quantised) -> np.ndarray:
+    return frames.decoded() if isinstance(frames, Quantised) else frames

@@ -1,0 +1,113 @@
+"""How many padded shapes a run should have: padding against compilation. python benchmarks/shapes.py [--quick] [--hidden 1024] [--out FILE]
+
+Lengths are drawn much like MSP-Podcast's (2.75 to 11 seconds, two speech modalities at 50 frames a second, 3.5 words a second). Compilation is
+measured on this machine, for the step that trains and the one that predicts, with two speech modalities and one of text. The minutes of a member's
+training (4 epochs of 75,000 utterances, 40 of 10,000) follow from the frames computed and from an assumed speed: 300 TFLOP/s is about 40 % of an
+H200's bf16 peak.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from medusa_jax.config import ModelConfig, TrainingConfig
+from medusa_jax.models.deepser import DeepSER, Statistic
+from medusa_jax.training.examples import Batch
+from medusa_jax.training.ladder import ladder_of
+from medusa_jax.training.sampling import epoch_batches
+from medusa_jax.training.settings import settings_of
+from medusa_jax.training.step import new_state, predict_step, train_step
+
+WIDTHS = {"hubert": 1024, "roberta": 1024, "wavlm": 1024}
+TRAINED = 4 * 75_000 + 40 * 10_000  # utterances
+SPEEDS = {"H200, 300 TFLOP/s": 300e12, "24 GB card, 40 TFLOP/s": 40e12}
+
+
+def lengths(count: int) -> np.ndarray:
+    """Frames `[n, 3]` of each modality, in the order of `WIDTHS`."""
+    rng = np.random.default_rng(0)
+    seconds = np.clip(2 + rng.gamma(4, 1.2, count), 2.75, 11)
+    words = np.maximum(1, 3.5 * seconds * rng.normal(1, 0.25, count))
+    return np.stack([50 * seconds, words, 50 * seconds], axis=1).astype(int)
+
+
+def padding(length_nk: np.ndarray, shapes: int, batch: int) -> float:
+    """Share of the computed frames that are padding, over an epoch's batches."""
+    ladder, rungs = ladder_of(length_nk, shapes)
+    batches = epoch_batches(np.arange(len(length_nk)), rungs, batch, 0, 1, 0)
+    return float(1 - length_nk[batches].sum() / (ladder[rungs[batches].max(axis=1)].sum() * batch))
+
+
+def random_padding(length_nk: np.ndarray, batch: int) -> float:
+    """The same for random batches, each padded to its longest."""
+    batches = np.random.default_rng(1).permutation(len(length_nk))[: len(length_nk) // batch * batch].reshape(-1, batch)
+    return float(1 - length_nk[batches].sum() / (length_nk[batches].max(axis=1).sum() * batch))
+
+
+def work(length_nk: np.ndarray, hidden: int, wide: int = 2048) -> float:
+    """Mean FLOPs of one training step for an utterance without padding: products of the encoders, forward and twice backward."""
+    total = length_nk.sum(axis=1)
+    layer = 8 * hidden**2 + 4 * hidden * wide  # a frame, without attention
+    frames = 4 * total  # the modalities' own encoders, the first fusion, the second (twice as long)
+    squares = (length_nk**2).sum(axis=1) + total**2 + (2 * total) ** 2
+    return float(3 * 2 * (frames * layer + 4 * hidden * squares).mean())
+
+
+def compile_seconds(hidden: int, frames: int) -> float:
+    """Seconds to compile the training and the predicting step for one shape."""
+    graph, params, statistics = nnx.split(DeepSER(ModelConfig(hidden=hidden), WIDTHS, 8, rngs=nnx.Rngs(0)), nnx.Param, Statistic)
+    settings = settings_of(TrainingConfig(), 1, 1, np.ones(8), jax.random.key(0))
+    began = time.monotonic()
+    train_step(graph).lower(new_state(params, ema=False), statistics, settings, blank(16, frames)).compile()
+    predict_step(graph).lower(params, statistics, blank(32, frames)).compile()
+    return time.monotonic() - began
+
+
+def blank(batch: int, frames: int) -> Batch:
+    """A batch's shapes."""
+    array = jax.ShapeDtypeStruct
+    long = {"hubert": frames, "roberta": 48, "wavlm": frames}
+    inputs = {name: array((batch, long[name], width), jnp.float16) for name, width in WIDTHS.items()}
+    targets, ratings = array((batch, 8), jnp.float32), array((batch, 3), jnp.float32)
+    return Batch(inputs, dict.fromkeys(WIDTHS, array((batch,), jnp.int32)), targets, targets, ratings, ratings)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer utterances, a small model, one compilation")
+    parser.add_argument("--hidden", type=int, default=1024)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    hidden, count, tries = (64, 8_000, 1) if given.quick else (given.hidden, 84_000, 3)
+    length_nk = lengths(count)
+    seconds = [compile_seconds(hidden, 200 + 8 * i) for i in range(tries)]
+    each, steps = float(np.median(seconds)), TRAINED * work(length_nk, 1024)
+    spread = f"(of {tries}: {min(seconds):.1f} to {max(seconds):.1f})"
+    print(f"{platform.machine()}, {os.cpu_count()} cores; hidden {hidden}: {each:.1f} s to compile one shape {spread}")
+    print(f"random batches of 16, each padded to its longest: {random_padding(length_nk, 16):.1%} padding")
+    rows = []
+    for shapes in (1, 2, 4, 6, 8, 12, 16):
+        share = padding(length_nk, shapes, 16)
+        minutes = {name: (steps / (1 - share) / speed + shapes * each) / 60 for name, speed in SPEEDS.items()}
+        rows.append({"shapes": shapes, "padding": share, "minutes": minutes})
+        print(f"{shapes:3d} shapes: {share:6.1%} padding; a member in " + ", ".join(f"{value:.1f} min ({name})" for name, value in minutes.items()))
+    if given.out:
+        machine = {"machine": platform.platform(), "cores": os.cpu_count(), "jax": jax.__version__}
+        given.out.write_text(json.dumps({"environment": machine, "hidden": hidden, "compile_seconds": seconds, "rows": rows}, indent=1))
+    chosen = TrainingConfig().shapes
+    least = {name: min(row["minutes"][name] for row in rows) for name in SPEEDS}
+    worst = max(row["minutes"][name] / least[name] for row in rows if row["shapes"] == chosen for name in SPEEDS)
+    verdict = "met" if worst < 1.05 else "missed"
+    print(f"target shapes: wanted the default ({chosen}) within 5 % of the least minutes, measured {worst - 1:.1%} above: {verdict}")
+
+
+if __name__ == "__main__":
+    main()
