@@ -3,16 +3,16 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax import nnx
 
-from medusa_jax.config import ModelConfig, TrainingConfig
+from medusa_jax.config import ModelConfig, StageConfig, TrainingConfig
 from medusa_jax.models.deepser import DeepSER, Statistic
 from medusa_jax.training.checkpoint import as_dicts
 from medusa_jax.training.examples import Batch
 from medusa_jax.training.objective import attribute_loss, class_weights, classification_loss
-from medusa_jax.training.step import State, optimiser_of, predict_step, train_step
+from medusa_jax.training.settings import settings_of
+from medusa_jax.training.step import new_state, predict_step, train_step
 
 torch = pytest.importorskip("torch", reason="the PyTorch reference needs the extra `extract`")
 import torch_deepser  # noqa: E402
@@ -69,19 +69,19 @@ def pair(modalities, fusion, layers=2):
 def ragged(widths, seed):
     """A batch with padding, an utterance without votes and one without ratings."""
     rng = np.random.default_rng(seed)
-    lengths = [rng.integers(1, LONGEST + 1, BATCH).astype(np.int32) for _ in widths]
-    inputs = [rng.normal(size=(BATCH, LONGEST + 2, d)).astype(np.float32) for d in widths.values()]
+    lengths = {name: rng.integers(1, LONGEST + 1, BATCH).astype(np.int32) for name in widths}
+    inputs = {name: rng.normal(size=(BATCH, LONGEST + 2, d)).astype(np.float32) for name, d in widths.items()}
     soft = rng.dirichlet(np.ones(8), BATCH).astype(np.float32)
     soft[1] = 0
     rated = np.ones((BATCH, 3), np.float32)
     rated[2] = 0
     truth = rng.uniform(1, 7, (BATCH, 3)).astype(np.float32) * rated
-    return jax.device_put(Batch(tuple(inputs), tuple(lengths), soft, truth, rated))
+    return jax.device_put(Batch(inputs, lengths, soft, np.zeros_like(soft), truth, rated))
 
 
 def torch_loss(reference, batch, weights):
     batch = jax.tree.map(lambda leaf: torch.tensor(np.array(leaf)), batch)
-    logits, attributes = reference(list(batch.inputs), list(batch.lengths))
+    logits, attributes = reference(list(batch.inputs.values()), list(batch.lengths.values()))
     has_class, has_ratings = batch.soft.sum(1) > 0, batch.rated.sum(1) > 0
     value = torch_deepser.loss(logits, attributes, batch.soft, batch.attributes, torch.tensor(np.array(weights)), has_class, has_ratings)
     return logits, attributes, value
@@ -124,14 +124,14 @@ def test_three_layers_follow_the_general_rule():
 @pytest.mark.parametrize("modalities", [2, 3])
 def test_parameters_after_twenty_steps(modalities):
     widths, graph, params, statistics, reference = pair(modalities, "deep")
-    config = TrainingConfig(mixup_probability=0.0)
-    state = State(params, optimiser_of(config).init(params), jnp.zeros((), jnp.int32), jnp.zeros(3))
-    weights = jnp.linspace(0.5, 2, 8)
+    config = TrainingConfig(mixup_probability=0.0, stage1=StageConfig(epochs=1, learning_rate=1e-3))
+    state, weights = new_state(params, ema=False), np.linspace(0.5, 2, 8, dtype=np.float32)
+    settings = settings_of(config, 1, 20, weights, jax.random.key(0))
     optimiser = torch.optim.AdamW(reference.parameters(), lr=1e-3, weight_decay=config.weight_decay)
-    step = train_step(graph, config)
+    step = train_step(graph)
     for k in range(20):
         batch = ragged(widths, seed=100 + k)
-        state, losses = step(state, statistics, batch, jax.random.key(0), jnp.float32(1e-3), weights)
+        state, losses = step(state, statistics, settings, batch)
         optimiser.zero_grad()
         wanted = torch_loss(reference, batch, weights)[2]
         wanted.backward()
@@ -149,17 +149,7 @@ def test_the_reference_disagrees_when_padding_is_not_masked():
     """The negative control: the comparison would notice a missing mask."""
     widths, graph, params, statistics, reference = pair(2, "deep")
     batch = ragged(widths, seed=4)
-    everything = batch._replace(lengths=tuple(jnp.full_like(n, x.shape[1]) for n, x in zip(batch.lengths, batch.inputs, strict=True)))
+    everything = batch._replace(lengths={name: jnp.full_like(n, batch.inputs[name].shape[1]) for name, n in batch.lengths.items()})
     logits, _ = predict_step(graph)(params, statistics, everything)
     wanted, _, _ = torch_loss(reference, batch, np.ones(8, np.float32))
     assert np.abs(np.asarray(logits) - wanted.detach().numpy()).max() > 1e-3
-
-
-def test_optimiser_scales_like_a_learning_rate():
-    """AdamW at rate 1 with its update scaled is AdamW at that rate."""
-    params = {"w": jnp.array([1.0, -2.0])}
-    gradient = {"w": jnp.array([0.3, 0.1])}
-    ours, theirs = optimiser_of(TrainingConfig()), optax.adamw(1e-3, weight_decay=0.01)
-    update, _ = ours.update(gradient, ours.init(params), params)
-    wanted, _ = theirs.update(gradient, theirs.init(params), params)
-    np.testing.assert_allclose(update["w"] * 1e-3, wanted["w"], rtol=1e-6)

@@ -1,4 +1,6 @@
-"""Which utterances make an epoch: balanced, new each time, alike in length, and a function of (seed, epoch) alone."""
+"""Which utterances make an epoch: balanced, new each time, alike in length, and a function of (seed, stage, epoch) alone."""
+
+import time
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medusa_jax.errors import TrainingError
-from medusa_jax.training.sampling import WINDOW, balanced_subset, epoch_batches
+from medusa_jax.training.sampling import balanced_subset, epoch_batches, every_batch
 
 CLASSES = ("angry", "sad", "happy")
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, -1], [120, 20, 60, 40]))
@@ -59,49 +61,71 @@ def test_a_class_without_utterances_is_an_error_that_names_it(labels):
         balanced_subset(np.array(labels, int), CLASSES, 0, 0)
 
 
-@given(count=st.integers(1, 400), batch=st.integers(1, 40), seed=st.integers(0, 99), epoch=st.integers(0, 99))
+@given(count=st.integers(1, 400), batch=st.integers(1, 40), rungs=st.integers(1, 6), seed=st.integers(0, 99), epoch=st.integers(0, 99))
 @settings(max_examples=100, deadline=None)
-def test_batches_are_a_permutation_less_the_remainder(count, batch, seed, epoch):
+def test_batches_are_a_permutation_less_the_remainder(count, batch, rungs, seed, epoch):
     positions = np.random.default_rng(count).choice(1000, count, replace=False)
-    costs = np.random.default_rng(1).integers(1, 500, 1000)
-    batches = epoch_batches(positions, costs, batch, seed, epoch)
+    rung_n = np.random.default_rng(1).integers(0, rungs, 1000)
+    batches = epoch_batches(positions, rung_n, batch, seed, 1, epoch)
     size = min(batch, count)
     assert batches.shape == (count // size, size)
     assert len(set(batches.ravel().tolist())) == batches.size, "an utterance stands twice in an epoch"
     assert set(batches.ravel().tolist()) <= set(positions.tolist())
-    np.testing.assert_array_equal(batches, epoch_batches(positions, costs, batch, seed, epoch))
+    np.testing.assert_array_equal(batches, epoch_batches(positions, rung_n, batch, seed, 1, epoch))
+    mixed = (rung_n[batches].min(axis=1) < rung_n[batches].max(axis=1)).sum()
+    assert mixed < rungs, "more than the leftovers of a rung went up"
 
 
-def test_the_remainder_changes_from_epoch_to_epoch():
-    positions, costs = np.arange(19), np.arange(19)
-    left_out = [frozenset(set(range(19)) - set(epoch_batches(positions, costs, 8, 0, epoch).ravel().tolist())) for epoch in range(20)]
-    assert all(len(left) == 3 for left in left_out)
-    assert len(set(left_out)) > 15
-    assert set().union(*left_out) == set(range(19)), "an utterance is never left out, so another one is more often"
+@pytest.mark.parametrize("batch", [8, 5])
+def test_chance_alone_leaves_utterances_out(batch):
+    """However long or short: the rungs have 3, 9 and 7 utterances, so their own remainders would always hit the same ones."""
+    count, epochs, rungs = 19, 4000, np.repeat([0, 1, 2], [3, 9, 7])
+    drawn = [epoch_batches(np.arange(count), rungs, batch, 0, 1, epoch).ravel() for epoch in range(epochs)]
+    often, left = np.bincount(np.concatenate(drawn), minlength=count) / epochs, count % batch
+    assert often.mean() == pytest.approx(1 - left / count)
+    assert np.abs(often - often.mean()).max() < 4.5 * np.sqrt(often.mean() * (1 - often.mean()) / epochs)
+    assert len({frozenset(one.tolist()) for one in drawn}) > 100
 
 
-def test_other_seeds_and_epochs_have_other_orders():
-    positions, costs = np.arange(64), np.ones(64, int)
-    orders = {epoch_batches(positions, costs, 8, seed, epoch).tobytes() for seed in range(5) for epoch in range(5)}
-    assert len(orders) == 25
+def test_other_seeds_stages_and_epochs_have_other_orders():
+    positions, rungs = np.arange(64), np.zeros(64, int)
+    orders = {epoch_batches(positions, rungs, 8, *clock).tobytes() for clock in np.ndindex(5, 3, 5)}
+    assert len(orders) == 75
 
 
-def padding(batches, costs):
-    """Share of padding if every batch is padded to its longest."""
-    return 1 - costs[batches].sum() / (costs[batches].max(axis=1) * batches.shape[1]).sum()
+def together(batches):
+    """All pairs that share a batch."""
+    return {tuple(sorted((a, b))) for row in batches.tolist() for i, a in enumerate(row) for b in row[:i]}
 
 
-def test_batches_are_alike_in_length():
-    rng = np.random.default_rng(3)
-    costs = rng.integers(100, 550, 4000)
-    batches = epoch_batches(np.arange(4000), costs, 16, 0, 0)
-    random = rng.permutation(4000).reshape(-1, 16)
-    assert padding(random, costs) > 0.3
-    assert padding(batches, costs) < 0.1
+def test_who_shares_a_batch_changes_from_epoch_to_epoch():
+    """By chance alone: a rung of 500 has 15 of 499 others in a batch of 16."""
+    rungs = np.repeat([0, 1], 500)
+    first, second = (together(epoch_batches(np.arange(1000), rungs, 16, 0, 1, epoch)) for epoch in (0, 1))
+    assert len(first & second) / len(first) == pytest.approx(15 / 499, rel=0.2)
 
 
 def test_short_and_long_batches_come_in_any_order():
-    costs = np.random.default_rng(3).integers(100, 550, 16 * WINDOW * 4)
-    means = costs[epoch_batches(np.arange(len(costs)), costs, 16, 0, 0)].mean(axis=1)
-    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.5
-    assert (np.diff(means[:WINDOW]) < 0).any()
+    rungs = np.repeat(np.arange(8), 200)
+    means = rungs[epoch_batches(np.arange(1600), rungs, 16, 0, 1, 0)].mean(axis=1)
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
+
+
+def test_an_epoch_of_msp_podcast_is_planned_in_no_time():
+    rungs = np.random.default_rng(0).integers(0, 8, 84_000)
+    began = time.process_time()
+    assert epoch_batches(np.arange(84_000), rungs, 16, 0, 1, 0).shape == (5250, 16)
+    assert time.process_time() - began < 0.5
+
+
+@given(count=st.integers(1, 200), batch=st.integers(1, 40))
+@settings(max_examples=50, deadline=None)
+def test_every_batch_holds_everyone_and_repeats_one(count, batch):
+    positions = np.random.default_rng(count).choice(1000, count, replace=False)
+    rungs = np.random.default_rng(1).integers(0, 4, 1000)
+    batches = every_batch(positions, rungs, batch)
+    assert batches.shape == (-(-count // batch), batch)
+    held = batches.ravel().tolist()
+    assert set(held) == set(positions.tolist())
+    assert {i for i in held if held.count(i) > 1} <= {positions[0]}
+    assert (np.diff(rungs[batches].max(axis=1)) >= 0).all(), "short to long"

@@ -3,7 +3,7 @@
 Legend: `b` utterance, `t` frame, `d` feature width, `h` hidden width, `c` class, `a` attribute; lists run over modalities.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -53,29 +53,28 @@ class DeepSER(nnx.Module):
     """The member of the ensemble.
 
     `fuse` gives the fused representation, `heads` the predictions from it; Manifold MixUp stands between the two in
-    training. With `key=None` nothing is dropped. `widths` maps each modality's name to its feature width.
+    training. With `key=None` nothing is dropped. `widths` maps each modality's name to its feature width; of what a batch
+    holds, the model takes these modalities by name.
     """
 
     def __init__(self, config: ModelConfig, widths: Mapping[str, int], classes: int, *, rngs: nnx.Rngs) -> None:
-        def encoder(width: int) -> Encoder:
-            return Encoder(width, config.hidden, config.feedforward, config.layers, config.heads, config.dropout, rngs=rngs)
-
         h = config.hidden
         stacks = [config.stack.get(name, 1) for name in widths]
+        self.modalities = tuple(widths)
         self.frames = nnx.List([Frames(width, stack, config.standardise) for width, stack in zip(widths.values(), stacks, strict=True)])
-        self.encoders = nnx.List([encoder(width * stack) for width, stack in zip(widths.values(), stacks, strict=True)])
-        self.fusions = nnx.List([encoder(h) for _ in range(config.layers if config.fusion == "deep" else 0)])
+        self.encoders = nnx.List([Encoder(width * stack, config, rngs=rngs) for width, stack in zip(widths.values(), stacks, strict=True)])
+        self.fusions = nnx.List([Encoder(h, config, rngs=rngs) for _ in range(config.layers if config.fusion == "deep" else 0)])
         self.project = linear(h * (len(widths) + (config.fusion == "deep")), h, rngs)
         self.classify = linear(h, classes, rngs)
         self.regress = linear(h, 3, rngs)
 
     def fuse(
-        self, inputs: Sequence[Float[Array, "b _ _"]], lengths: Sequence[Int[Array, " b"]], key: PRNGKeyArray | None = None
+        self, inputs: Mapping[str, Float[Array, "b _ _"]], lengths: Mapping[str, Int[Array, " b"]], key: PRNGKeyArray | None = None
     ) -> Float[Array, "b h"]:
-        """`x` of Algorithm 2, before MixUp. `inputs[k]` is `[b, t_k, d_k]`, padded; `lengths[k]` counts its valid frames."""
+        """`x` of Algorithm 2, before MixUp. By modality, `inputs` are `[b, t_k, d_k]`, padded; `lengths` count their valid frames."""
         count = len(self.encoders) + len(self.fusions)
         keys = iter([None] * count if key is None else jax.random.split(key, count))
-        framed = [frames(x, n) for frames, x, n in zip(self.frames, inputs, lengths, strict=True)]
+        framed = [frames(inputs[name], lengths[name]) for frames, name in zip(self.frames, self.modalities, strict=True)]
         valids = [valid for _, valid in framed]
         encoded = [encode(x, valid, next(keys)) for encode, (x, valid) in zip(self.encoders, framed, strict=True)]
         pooled = [mean for _, mean in encoded]
@@ -94,7 +93,7 @@ class DeepSER(nnx.Module):
         return self.classify(active_bh), LOW + (HIGH - LOW) * jax.nn.sigmoid(self.regress(active_bh))
 
     def __call__(
-        self, inputs: Sequence[Float[Array, "b _ _"]], lengths: Sequence[Int[Array, " b"]]
+        self, inputs: Mapping[str, Float[Array, "b _ _"]], lengths: Mapping[str, Int[Array, " b"]]
     ) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
         """Predictions without dropout or MixUp: logits and attributes."""
         return self.heads(self.fuse(inputs, lengths))

@@ -6,7 +6,7 @@ Legend: `b` utterance, `m` member, `c` class, `a` attribute (3), `f` feature = m
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 Params = dict[str, Array | np.ndarray]
 _MIDDLE, _HALF = 4.0, 3.0  # attributes 1–7 enter and leave as −1…1, so that one learning rate suits every feature
@@ -21,12 +21,14 @@ def features_of(logits_bmc: Float[Array, "b m c"], attributes_bma: Float[Array, 
     return x_bmf.reshape(x_bmf.shape[0], -1)
 
 
-def initial(key: PRNGKeyArray, features: int, classes: int) -> Params:
-    """PyTorch's initialisation of a linear layer: `w [f, c+3]`, `b [c+3]`, uniform within ±1/√f."""
+def initial(rng: np.random.Generator, features: int, classes: int) -> Params:
+    """PyTorch's initialisation of a linear layer: `w [f, c+3]`, `b [c+3]`, uniform within ±1/√f.
+
+    Drawn by NumPy: XLA takes seconds to compile a draw, longer than all the training.
+    """
     bound = features**-0.5
-    k_w, k_b = jax.random.split(key)
-    shape = (features, classes + 3)
-    return {"w": jax.random.uniform(k_w, shape, minval=-bound, maxval=bound), "b": jax.random.uniform(k_b, shape[1:], minval=-bound, maxval=bound)}
+    shapes = {"w": (features, classes + 3), "b": (classes + 3,)}
+    return {name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def forward(params: Params, x_bf: Float[Array, "b f"]) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:

@@ -33,7 +33,7 @@ def save(folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         record.unlink(missing_ok=True)
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save(target, arrays, force=True)
         said = {"config": digest, "step": step, "about": about, "leaves": _digests(arrays), "files": _files(target)}
         write_text(record, _sealed(said))
@@ -65,7 +65,7 @@ def restore(folder: Path, kind: str, digest: str | None = None) -> tuple[PyTree,
         wrong = sorted(name for name, sha256 in record["files"].items() if there.get(name) != sha256)
         if wrong:
             raise ValueError(f"damaged or missing: {', '.join(wrong[:3])}")
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             arrays = jax.tree.map(np.asarray, checkpointer.restore(path.absolute()))
     except Exception as error:  # orbax, tensorstore and zarr raise what they like on damaged files
         raise CheckpointError(f"the checkpoint cannot be read: {str(error).splitlines()[0][:200]}", where=path, mend=again) from error
@@ -76,6 +76,26 @@ def restore(folder: Path, kind: str, digest: str | None = None) -> tuple[PyTree,
     if damaged:
         raise CheckpointError(f"the checkpoint is damaged in {', '.join(damaged[:3])} ({len(damaged)} array(s))", where=path, mend=again)
     return arrays, record["about"]
+
+
+def newest_about(folder: Path, kind: str) -> dict[str, Any] | None:
+    """The `about` of the newest checkpoint of `kind`, without its arrays; None if there is none. Raises `CheckpointError` if it is damaged."""
+    records = sorted(folder.glob(f"{kind}-*.json"))
+    if not records:
+        return None
+    try:
+        about: dict[str, Any] = _opened(records[-1].read_text(encoding="utf-8"))["about"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        mend = f"remove {records[-1].stem} and {records[-1].name} to go on without it"
+        raise CheckpointError(f"the checkpoint cannot be read: {error}", where=records[-1].with_suffix(""), mend=mend) from error
+    return about
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    """orbax's own, for this process alone: beside others it would wait for them, and only one writes."""
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}")
+    return ocp.StandardCheckpointer(multiprocessing_options=options)
 
 
 def _sealed(record: dict[str, Any]) -> str:

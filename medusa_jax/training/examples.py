@@ -5,25 +5,33 @@ Legend: `n` utterance of the set, `b` utterance of a batch, `t` frame, `d` featu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from medusa_jax.corpus.table import Corpus
+from medusa_jax.features.shard import DTYPES
 from medusa_jax.features.store import FeatureStore
-
-_ROUND = 8  # padded lengths above this are multiples of it
+from medusa_jax.training.ladder import ladder_of
 
 
 class Batch(NamedTuple):
-    """What one step sees. `inputs[k]` `[b, t_k, d_k]` is zero behind `lengths[k]` `[b]`."""
+    """What one step sees, for every member that trains on it. `inputs[name]` `[b, t_k, d_k]` is zero behind `lengths[name]` `[b]`."""
 
-    inputs: tuple[np.ndarray | jax.Array, ...]
-    lengths: tuple[np.ndarray | jax.Array, ...]
+    inputs: Mapping[str, np.ndarray | jax.Array]
+    lengths: Mapping[str, np.ndarray | jax.Array]
     soft: np.ndarray | jax.Array  # [b, c] target distribution; all zero: no class target
+    one_hot: np.ndarray | jax.Array  # [b, c] the consensus class; all zero: no consensus
     attributes: np.ndarray | jax.Array  # [b, 3]; zero where not rated
     rated: np.ndarray | jax.Array  # [b, 3] 1 where rated, else 0
+
+    def of(self, modalities: Sequence[str]) -> "Batch":
+        """The same batch with the inputs of these modalities only: a member's program does not see what others read."""
+        inputs, lengths = {name: self.inputs[name] for name in modalities}, {name: self.lengths[name] for name in modalities}
+        return self._replace(inputs=inputs, lengths=lengths)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Examples:
     modalities: tuple[str, ...]
     stores: tuple[FeatureStore, ...]
     soft: np.ndarray
+    one_hot: np.ndarray
     attributes: np.ndarray
     rated: np.ndarray
     lengths: np.ndarray  # [n, k]
@@ -47,92 +56,77 @@ class Examples:
     def __len__(self) -> int:
         return len(self.corpus)
 
-    @property
-    def costs(self) -> np.ndarray:
-        """What a longer utterance costs `[n]`: its frames over all modalities."""
-        return self.lengths.sum(axis=1)
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Utterance ids in order of position."""
+        return tuple(self.corpus.frame["id"])
 
     @property
     def widths(self) -> dict[str, int]:
         """Feature width by modality."""
         return {name: store.width for name, store in zip(self.modalities, self.stores, strict=True)}
 
-    def statistics(self, k: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation `[d]`, float32, of modality k's frames over these utterances."""
-        total, squares, count = np.zeros(self.stores[k].width), np.zeros(self.stores[k].width), 0
-        for identity in self.corpus.frame["id"].to_numpy()[positions]:
-            if identity in self.stores[k]:
-                frames = self.stores[k].frames(identity).astype(np.float64)
-                total, squares, count = total + frames.sum(axis=0), squares + (frames**2).sum(axis=0), count + len(frames)
-        mean = total / max(count, 1)
-        deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
-        return mean.astype(np.float32), deviation.astype(np.float32)
-
     @property
-    def missing(self) -> dict[str, int]:
-        """For each modality, how many utterances have no frames."""
-        ids = self.corpus.frame["id"]
-        return {name: sum(i not in store for i in ids) for name, store in zip(self.modalities, self.stores, strict=True)}
+    def trainable(self) -> np.ndarray:
+        """Which utterances have something to learn from `[n]`: votes, a consensus or ratings."""
+        return np.concatenate([self.soft, self.one_hot, self.rated], axis=1).sum(axis=1) > 0
 
-    def batch(self, positions: np.ndarray) -> Batch:
-        """Pad these utterances to the shape of the largest rung among them."""
+    def batch(self, positions: np.ndarray, rows: slice = slice(None)) -> Batch:
+        """Pad these utterances to the shape of the largest rung among them; of the batch, only `rows` are read and returned."""
         shape = self.shapes[self.rungs[positions].max()]
-        ids = self.corpus.frame["id"].to_numpy()[positions].tolist()
-        inputs = tuple(_pad(store, ids, int(length)) for store, length in zip(self.stores, shape, strict=True))
-        lengths = tuple(self.lengths[positions].T)
-        return Batch(inputs, lengths, self.soft[positions], self.attributes[positions], self.rated[positions])
+        positions = positions[rows]
+        inputs = {name: self._padded(k, positions, int(length)) for k, (name, length) in enumerate(zip(self.modalities, shape, strict=True))}
+        lengths = dict(zip(self.modalities, self.lengths[positions].T, strict=True))
+        return Batch(inputs, lengths, self.soft[positions], self.one_hot[positions], self.attributes[positions], self.rated[positions])
+
+    def _padded(self, k: int, positions: np.ndarray, length: int) -> np.ndarray:
+        """Modality k's frames `[b, length, d]` in the store's dtype.
+
+        Always new memory: a CPU device may read a batch where it lies while the next one is assembled.
+        """
+        store = self.stores[k]
+        filled = np.empty((len(positions), length, store.width), DTYPES[store.dtype])
+        for row, position in enumerate(positions):
+            valid = self.lengths[position, k]
+            if valid:
+                filled[row, :valid] = store.frames(self.ids[position])
+            filled[row, valid:] = 0
+        return filled
+
+    def largest_batch(self, size: int) -> Batch:
+        """What `batch` returns for `size` of the longest utterances, as shapes and types only."""
+
+        def zeros() -> Batch:
+            longest = zip(self.modalities, self.stores, self.shapes.max(axis=0).tolist(), strict=True)
+            inputs = {name: jnp.zeros((size, length, store.width), DTYPES[store.dtype]) for name, store, length in longest}
+            some = [jnp.zeros((size, array.shape[1])) for array in (self.soft, self.one_hot, self.attributes, self.rated)]
+            return Batch(inputs, {name: jnp.zeros(size, jnp.int32) for name in inputs}, *some)
+
+        found: Batch = jax.eval_shape(zeros)
+        return found
 
     def padding_share(self, batches: np.ndarray) -> float:
         """Share of the frames computed for `batches` `[step, b]` that are padding."""
-        computed = sum(self.shapes[self.rungs[row].max()].sum() * len(row) for row in batches)
-        return 1 - self.lengths[batches].sum() / computed
+        computed = self.shapes[self.rungs[batches].max(axis=1)].sum() * batches.shape[1]
+        return float(1 - self.lengths[batches].sum() / computed)
 
 
-def _pad(store: FeatureStore, ids: Sequence[str], length: int) -> np.ndarray:
-    """`[b, length, d]` in the store's dtype."""
-    filled: np.ndarray | None = None
-    for row, identity in enumerate(ids):
-        frames = store.frames(identity) if identity in store else None
-        if filled is None:
-            filled = np.zeros((len(ids), length, store.width), store.dtype)
-        if frames is not None:
-            filled[row, : len(frames)] = frames
-    assert filled is not None
-    return filled
-
-
-def gather(corpus: Corpus, modalities: Sequence[str], stores: Mapping[str, FeatureStore], shapes: int, one_hot: bool = False) -> Examples:
-    """Line up `corpus` with the stores of `modalities`; `one_hot` takes the consensus class as target (the ablation).
+def gather(corpus: Corpus, modalities: Sequence[str], stores: Mapping[str, FeatureStore], shapes: int) -> Examples:
+    """Line up `corpus` with the stores of `modalities`: of all that the members of a group need.
 
     The targets of an utterance that has none are zero rows; it still counts in the attribute loss if it was rated.
     """
-    if one_hot:
-        soft = np.eye(len(corpus.targets), dtype=np.float32)[corpus.labels] * (corpus.labels >= 0)[:, None]
-    else:
-        soft = np.nan_to_num(corpus.soft, nan=0.0)
+    soft = np.nan_to_num(corpus.soft, nan=0.0).astype(np.float32)
+    one_hot = np.eye(len(corpus.targets), dtype=np.float32)[corpus.labels] * (corpus.labels >= 0)[:, None]
     rated = np.isfinite(corpus.attributes).astype(np.float32)
     chosen = tuple(stores[m] for m in modalities)
     lengths = np.stack([_lengths(corpus, store) for store in chosen], axis=1)
-    ladder, rungs = _ladder(lengths, shapes)
+    ladder, rungs = ladder_of(lengths, shapes)
     attributes = np.nan_to_num(corpus.attributes, nan=0.0)
-    return Examples(corpus, tuple(modalities), chosen, soft.astype(np.float32), attributes, rated, lengths, ladder, rungs)
+    return Examples(corpus, tuple(modalities), chosen, soft, one_hot.astype(np.float32), attributes, rated, lengths, ladder, rungs)
 
 
 def _lengths(corpus: Corpus, store: FeatureStore) -> np.ndarray:
     """Frames of each utterance of the corpus `[n]`, 0 where the store has none."""
     known = dict(zip(store.ids, store.lengths.tolist(), strict=True))
     return np.array([known.get(i, 0) for i in corpus.frame["id"]], np.int32)
-
-
-def _ladder(lengths: np.ndarray, rungs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Padded shapes `[rung, k]`, each at least as large as the one below, and each utterance's rung `[n]`.
-
-    Utterances are ranked by their total length and cut into equal groups; a rung is as long, in each modality, as the
-    longest utterance up to its group.
-    """
-    order = np.argsort(lengths.sum(axis=1), kind="stable")
-    groups = [g for g in np.array_split(order, min(rungs, len(order))) if len(g)]
-    tops = np.maximum.accumulate(np.stack([lengths[g].max(axis=0) for g in groups]))
-    ladder = np.unique(np.where(tops > _ROUND, -(-tops // _ROUND) * _ROUND, np.maximum(tops, 1)), axis=0)
-    fits = (lengths[:, None, :] <= ladder[None]).all(axis=2)
-    return ladder, fits.argmax(axis=1)

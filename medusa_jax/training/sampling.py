@@ -1,4 +1,4 @@
-"""Which utterances make batch k: pure functions of (seed, epoch), so that a run can go on from any step (house promise 2).
+"""Which utterances make batch k: pure functions of (seed, stage, epoch), so that a run can go on from any step (house promise 2).
 
 Positions are integers into the training part, not ids.
 """
@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from medusa_jax.errors import TrainingError
-
-WINDOW = 16  # batches sorted by length together: long enough to cut padding, short enough to keep epochs different
 
 
 def balanced_subset(labels: np.ndarray, classes: Sequence[str], seed: int, epoch: int, no_consensus: bool = False) -> np.ndarray:
@@ -35,16 +33,33 @@ def balanced_subset(labels: np.ndarray, classes: Sequence[str], seed: int, epoch
     return np.sort(np.concatenate(chosen))
 
 
-def epoch_batches(positions: np.ndarray, costs: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """The epoch's batches `[step, batch_size]`: a permutation of `positions` less the remainder, batches alike in length.
+def epoch_batches(positions: np.ndarray, rungs: np.ndarray, batch_size: int, seed: int, stage: int, epoch: int) -> np.ndarray:
+    """The epoch's batches `[step, batch_size]`: a permutation of `positions` less the remainder, batches of one rung.
 
-    `costs` `[utterance]` (all utterances, not only `positions`) is what batches are sorted by within a window of shuffled
-    ones. Which utterances the remainder leaves out differs from epoch to epoch. A set smaller than a batch is one batch.
+    `rungs` `[utterance]` (all utterances, not only `positions`) is each one's padded shape, small to large. First chance
+    alone leaves out the remainder, so that it differs from epoch to epoch and no length is favoured; then the shuffled
+    utterances of each rung are cut into batches, the few that do not fill one go up a rung. A set smaller than a batch is
+    one batch.
     """
-    rng = np.random.default_rng((seed, 1, epoch))
+    rng = np.random.default_rng((seed, 1, stage, epoch))
     order = rng.permutation(positions)
     size = min(batch_size, len(order))
     order = order[: len(order) // size * size]
-    windows = [order[i : i + WINDOW * size] for i in range(0, len(order), WINDOW * size)]
-    batches = np.concatenate([w[np.argsort(costs[w], kind="stable")].reshape(-1, size) for w in windows])
-    return rng.permutation(batches, axis=0)
+    return rng.permutation(_cut(order, rungs, size), axis=0)
+
+
+def every_batch(positions: np.ndarray, rungs: np.ndarray, batch_size: int) -> np.ndarray:
+    """Batches `[step, batch_size]` of one rung that hold each of `positions` once, in order; repetitions fill the last one."""
+    filled = np.concatenate([positions, np.repeat(positions[:1], -len(positions) % batch_size)])
+    return _cut(filled, rungs, batch_size)
+
+
+def _cut(order: np.ndarray, rungs: np.ndarray, size: int) -> np.ndarray:
+    """`order`, a multiple of `size`, as rows of one rung each, small to large; what does not fill a row goes up a rung."""
+    rows, left = [], order[:0]
+    for rung in np.unique(rungs[order]):
+        pool = np.concatenate([left, order[rungs[order] == rung]])
+        full = len(pool) // size * size
+        rows.append(pool[:full].reshape(-1, size))
+        left = pool[full:]
+    return np.concatenate(rows)

@@ -3,18 +3,23 @@
 import numpy as np
 
 
-def balanced_macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int, draws: int, seed: int) -> float:
-    """Mean Macro-F1 over `draws` random samples with as many utterances of each class as the smallest has.
+def balanced_draws(labels: np.ndarray, classes: int, draws: int, seed: int) -> np.ndarray:
+    """Positions `[draw, k]` of `draws` random samples with as many utterances of each class as the smallest has.
 
-    `labels` `[n]` are class indices (−1 does not count), `predicted` `[n]` likewise. The classes that do not occur among
-    the labels are left out; the samples depend on (labels, seed) only, so that epochs are compared on equal samples.
+    `labels` `[n]` are class indices (−1 does not count). The classes that do not occur among the labels are left out; the
+    samples depend on (labels, seed) only, so that epochs are compared on equal samples.
     """
-    present = [c for c in range(classes) if (labels == c).any()]
-    size = min(int((labels == c).sum()) for c in present)
+    members = [np.flatnonzero(labels == c) for c in range(classes) if (labels == c).any()]
+    size = min(map(len, members))
     rng = np.random.default_rng((seed, 3))
+    return np.stack([np.concatenate([rng.choice(one, size, replace=False) for one in members]) for _ in range(draws)])
+
+
+def balanced_macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int, draws: int, seed: int) -> float:
+    """Mean Macro-F1 of the predicted classes `[n]` over `balanced_draws`."""
+    present = np.unique(labels[labels >= 0])
     scores = []
-    for _ in range(draws):
-        chosen = np.concatenate([rng.choice(np.flatnonzero(labels == c), size, replace=False) for c in present])
+    for chosen in balanced_draws(labels, classes, draws, seed):
         confusion = np.bincount(labels[chosen] * classes + predicted[chosen], minlength=classes**2).reshape(classes, classes)
         scores.append(float(f1_of(confusion)[present].mean()))
     return float(np.mean(scores))
