@@ -12,16 +12,19 @@ from medusa_jax import config
 
 PAGE = Path(__file__).with_suffix(".md")
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
-FEATURES = (config.LogMelConfig, config.OpenSmileConfig, config.HashedTextConfig, config.HuggingFaceConfig)
+FEATURES = (config.LogMelConfig, config.OpenSmileConfig, config.HashedTextConfig, config.HuggingFaceConfig, config.StoreConfig)
 SECTIONS: dict[str, type[BaseModel]] = {
     "(top)": config.RunConfig,
     "corpus": config.CorpusConfig,
     **{f"features.NAME, extractor {model.model_fields['extractor'].default}": model for model in FEATURES},
+    "transcription": config.TranscriptionConfig,
     "model": config.ModelConfig,
     "training": config.TrainingConfig,
     "training.stage1, training.stage2": config.StageConfig,
     "members.N": config.MemberConfig,
+    "engine": config.EngineConfig,
     "ensemble": config.EnsembleConfig,
+    "tracking": config.TrackingConfig,
     "submission": config.SubmissionConfig,
 }
 _KINDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true, false", "array": "list", "object": "mapping", "null": "null"}

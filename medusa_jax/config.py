@@ -26,7 +26,7 @@ class LogMelConfig(Config):
     bands: int = Field(64, ge=8, le=256)
     window_ms: float = Field(25.0, ge=1, le=1000)
     hop_ms: float = Field(10.0, ge=1, le=1000)
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Literal["float16", "float32", "int8"] = "float16"
 
 
 class OpenSmileConfig(Config):
@@ -36,7 +36,7 @@ class OpenSmileConfig(Config):
     feature_set: Literal["eGeMAPSv02", "ComParE_2016"] = "eGeMAPSv02"
     level: Literal["lld", "lld_delta", "functionals"] = "lld"
     parts: int = Field(1, ge=1, le=32, description="functionals of so many overlapping parts of the utterance, a frame each")
-    dtype: Literal["float16", "float32"] = Field("float32", description="ComParE reaches 1e11: float16 would cut it at 65504")
+    dtype: Literal["float16", "float32", "int8"] = Field("float32", description="ComParE reaches 1e11: float16 and int8 would cut it at 65504")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -53,7 +53,7 @@ class HashedTextConfig(Config):
     extractor: Literal["hashed_text"] = "hashed_text"
     width: int = Field(128, ge=16, le=4096)
     ngrams: tuple[int, int] = Field((3, 5), description="shortest and longest character n-gram")
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Literal["float16", "float32", "int8"] = "float16"
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -66,14 +66,39 @@ class HuggingFaceConfig(Config):
     """A pretrained encoder, by local folder or hub id (spec section 1)."""
 
     extractor: Literal["huggingface"] = "huggingface"
-    model: str = Field(min_length=1, description="a folder that save_pretrained wrote, or a hub id")
-    revision: str | None = Field(None, description="of the hub id: a branch, tag or commit")
-    layers: Literal["last", "sum_last_4", "mean_last_4", "all"] = "sum_last_4"
+    model: str = Field(min_length=1, description="an entry of `medusa models list`; or `hf:` and a folder or hub id")
+    revision: str | None = Field(None, description="of the hub id: a branch, tag or commit; none: the entry's commit")
+    layers: Literal["last", "sum_last_4", "mean_last_4", "all"] | None = Field(None, description="none: the entry's; without one, sum_last_4")
+    compute: Literal["float32", "bfloat16", "float16"] = Field("float32", description="precision of the model; layers are summed in float32")
+    window: Literal["full", "real"] = Field(
+        "full", description="Whisper: encode each window padded to 30 s, or its real length alone: cheaper, other numbers"
+    )
+    chunk_seconds: float = Field(60.0, ge=1, description="WavLM, HuBERT and their like: longer audio is encoded in chunks of this length")
+    overlap_seconds: float = Field(4.0, ge=0, description="which chunks share; half of it at each edge is context alone")
+    batch_seconds: float | None = Field(
+        None, gt=0, description="audio in a batch with its padding, for memory and speed alone (text: 50 tokens a second); none: 8, on CUDA 240"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: CUDA where there is one")
     offline: bool = Field(True, description="false: the model may be downloaded")
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Literal["float16", "float32", "int8"] = "float16"
+
+    @model_validator(mode="after")
+    def _overlaps(self) -> Self:
+        if self.overlap_seconds > self.chunk_seconds / 2:
+            raise ValueError(f"overlap_seconds ({self.overlap_seconds:g}) may be half of chunk_seconds ({self.chunk_seconds:g}) at most")
+        return self
 
 
-FeatureConfig = Annotated[LogMelConfig | OpenSmileConfig | HashedTextConfig | HuggingFaceConfig, Field(discriminator="extractor")]
+class StoreConfig(Config):
+    """A feature store that is there already: imported, converted, or extracted elsewhere."""
+
+    extractor: Literal["store"] = "store"
+    path: str = Field(min_length=1, description="its folder, the one that holds store.json")
+    digest: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$", description="what `medusa features inspect` must show, or its beginning")
+
+
+ExtractorConfig = LogMelConfig | OpenSmileConfig | HashedTextConfig | HuggingFaceConfig
+FeatureConfig = Annotated[ExtractorConfig | StoreConfig, Field(discriminator="extractor")]
 
 
 class CorpusConfig(Config):
@@ -82,13 +107,35 @@ class CorpusConfig(Config):
     source: Literal["generated", "msp-podcast", "ravdess", "medusa-csv", "table"]
     path: str | None = Field(None, description="the corpus folder or file; the generated corpus makes its own if none is given")
     soft_labels: Literal["primary", "primary+secondary", "with_other"] = "primary"
-    transcripts: str | None = Field(None, description="folder of ASR transcripts <stem>.txt that replace the corpus's own")
+    transcripts: str | None = Field(None, description="in place of the corpus's own: a folder of <stem>.txt, or what `medusa transcribe` made")
     size: int = Field(800, ge=100, description="utterances to generate")
     test_per_class: int = Field(20, ge=5, description="utterances a class in the generated test3")
     seed: int = Field(0, ge=0, description="of the generator, and of the hold-out's choice of speakers")
     hold_out: float = Field(0.1, gt=0, lt=0.5, description="share of the training part kept for model selection, speaker-disjoint")
     max_failures: float = Field(0.01, ge=0, le=1, description="share of the utterances whose features may be missing, for unreadable audio")
     folds: int | None = Field(None, ge=2, description="speaker-disjoint folds in place of the corpus's own splits")
+
+
+class TranscriptionConfig(Config):
+    """Who heard the words: Whisper, the same in every split (spec section 1); or the corpus's own transcripts, as they are."""
+
+    backend: Literal["transformers", "faster-whisper", "corpus"] = "transformers"
+    model: str = Field("whisper-large-v3", min_length=1, description="as of the extractor huggingface; for faster-whisper a folder of CTranslate2's")
+    revision: str | None = Field(None, description="of the hub id; none: the entry's commit")
+    language: str = Field("en", pattern=r"^[a-z]{2,3}$", description="never guessed; a model that knows English alone is not asked")
+    beams: int = Field(1, ge=1, le=32, description="1: the likeliest token each time")
+    max_tokens: int = Field(224, ge=1, le=444, description="of 30 seconds of speech")
+    compute: Literal["float32", "bfloat16", "float16"] = Field("float32", description="precision of the model")
+    batch_seconds: float | None = Field(
+        None, gt=0, description="audio in a batch, each window counting for its 30 s; for memory and speed alone. None: 120, on CUDA 720"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: CUDA where there is one")
+    offline: bool = Field(True, description="false: the model may be downloaded")
+
+    @property
+    def dtype(self) -> Literal["uint8"]:
+        """What transcripts are stored as: bytes of UTF-8."""
+        return "uint8"
 
 
 class ModelConfig(Config):
@@ -104,6 +151,8 @@ class ModelConfig(Config):
         default_factory=dict, description="by modality: neighbouring frames joined into one, s times shorter and s times wider; 1 where not named"
     )
     standardise: bool = Field(False, description="shift and scale every feature to mean 0 and deviation 1 on the training part")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of what is multiplied; weights, sums, norms and softmax are float32")
+    remat: bool = Field(False, description="compute each layer again for its gradient, to save memory; XLA for CPUs undoes it")
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
@@ -117,6 +166,8 @@ class StageConfig(Config):
 
     epochs: int = Field(ge=0)
     learning_rate: float = Field(1e-5, gt=0)
+    schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: the rate falls to 0 over the stage's epochs")
+    warmup: int = Field(0, ge=0, description="steps over which the rate rises from 0")
 
 
 class TrainingConfig(Config):
@@ -126,6 +177,9 @@ class TrainingConfig(Config):
     stage1: StageConfig = StageConfig(epochs=4)
     stage2: StageConfig = StageConfig(epochs=40)
     weight_decay: float = Field(0.01, ge=0)
+    clip: float | None = Field(None, gt=0, description="largest norm of all gradients together")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of a running mean of the weights, which is then scored and kept in their place")
+    micro_batches: int = Field(1, ge=1, description="parts that a batch is computed in, to save memory: the same gradient, a third slower")
     patience: int = Field(8, ge=1, description="epochs without a better held-out score: Stage 1 hands over to Stage 2, Stage 2 ends")
     mixup_probability: float = Field(0.3, ge=0, le=1)
     mixup_alpha: float = Field(0.2, gt=0)
@@ -134,7 +188,13 @@ class TrainingConfig(Config):
     targets: Literal["soft", "one_hot"] = "soft"
     no_consensus: bool = Field(False, description="Stage 2 also draws as many utterances without consensus as one class has (as the published code)")
     selection_draws: int = Field(5, ge=1, description="balanced held-out samples whose mean Macro-F1 chooses the epoch")
-    shapes: int = Field(4, ge=1, le=16, description="padded shapes; each is compiled once, more of them waste less on padding")
+    shapes: int = Field(6, ge=1, le=16, description="padded shapes; each is compiled once, more of them waste less on padding")
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.batch_size % self.micro_batches:
+            raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of micro_batches ({self.micro_batches})")
+        return self
 
 
 class MemberConfig(Config):
@@ -145,6 +205,25 @@ class MemberConfig(Config):
     seed: int = Field(0, ge=0)
     model: ModelConfig
     training: TrainingConfig
+
+
+class TrackingConfig(Config):
+    """Where metrics go besides each member's `metrics.jsonl`; changes no number, so that another choice is no other run."""
+
+    tensorboard: bool = False
+    wandb: Literal["offline", "online"] | None = Field(None, description="Weights & Biases; offline: below the run folder, for `wandb sync`")
+    wandb_project: str = Field("medusa-jax", min_length=1)
+
+
+class EngineConfig(Config):
+    """How members are trained; changes no number beyond rounding, so that another choice is no other run."""
+
+    side_by_side: Literal["auto", "vmap", "loop"] = Field(
+        "auto", description="members of equal structure in one program (vmap) or one after the other on each batch (loop); auto: vmap unless on a CPU"
+    )
+    devices: Annotated[int, Field(ge=1)] | Literal["all"] = Field(1, description="of this machine, that share every batch evenly")
+    save_minutes: float = Field(10.0, ge=0, description="a killed run loses at most so much; 0: saved after every step")
+    memory_gb: float | None = Field(None, gt=0, description="of the device, for the members that train together; none: 80 % of what it has")
 
 
 class EnsembleConfig(Config):
@@ -174,10 +253,13 @@ class RunConfig(Config):
     seed: int = Field(0, ge=0)
     corpus: CorpusConfig
     features: dict[str, FeatureConfig] = Field(min_length=1, description="by name; members list these names as their modalities")
+    transcription: TranscriptionConfig | None = Field(None, description="none: the corpus's own transcripts")
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     members: tuple[MemberConfig, ...] = Field(min_length=1)
+    engine: EngineConfig = EngineConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
+    tracking: TrackingConfig = TrackingConfig()
     submission: SubmissionConfig | None = Field(None, description="none: the run writes no challenge files")
 
     @model_validator(mode="before")
@@ -196,6 +278,8 @@ class RunConfig(Config):
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:
             raise ValueError(f"member id(s) given twice: {', '.join(twice)}")
+        if self.corpus.transcripts and self.transcription and self.transcription.backend != "corpus":
+            raise ValueError("corpus.transcripts and transcription both say where the words come from: leave one out (--set transcription=null)")
         for member in self.members:
             for modality in member.modalities:
                 if modality not in self.features:
@@ -203,8 +287,10 @@ class RunConfig(Config):
         return self
 
     def digest(self) -> str:
-        """SHA-256 of what determines the numbers; `about` does not."""
-        return digest_of(self.model_dump(mode="json", exclude={"about"}))
+        """SHA-256 of what determines the numbers: not what the run is for, how it is computed, or where metrics go."""
+        outside = {"offline", "device", "batch_seconds"}
+        exclude: Any = {"about": True, "engine": True, "tracking": True, "features": {"__all__": outside}, "transcription": outside}
+        return digest_of(self.model_dump(mode="json", exclude=exclude))
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,20 +52,55 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder/.lock` for this process; raise `RunFolderError` at once if another process holds it.
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold `folder/.lock` for this process; if another process holds it raise `RunFolderError` at once, or `wait` until it is free.
 
     The kernel frees the lock when the process ends, however it ends, so a killed run leaves nothing to clean up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             raise RunFolderError(
                 "another process is working in this folder", where=folder, mend="wait for it, stop it, or choose another folder with --out"
             ) from error
         yield
+
+
+class PartLocks:
+    """Locks on the numbered parts of a folder, so that several processes work in it at once, each on its own parts.
+
+    They lie in one file (bytes of `.parts`), as record locks, which network file systems know too. The kernel frees them when
+    the process ends, however it ends. They keep processes apart, not the threads of one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._handle = os.open(folder / ".parts", os.O_RDWR | os.O_CREAT, 0o666)
+
+    def __enter__(self) -> "PartLocks":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)  # and all locks with it
+
+    def take(self, part: int) -> bool:
+        """Hold part number `part` from now on; False at once if another process holds it."""
+        try:
+            fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1 + part)
+        except (BlockingIOError, PermissionError):  # either, says POSIX
+            return False
+        return True
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Alone with what belongs to no part, as soon as no other process is: for short work."""
+        fcntl.lockf(self._handle, fcntl.LOCK_EX, 1, 0)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._handle, fcntl.LOCK_UN, 1, 0)
 
 
 def _umask() -> int:

@@ -1,10 +1,14 @@
 """Fixtures shared by all tests."""
 
 import os
+import sys
 from pathlib import Path
 
 # Most of the tests' time goes into compiling tiny programs: compile them fast, not well. Also inherited by the commands that tests start.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Four devices, of which all but the tests of several use the first.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_force_host_platform_device_count=4"
+)
 
 import pytest
 
@@ -16,3 +20,23 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}: set MEDUSA_SHARED_DATA to the folder that holds ravdess/ and crema_d_votes/")
     return folder
+
+
+@pytest.fixture
+def medusa(monkeypatch, capsys):
+    """Call the command in this process: exit code, stdout, stderr."""
+
+    import jax
+
+    from medusa_jax.cli.app import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["medusa", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr()
+        return int(stop.value.code or 0), said.out, said.err
+
+    yield call
+    jax.config.update("jax_compilation_cache_dir", None)

@@ -40,5 +40,5 @@ def small_corpus(root: Path, count: int = 10, *, seed: int = 0, transcripts: lis
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    """Every file of a store but the lock."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != ".lock"}
+    """Every file of a store but the locks."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name not in (".lock", ".parts")}

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,28 +16,11 @@ import soundfile
 from small_run import SMALL, SPEECH_ONLY, small_yaml
 from test_pipeline import results_of
 
-from medusa_jax.cli.app import main
 from medusa_jax.corpus.generated import generate
 from medusa_jax.corpus.table import Corpus
 
 WORDS = {"features": {"text": SMALL["features"]["text"]}, "members": [SMALL["members"][1]]}
 LONG = {"stage1": {"epochs": 4, "learning_rate": 1e-3}, "stage2": {"epochs": 4, "learning_rate": 3e-4}}
-
-
-@pytest.fixture
-def medusa(monkeypatch, capsys):
-    """Call the command in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["medusa", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        said = capsys.readouterr()
-        return int(stop.value.code or 0), said.out, said.err
-
-    yield call
-    jax.config.update("jax_compilation_cache_dir", None)
 
 
 @pytest.fixture(scope="module")

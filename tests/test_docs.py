@@ -108,13 +108,14 @@ def test_medusa_is_the_papers_system(medusa):
     assert list(MEMBERS) == [member.id for member in medusa.members]
     assert len({member.seed for member in medusa.members}) == 14
     assert {name: (feature.model, feature.layers) for name, feature in medusa.features.items()} == {
-        "wavlm": ("microsoft/wavlm-large", "sum_last_4"),
-        "hubert": ("facebook/hubert-large-ls960-ft", "sum_last_4"),
-        "whisper": ("openai/whisper-large-v3", "last"),
-        "roberta": ("FacebookAI/roberta-large", "sum_last_4"),
-        "modernbert": ("answerdotai/ModernBERT-large", "sum_last_4"),
+        "wavlm": ("wavlm-large", "sum_last_4"),
+        "hubert": ("hubert-large", "sum_last_4"),
+        "whisper": ("whisper-large-v3", "last"),
+        "roberta": ("roberta-large", "sum_last_4"),
+        "modernbert": ("modernbert-large", "sum_last_4"),
     }
     assert all(feature.offline for feature in medusa.features.values())
+    assert (medusa.transcription.backend, medusa.transcription.model, medusa.transcription.language) == ("transformers", "whisper-large-v3", "en")
     assert (medusa.corpus.source, medusa.submission.challenge) == ("msp-podcast", "interspeech2025")
 
 

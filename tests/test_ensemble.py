@@ -1,8 +1,11 @@
 """Votes by hand, outputs that come back as they were, and meta-classifiers that learn whom to trust; the soup is their mean."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -187,11 +190,16 @@ def simulated(reliable=2, members=4, count=800, seed=0):
     return logits, attributes, meta.Targets(soft, ratings, np.ones_like(ratings), labels)
 
 
-@pytest.fixture(scope="module")
-def task():
+def simulated_task():
+    """The features and targets of `simulated`, who is learned from, and who chooses the epoch."""
     logits, attributes, targets = simulated()
     x = np.asarray(meta_classifier.features_of(jnp.asarray(logits), jnp.asarray(attributes)))
     return x, targets, np.arange(0, 500), np.arange(500, 800)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return simulated_task()
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +243,7 @@ def test_each_seed_keeps_its_best_epoch(task, fitted):
     x, targets, _, select = task
     for seed in range(3):
         logits, _ = meta_classifier.forward(fitted.single(seed), jnp.asarray(x[select]))
-        assert fitted.scores[seed] == pytest.approx(balanced_macro_f1(targets.labels[select], np.asarray(logits).argmax(axis=1), 4, 5, 0), abs=0.02)
+        assert fitted.scores[seed] == pytest.approx(balanced_macro_f1(targets.labels[select], np.asarray(logits).argmax(axis=1), 4, 5, 0), abs=1e-5)
         assert 0 <= fitted.epochs[seed] < CONFIG.epochs
 
 
@@ -244,6 +252,27 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(task, fitted)
     again, other = (meta.fit(x, targets, CLASSES, learn, select, CONFIG, seed) for seed in (0, 1))
     np.testing.assert_array_equal(again.params["w"], fitted.params["w"])
     assert np.abs(other.params["w"] - fitted.params["w"]).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_fit_that_was_killed_is_repeated_to_the_same_bits(task, fitted, tmp_path: Path):
+    """Another process, killed while it fits and run again, saves what this one found."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_ensemble as t; x, targets, learn, select = t.simulated_task(); "
+        f"print('begun', flush=True); t.meta.fit(x, targets, t.CLASSES, learn, select, t.CONFIG, 0).save(t.Path({str(tmp_path)!r}), 'digest')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.2)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    with pytest.raises(CheckpointError, match="there is no meta-classifier here"):
+        meta.MetaClassifiers.load(tmp_path)
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    back = meta.MetaClassifiers.load(tmp_path)
+    for name in ("w", "b"):
+        np.testing.assert_array_equal(back.params[name], fitted.params[name])
 
 
 @pytest.mark.parametrize("seed", [5_000_000, 2**33])
@@ -269,7 +298,7 @@ def test_every_epoch_draws_a_new_balanced_subset(task):
     _, targets, learn, _ = task
     config = EnsembleConfig(seeds=1, epochs=4, batch_size=16, weight_decay=0)
     found = meta.fit(np.eye(800, dtype=np.float32), targets, CLASSES, learn, None, config, 0)
-    untrained = meta_classifier.initial(jax.random.key(0), 800, 4)
+    untrained = meta_classifier.initial(np.random.default_rng((0, 5)), 800, 4)
     drawn = np.flatnonzero(np.abs(found.single()["w"] - untrained["w"]).max(axis=1) > 1e-5)
     assert set(drawn) <= set(learn)
     assert (targets.labels[drawn] >= 0).all()

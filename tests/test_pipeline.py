@@ -13,6 +13,7 @@ import pytest
 import yaml
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 from small_run import SMALL, SPEECH_ONLY, finish, small_config
+from toy_task import MEASURED
 
 from medusa_jax.config import RunConfig, load_config
 from medusa_jax.corpus.generated import ASR
@@ -66,7 +67,7 @@ def results_of(folder: Path) -> dict[str, bytes]:
             found[name] = json.dumps({key: record[key] for key in ("config", "step", "about", "leaves")}).encode()
         if path.name == "metrics.jsonl":
             lines = [json.loads(line) for line in path.read_text().splitlines()]
-            found[name] = json.dumps([{k: v for k, v in line.items() if k != "seconds"} for line in lines]).encode()
+            found[name] = json.dumps([{k: v for k, v in line.items() if k not in MEASURED} for line in lines]).encode()
     return found
 
 
@@ -74,7 +75,7 @@ def test_every_file_of_the_run_folder_is_there(folder):
     there = {re.sub(r"(best|last)-\d+", r"\1", str(p.relative_to(folder))) for p in folder.rglob("*") if p.is_file()}
     there = {name for name in there if not re.search(r"checkpoints/\w+(-\d+)?/", name)}
     members = {f"members/{m}/{f}" for m in ("both", "words") for f in ("outputs.parquet", "member.json", "metrics.jsonl")}
-    kept = {f"members/{m}/checkpoints/{kind}.json" for m in ("both", "words") for kind in ("best", "last")}
+    kept = {f"members/{m}/checkpoints/best.json" for m in ("both", "words")}
     votes = {f"ensemble/{system}.parquet" for system in ENSEMBLES} | {"ensemble/checkpoints/meta-00000000.json"}
     reports = {f"evaluation/{part}/{f}" for part in ("development", "test3") for f in ("report.md", "scores.json", "scores.csv")}
     files = {f"submission/{f}" for f in ("interspeech2025-categorical.csv", "interspeech2025-attributes.csv", "score.json")}

@@ -56,7 +56,7 @@ def check_command(line: str) -> None:
         elif known[word.split("=")[0]] is not None and not known[word.split("=")[0]].is_flag and "=" not in word:
             next(given, None)
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    if len(values) > len(arguments):
+    if len(values) > len(arguments) and all(argument.nargs != -1 for argument in arguments):
         raise LookupError(f"{' '.join(path)} takes {len(arguments)} argument(s), not {values}")
 
 

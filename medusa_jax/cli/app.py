@@ -3,15 +3,16 @@
 import errno
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from medusa_jax.cli import corpus, features, submit
-from medusa_jax.cli.run import Config, Out, Settings, prepared_run, results, say
-from medusa_jax.errors import Interrupted, MedusaError
+from medusa_jax.cli import corpus, features, models, submit
+from medusa_jax.cli.run import Config, Out, Settings, prepared_run, results, say, together, unfinished_run
+from medusa_jax.errors import ConfigError, Interrupted, MedusaError
 
 if TYPE_CHECKING:
     from medusa_jax.evaluation.tables import SystemScores
@@ -48,21 +49,83 @@ def run(config: Config, settings: Settings = None, out: Out = Path("runs")) -> N
 
 
 @app.command()
-def extract(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
-    """Read the corpus and extract every feature set of CONFIG."""
-    with prepared_run(config, settings, out) as prepared:
+def extract(
+    config: Config,
+    settings: Settings = None,
+    out: Out = Path("runs"),
+    shard: Annotated[str | None, typer.Option(help="Make one share i/n of the shards, i from 1; start one process for each i, anywhere.")] = None,
+) -> None:
+    """Read the corpus and extract every feature set of CONFIG; every byte of what is there is checked, and only what is damaged is redone."""
+    if shard is not None:
+        features.extract_share(config, settings, out, shard)
+        return
+    with prepared_run(config, settings, out, verify=True) as prepared:
         for name, store in prepared.stores.items():
             print(f"{name}: {len(store)} utterances, {store.width} features a frame, {len(store.failed)} failed, in {store.folder}")
 
 
 @app.command()
-def train(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
-    """Train every member of CONFIG (Stages 1 and 2). Run it again after an interruption to go on."""
-    with prepared_run(config, settings, out) as prepared:
-        from medusa_jax.pipeline import steps
+def transcribe(
+    config: Config,
+    settings: Settings = None,
+    out: Out = Path("runs"),
+    from_: Annotated[
+        str | None, typer.Option("--from", help="transformers, faster-whisper, or corpus: the corpus's own transcripts as they are.")
+    ] = None,
+    shard: Annotated[str | None, typer.Option(help="Make one share i/n of the shards, i from 1; start one process for each i, anywhere.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the transcripts to this new folder too, as text files.")] = None,
+) -> None:
+    """Read the corpus and let CONFIG's Whisper write down what is said, in every split alike. Run it again after an interruption to go on."""
+    from medusa_jax.cli.transcribe import transcribe_all, transcribe_share
 
-        steps.train(prepared)
-        print(f"{len(prepared.run.config.members)} member(s) trained, in {prepared.run.folder}")
+    chosen = [*(settings or []), *([f"transcription.backend={from_}"] if from_ else [])]
+    if shard is not None:
+        transcribe_share(config, chosen, out, shard)
+    else:
+        transcribe_all(config, chosen, out, export)
+
+
+@app.command()
+def train(
+    config: Annotated[Path | None, typer.Argument(help="As for the other commands; not needed with --resume.")] = None,
+    settings: Settings = None,
+    out: Out = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run below --out.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what training will do and need, and train nothing.")] = False,
+    speed: Annotated[float | None, typer.Option(help="With --plan: TFLOP/s to reckon with, instead of measuring some steps here.", min=1e-6)] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Write a trace of some steps of each group into the run's folder.")] = False,
+    distributed: Annotated[bool, typer.Option("--distributed", help="This is one of several processes, started by srun or mpirun.")] = False,
+) -> None:
+    """Train every member of CONFIG (Stages 1 and 2). Run it again after an interruption to go on."""
+    if config is None and not resume:
+        raise ConfigError("nothing says which run to train", where="medusa train", mend="give a configuration or a run's folder, or --resume")
+    with together(distributed), prepared_run(config or unfinished_run(out), settings, out) as prepared:
+        if plan:
+            _plan(prepared, speed)
+        else:
+            _train(prepared, profile)
+
+
+def _plan(prepared: "Prepared", speed: float | None) -> None:
+    from medusa_jax.cli.plan import show_plan
+    from medusa_jax.pipeline.plan import measured_speed, plan_of
+
+    found = plan_of(prepared)
+    show_plan(found, speed * 1e12 if speed else measured_speed(prepared) if found.groups else 1.0, measured=speed is None)
+
+
+def _train(prepared: "Prepared", profile: bool) -> None:
+    from functools import partial
+
+    from medusa_jax.pipeline import steps
+    from medusa_jax.training.profiling import traced, traces_in
+
+    folder = prepared.run.folder / "profile"
+    steps.train(prepared, partial(traced, folder=folder) if profile else nullcontext)
+    print(f"{len(prepared.run.config.members)} member(s) trained, in {prepared.run.folder}")
+    if profile:
+        traces = traces_in(folder)
+        print(f"open it at https://ui.perfetto.dev:\n    {traces[-1]}" if traces else "there was nothing left to train, so there is no trace")
 
 
 @app.command()
@@ -84,6 +147,15 @@ def evaluate(config: Config, settings: Settings = None, out: Out = Path("runs"))
         _show_scores(prepared, score_all(prepared))
 
 
+@app.command()
+def report(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
+    """Write a finished run's report.html: one page with scores, tests, curves, confusion, calibration, groups and provenance."""
+    with prepared_run(config, settings, out, features=False) as prepared:
+        from medusa_jax.pipeline.report import report as write
+
+        print(f"open it in a browser: {write(prepared)}")
+
+
 def _show_scores(prepared: "Prepared", scored: "dict[str, list[SystemScores]]") -> None:
     """Print the table of the part that matters most and say where the reports are."""
     from medusa_jax.evaluation.tables import rich_table
@@ -98,6 +170,7 @@ def _show_scores(prepared: "Prepared", scored: "dict[str, list[SystemScores]]") 
 app.add_typer(submit.app, name="submit")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(features.app, name="features")
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

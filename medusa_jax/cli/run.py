@@ -1,10 +1,11 @@
 """What every command on a run shares: its arguments, and the run they name, opened."""
 
 import difflib
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +26,22 @@ Out = Annotated[Path, typer.Option(help="Folder for runs, features and generated
 
 
 @contextmanager
-def prepared_run(config: Path, settings: list[str] | None, out: Path, *, features: bool = True) -> "Iterator[Prepared]":
+def together(distributed: bool) -> Iterator[None]:
+    """Joined with the other processes of this run, if there are any; all but the first keep silent, except about mistakes."""
+    if not distributed:
+        yield
+        return
+    from medusa_jax.training.processes import joined, leads
+
+    with joined(), open(os.devnull, "w") as nowhere, ExitStack() as silence:
+        if not leads():
+            silence.enter_context(redirect_stdout(nowhere))
+            silence.enter_context(redirect_stderr(nowhere))
+        yield
+
+
+@contextmanager
+def prepared_run(config: Path, settings: list[str] | None, out: Path, *, features: bool = True, verify: bool = False) -> "Iterator[Prepared]":
     """The run that the arguments name, its folder held by this process, corpus and (if the command needs them) features ready."""
     chosen = resolve(config, settings, out)
     from medusa_jax.pipeline.data import check_source
@@ -34,15 +50,15 @@ def prepared_run(config: Path, settings: list[str] | None, out: Path, *, feature
 
     if chosen.config.corpus.source != "generated" and not chosen.corpus_file.exists():
         check_source(chosen.config.corpus)  # a mistyped path leaves no run folder behind
-    with _stoppable(chosen), opened(chosen):
+    with stoppable(chosen), opened(chosen):
         say(f"[bold]{escape(chosen.config.name)}[/bold] in {escape(str(chosen.folder))}")
-        prepared = prepare(chosen, features=features)
+        prepared = prepare(chosen, features=features, verify=verify)
         _tell_failures(prepared)
         yield prepared
 
 
 @contextmanager
-def _stoppable(run: "Run") -> Iterator[None]:
+def stoppable(run: "Run") -> Iterator[None]:
     """SIGTERM and Ctrl-C outside the training loop, which has its own listener, end in `Interrupted` too."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -65,9 +81,9 @@ def _tell_failures(prepared: "Prepared") -> None:
     for name, store in prepared.stores.items():
         if store.failed:
             first = store.failed[0]
-            count = f"{len(store.failed)} of {store.plan.utterances} utterance(s) have no {name} features"
+            count = f"{len(store.failed)} of {len(prepared.corpus)} utterance(s) have no {name} features"
             say(f"[yellow]warning:[/yellow] {escape(f'{count}; the first is {first.id}: {first.message}')}")
-            say(f"  where: {escape(str(store.folder / 'failures.jsonl'))}")
+            say(f"  where: {escape(str(store.failures_file))}")
 
 
 def resolve(config: Path, settings: list[str] | None, out: Path) -> "Run":
@@ -103,6 +119,20 @@ def _of_folder(folder: Path, settings: list[str]) -> "Run":
         mend = f"call it {run.folder.name} again, or give its config.yaml and --out"
         raise RunFolderError("a run folder carries its configuration's digest in its name, and this one was renamed", where=folder, mend=mend)
     return run
+
+
+def unfinished_run(out: Path) -> Path:
+    """The folder of the run below `out` whose training was begun and is not finished; raises `ConfigError` unless there is exactly one."""
+    from medusa_jax.pipeline.run_folder import unfinished
+
+    found = unfinished(out)
+    if not found:
+        mend = "give the configuration of the run to train, or the --out of the one to go on with"
+        raise ConfigError("no run here was begun and not finished", where=out, mend=mend)
+    if len(found) > 1:
+        several = "".join(f"\n    {folder}" for folder in found)
+        raise ConfigError(f"several runs were begun and not finished, the newest first:{several}", where=out, mend=f"medusa train {found[0]}")
+    return found[0]
 
 
 def shipped_configs() -> Path:

@@ -1,11 +1,13 @@
 """Stages 3 and 4: meta-classifiers from several seeds in one compiled program, and their soup (spec section 6).
 
-Legend: `n` utterance, `f` feature, `c` class, `s` seed, `e` epoch, `k` step of an epoch, `b` utterance of a batch.
+Legend: `n` utterance, `f` feature, `c` class, `s` seed, `e` epoch, `k` step of an epoch, `b` utterance of a batch,
+`d` sample that an epoch is scored on (there `k` counts its utterances).
 """
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,7 @@ from medusa_jax.models import meta_classifier
 from medusa_jax.training import checkpoint
 from medusa_jax.training.objective import attribute_loss, classification_loss
 from medusa_jax.training.sampling import balanced_subset
-from medusa_jax.training.selection import balanced_macro_f1
+from medusa_jax.training.selection import balanced_draws
 
 Params = meta_classifier.Params
 
@@ -63,25 +65,44 @@ class MetaClassifiers:
         return cls(found[0]["seeds"], tuple(found[1]["scores"]), tuple(found[1]["epochs"]))
 
 
+class Draws(NamedTuple):
+    """What each epoch is scored on: samples of `k` utterances, the same number of each class."""
+
+    x: np.ndarray  # [n, f] of the utterances they are drawn from
+    chosen: np.ndarray  # [d, k] positions in `x`
+    labels: np.ndarray  # [d, k]
+
+
+class _Trained(NamedTuple):
+    """The state of one seed: weights and moments, and the weights of the best epoch so far with its score."""
+
+    params: Params
+    moments: optax.OptState
+    best: Params
+    score: jax.Array
+    epoch: jax.Array
+
+
 def fit(
     x_nf: np.ndarray, targets: Targets, classes: tuple[str, ...], learn: np.ndarray, select: np.ndarray | None, config: EnsembleConfig, seed: int
 ) -> MetaClassifiers:
     """Train `config.seeds` linear meta-classifiers on the positions `learn`: balanced subsets, uniform class weights, no MixUp.
 
     Each keeps its best epoch on the positions `select`, or its last if None. Seeds differ in initialisation and in order.
+    Everything follows from the arguments: a fit that was killed is repeated, in seconds, to the same bits.
     """
     seeds = [seed * 1000 + s for s in range(config.seeds)]
     plan = np.stack([_plan(targets.labels, classes, learn, config, s) for s in seeds])
-    data = tuple(jnp.asarray(a) for a in (x_nf, targets.soft, targets.attributes, targets.rated))
-    keys = jax.vmap(jax.random.key)(jnp.asarray([s % 2**32 for s in seeds], jnp.uint32))
-    settings = (config.learning_rate, config.weight_decay, len(classes))
-    history = jax.device_get(_fit(data, keys, jnp.asarray(plan), settings))  # leaves [s, e, …]
-    best, scores = [config.epochs - 1] * len(seeds), [float("nan")] * len(seeds)
+    draws = None
     if select is not None:
-        table = _scores(history, x_nf[select], targets.labels[select], len(classes), seed)
-        best, scores = table.argmax(axis=1).tolist(), table.max(axis=1).tolist()
-    params = jax.tree.map(lambda leaf: np.stack([leaf[s, e] for s, e in enumerate(best)]), history)
-    return MetaClassifiers(params, tuple(scores), tuple(best))
+        chosen = balanced_draws(targets.labels[select], len(classes), TrainingConfig().selection_draws, seed)
+        draws = Draws(x_nf[select], chosen, targets.labels[select][chosen])
+    starts = [meta_classifier.initial(np.random.default_rng((s, 5)), x_nf.shape[1], len(classes)) for s in seeds]
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
+    data = x_nf, targets.soft, targets.attributes, targets.rated
+    best = jax.device_get(_fit(data, params, plan, draws, config.learning_rate, config.weight_decay))
+    scores = [float("nan")] * len(seeds) if select is None else best.score.tolist()
+    return MetaClassifiers(best.best, tuple(scores), tuple(best.epoch.tolist()))
 
 
 def _plan(labels: np.ndarray, classes: tuple[str, ...], learn: np.ndarray, config: EnsembleConfig, seed: int) -> np.ndarray:
@@ -92,20 +113,22 @@ def _plan(labels: np.ndarray, classes: tuple[str, ...], learn: np.ndarray, confi
         order = np.random.default_rng((seed, 4, epoch)).permutation(chosen)
         size = min(config.batch_size, len(order))
         epochs.append(order[: len(order) // size * size].reshape(-1, size))
-    return np.stack(epochs)
+    return np.stack(epochs).astype(np.int32)
 
 
-@partial(jax.jit, static_argnums=3)
-def _fit(data: tuple[jax.Array, ...], keys: jax.Array, plan: jax.Array, settings: tuple[float, float, int]) -> Params:
-    """Weights after every epoch `[s, e, …]`: seeds by `vmap`, epochs and steps by `scan`."""
-    rate, decay, classes = settings
+@jax.jit
+def _fit(data: tuple[jax.Array, ...], params: Params, plan_sekb: jax.Array, draws: Draws | None, rate: float, decay: float) -> _Trained:
+    """One program: seeds by `vmap`, epochs and steps by `scan`, each epoch scored on the `draws`; every leaf has a leading `s`."""
     optimiser = optax.adamw(rate, weight_decay=decay)
     weights = TrainingConfig()
 
+    table = jnp.concatenate(data, axis=1)  # one look-up a step: on a CPU a step is as long as the operations in it are many
+    ends = np.cumsum([part.shape[1] for part in data])[:-1]
+
     def loss(params: Params, rows: jax.Array) -> jax.Array:
-        x, soft, attributes, rated = (a[rows] for a in data)
+        x, soft, attributes, rated = jnp.split(table[rows], ends, axis=1)
         logits, predicted = meta_classifier.forward(params, x)
-        class_part = classification_loss(logits, soft, jnp.ones(classes))
+        class_part = classification_loss(logits, soft, jnp.ones(soft.shape[1]))
         return weights.class_loss * class_part + weights.attribute_loss * attribute_loss(predicted, attributes, rated)
 
     def one_step(state: tuple[Params, optax.OptState], rows: jax.Array) -> tuple[tuple[Params, optax.OptState], None]:
@@ -113,20 +136,24 @@ def _fit(data: tuple[jax.Array, ...], keys: jax.Array, plan: jax.Array, settings
         updates, moments = optimiser.update(jax.grad(loss)(params, rows), moments, params)
         return (optax.apply_updates(params, updates), moments), None
 
-    def one_epoch(state: tuple[Params, optax.OptState], steps: jax.Array) -> tuple[tuple[Params, optax.OptState], Params]:
-        state, _ = jax.lax.scan(one_step, state, steps)
-        return state, state[0]
+    def one_epoch(state: _Trained, epoch: tuple[jax.Array, jax.Array]) -> tuple[_Trained, None]:
+        number, rows_kb = epoch
+        (params, moments), _ = jax.lax.scan(one_step, (state.params, state.moments), rows_kb, unroll=4)
+        score = number.astype(jnp.float32) if draws is None else _macro_f1(params, draws)
+        best, score, number = jax.tree.map(partial(jnp.where, score > state.score), (params, score, number), (state.best, state.score, state.epoch))
+        return _Trained(params, moments, best, score, number), None
 
-    def one_seed(key: jax.Array, epochs: jax.Array) -> Params:
-        params = meta_classifier.initial(key, data[0].shape[1], classes)
-        return jax.lax.scan(one_epoch, (params, optimiser.init(params)), epochs)[1]
+    def one_seed(params: Params, plan_ekb: jax.Array) -> _Trained:
+        start = _Trained(params, optimiser.init(params), params, jnp.float32(-1), jnp.int32(0))
+        return jax.lax.scan(one_epoch, start, (jnp.arange(len(plan_ekb)), plan_ekb))[0]
 
-    return jax.vmap(one_seed)(keys, plan)
+    return jax.vmap(one_seed)(params, plan_sekb)
 
 
-def _scores(history: Params, x_nf: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
-    """Selection score of every seed and epoch `[s, e]`."""
-    logits = np.einsum("nf,sefc->senc", x_nf, history["w"][..., :classes]) + history["b"][:, :, None, :classes]
-    predicted = logits.argmax(axis=-1)
-    draws = TrainingConfig().selection_draws
-    return np.array([[balanced_macro_f1(labels, epoch, classes, draws, seed) for epoch in one] for one in predicted])
+def _macro_f1(params: Params, draws: Draws) -> jax.Array:
+    """Mean Macro-F1 over the samples, as `balanced_macro_f1`."""
+    logits_nc, _ = meta_classifier.forward(params, jnp.asarray(draws.x))
+    true_dkc, said_dkc = (jax.nn.one_hot(a, logits_nc.shape[1]) for a in (draws.labels, logits_nc.argmax(axis=1)[draws.chosen]))
+    true_dc, said_dc = true_dkc.sum(axis=1), said_dkc.sum(axis=1)
+    f1_dc = 2 * (true_dkc * said_dkc).sum(axis=1) / jnp.maximum(true_dc + said_dc, 1)
+    return (f1_dc.sum(axis=1, where=true_dc > 0) / (true_dc > 0).sum(axis=1)).mean()

@@ -52,12 +52,20 @@ def macro_f1_interval(
     `labels` and `predictions` are class indices `[n]`, label −1: not scored. Raises `EvaluationError` where the score
     itself would, and for fewer than two clusters among the labelled utterances.
     """
+    confusion_kcc = cluster_confusions(labels, predictions, classes, speakers)
+    confusion_kx, width = confusion_kcc.reshape(len(confusion_kcc), -1), len(classes)
+    return interval_of_sums(confusion_kx, lambda x: metric(x.reshape(*x.shape[:-1], width, width)), resamples=resamples, seed=seed, level=level)
+
+
+def cluster_confusions(
+    labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str], speakers: Sequence[str | None] | pd.Series
+) -> Int[np.ndarray, "k c c"]:
+    """Confusion matrix, true class first, of each cluster that has a labelled utterance. Raises `EvaluationError` where the score would."""
     clusters_n, width = _clusters(speakers, len(labels))[labels != -1], len(classes)
     truth_n, guess_n = scored(labels, predictions, classes)
     clusters_n = np.unique(clusters_n, return_inverse=True)[1]
     cells_n = (clusters_n * width + truth_n) * width + guess_n
-    confusion_kx = np.bincount(cells_n, minlength=(clusters_n.max() + 1) * width**2).reshape(-1, width**2)
-    return interval_of_sums(confusion_kx, lambda x: metric(x.reshape(*x.shape[:-1], width, width)), resamples=resamples, seed=seed, level=level)
+    return np.bincount(cells_n, minlength=(clusters_n.max() + 1) * width**2).reshape(-1, width, width)
 
 
 def ccc_interval(

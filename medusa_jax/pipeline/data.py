@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from medusa_jax.config import CorpusConfig
+from medusa_jax.config import CorpusConfig, ExtractorConfig, StoreConfig
 from medusa_jax.corpus.splits import check_speakers_disjoint, hold_out, speaker_folds
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.errors import ConfigError, CorpusError
+from medusa_jax.errors import ConfigError, CorpusError, RunFolderError
+from medusa_jax.features.share import Share
 from medusa_jax.features.store import FeatureStore
-from medusa_jax.pipeline.run_folder import Run
+from medusa_jax.pipeline.run_folder import Run, known_provenance
 from medusa_jax.progress import track
 
 
@@ -24,14 +25,23 @@ class Parts:
 
 
 def load_corpus(run: Run) -> Corpus:
-    """The run's table of utterances: read from the corpus once, from the run folder afterwards."""
+    """The run's table of utterances, transcribed if the run says so: made once, read from the run folder afterwards."""
     if not run.corpus_file.exists():
-        read_corpus(run.config.corpus, run.out).save(run.corpus_file)
+        transcribed(run, read_corpus(run.config.corpus, run.out)).save(run.corpus_file)
     return Corpus.load(run.corpus_file)
 
 
 def read_corpus(config: CorpusConfig, out: Path) -> Corpus:
     """Read the corpus that the configuration names; the generated one is made under `out/corpora` first."""
+    from medusa_jax.features.transcripts import is_store, with_transcripts
+
+    given = Path(config.transcripts).expanduser() if config.transcripts else None
+    if given is None or not is_store(given):
+        return _read_source(config, out, given)
+    return with_transcripts(_read_source(config, out, None), FeatureStore.open(given))
+
+
+def _read_source(config: CorpusConfig, out: Path, transcripts: Path | None) -> Corpus:
     if config.source == "generated":
         return _generated(config, out)
     root = check_source(config)
@@ -39,8 +49,49 @@ def read_corpus(config: CorpusConfig, out: Path) -> Corpus:
         return Corpus.load(root)
     from medusa_jax.corpus.sources import read_source
 
-    transcripts = Path(config.transcripts).expanduser() if config.transcripts else None
     return read_source(config.source, root, soft_labels=config.soft_labels, transcripts=transcripts)
+
+
+def transcribed(run: Run, corpus: Corpus) -> Corpus:
+    """`corpus` with the words that the run's transcription hears, made where they are not there yet; as it is if the run has none.
+
+    A warning names the splits that lack transcripts in either case where the corpus's own are taken.
+    """
+    from medusa_jax.features.extract import extract
+    from medusa_jax.features.transcripts import warn_of_gaps, with_transcripts
+
+    config = run.config.transcription
+    if config is None:
+        return corpus
+    if config.backend == "corpus":
+        warn_of_gaps(corpus)
+        return corpus
+    with track("transcribe") as report:
+        store = extract(corpus, config, transcripts_folder(run, corpus), max_failures=run.config.corpus.max_failures, progress=report)
+    return with_transcripts(corpus, store)
+
+
+def transcribe_share(run: Run, corpus: Corpus, share: Share) -> tuple[Path, tuple[int, ...]]:
+    """One share of the run's transcripts: their folder and the shards that others still owe. Takes no lock on the run."""
+    from medusa_jax.features.extract import extract_share
+
+    config = run.config.transcription
+    if config is None or config.backend == "corpus":
+        mend = "add it, or --set transcription.backend=transformers"
+        raise ConfigError("this run has no model that transcribes, so there is nothing to share", where="transcription", mend=mend)
+    folder = transcripts_folder(run, corpus)
+    with track(f"transcribe, share {share}") as report:
+        return folder, extract_share(corpus, config, folder, share, max_failures=run.config.corpus.max_failures, progress=report)
+
+
+def transcripts_folder(run: Run, corpus: Corpus) -> Path:
+    """Where the run's transcripts lie or will lie, shared by all runs under `out`."""
+    from medusa_jax.features.planning import store_name
+    from medusa_jax.features.registry import build_extractor
+
+    if run.config.transcription is None:
+        raise ConfigError("this run has no transcription", where=run.config.name, mend="add the section `transcription`")
+    return run.out / "transcripts" / store_name(corpus, build_extractor(run.config.transcription))
 
 
 def check_source(config: CorpusConfig) -> Path:
@@ -63,17 +114,62 @@ def _generated(config: CorpusConfig, out: Path) -> Corpus:
     return read_msp_podcast(root, soft_labels=config.soft_labels, transcripts=root / ASR)
 
 
-def load_stores(run: Run, corpus: Corpus) -> dict[str, FeatureStore]:
-    """Every feature set of the configuration, extracted where it is not there yet; stores are shared by all runs under `out`."""
-    from medusa_jax.features.extract import extract, store_name
-    from medusa_jax.features.registry import build_extractor
+def load_stores(run: Run, corpus: Corpus, *, verify: bool = False) -> dict[str, FeatureStore]:
+    """Every feature set of the configuration, extracted where it is not there yet; stores are shared by all runs under `out`.
+
+    `verify`: read every byte of finished stores now, and redo what is damaged; otherwise each shard is checked when it is first
+    read. Several processes of one run extract nothing: for them `StoreError` is raised if a store is not finished.
+    """
+    from medusa_jax.features.extract import extract
+    from medusa_jax.features.ready import ready_store
+    from medusa_jax.training.processes import several
 
     stores = {}
+    allowed = run.config.corpus.max_failures
     for name, config in run.config.features.items():
-        folder = run.out / "features" / store_name(corpus, build_extractor(config))
+        if isinstance(config, StoreConfig):
+            stores[name] = ready_store(corpus, config, run.folder / f"failures-{name}.jsonl", max_failures=allowed, verify=verify)
+            _refuse_another(run, name, stores[name])
+            continue
+        if several():
+            stores[name] = FeatureStore.open(store_folder(run, corpus, config))
+            continue
         with track(f"extract {name}") as report:
-            stores[name] = extract(corpus, config, folder, max_failures=run.config.corpus.max_failures, progress=report)
+            stores[name] = extract(corpus, config, store_folder(run, corpus, config), max_failures=allowed, verify=verify, progress=report)
     return stores
+
+
+def _refuse_another(run: Run, name: str, store: FeatureStore) -> None:
+    """Raise `RunFolderError` if the run began with another store of this name: its path says nothing of what lies there."""
+    known = known_provenance(run).get("stores", {}).get(name, store.digest)
+    if known != store.digest:
+        mend = "choose another --out for the new features, or put back the ones that were there"
+        raise RunFolderError(f"this run began with other {name} features: store {known[:12]}, not {store.digest[:12]}", where=store.folder, mend=mend)
+
+
+def extract_shares(run: Run, corpus: Corpus, share: Share) -> dict[str, tuple[Path, tuple[int, ...]]]:
+    """One share of every feature set that is to be extracted: by name its store's folder and the shards that others still owe.
+
+    Takes no lock on the run: any number of processes may do this at once, and a scheduler may start them on several machines.
+    """
+    from medusa_jax.features.extract import extract_share
+
+    missing = {}
+    for name, config in run.config.features.items():
+        if not isinstance(config, StoreConfig):
+            folder = store_folder(run, corpus, config)
+            with track(f"extract {name}, share {share}") as report:
+                left = extract_share(corpus, config, folder, share, max_failures=run.config.corpus.max_failures, progress=report)
+            missing[name] = (folder, left)
+    return missing
+
+
+def store_folder(run: Run, corpus: Corpus, config: ExtractorConfig) -> Path:
+    """Where the feature set lies or will lie."""
+    from medusa_jax.features.planning import store_name
+    from medusa_jax.features.registry import build_extractor
+
+    return run.out / "features" / store_name(corpus, build_extractor(config))
 
 
 def parts_of(run: Run, corpus: Corpus) -> list[Parts]:

@@ -1,7 +1,7 @@
 """Scores of every member and every ensemble on every labelled part that no member learned from, and their reports."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -21,27 +21,58 @@ FOLDS = "folds"
 """The part that pools the test folds."""
 
 
+@dataclass(frozen=True)
+class System:
+    """A member or an ensemble, what it said of a part's utterances, and how that scores."""
+
+    name: str
+    kind: str
+    outputs: Outputs
+    scores: SystemScores
+
+
+@dataclass(frozen=True)
+class Part:
+    """A labelled part (`development`, `test1`, …, or `folds`): its utterances, and every system on them in the same order."""
+
+    name: str
+    corpus: Corpus
+    systems: tuple[System, ...]
+
+
 def evaluate(prepared: Prepared) -> dict[str, list[SystemScores]]:
-    """Score all systems part by part (`development`, `test1`, …, or `folds`) and write a report of each to `evaluation/PART/`.
+    """Score all systems part by part and write a report of each to `evaluation/PART/`.
 
     The last part is the one that matters most. Raises `EvaluationError` if no part is labelled.
     """
+    made_by = provenance(prepared.run) | {"corpus": prepared.corpus.digest()}
+    scored = {}
+    for part in scored_parts(prepared):
+        scored[part.name] = [system.scores for system in part.systems]
+        folder = prepared.run.folder / "evaluation" / part.name
+        write_report(folder, f"{prepared.run.config.name}, {part.name}", facts_of(part), scored[part.name], provenance=made_by)
+    return scored
+
+
+def scored_parts(prepared: Prepared) -> list[Part]:
+    """Every system on every labelled part that no member learned from. Raises `EvaluationError` if no part is labelled."""
     corpus = with_answers(prepared.corpus)
     parts = parts_to_score(prepared, corpus)
     if not parts:
         mend = "score the submission against an answer file: `medusa submit score`"
         raise EvaluationError("no utterance outside the training part is labelled", where=f"corpus {corpus.name!r}", mend=mend)
-    made_by = provenance(prepared.run) | {"corpus": prepared.corpus.digest()}
-    scored = {}
-    for part, rows_of_folds in parts.items():
-        rows = np.concatenate(rows_of_folds)
-        labelled = replace(corpus, frame=corpus.frame.iloc[rows].reset_index(drop=True))
-        scored[part] = [_scores(labelled, name, kind, outputs) for name, kind, outputs in _systems(prepared, rows_of_folds)]
-        counts = {"scored utterances": int((labelled.labels >= 0).sum()), "speakers": int(labelled.frame["speaker"].nunique())}
-        facts = CorpusFacts(corpus.name, corpus.synthetic, counts)
-        folder = prepared.run.folder / "evaluation" / part
-        write_report(folder, f"{prepared.run.config.name}, {part}", facts, scored[part], provenance=made_by)
-    return scored
+    found = []
+    for name, rows_of_folds in parts.items():
+        labelled = replace(corpus, frame=corpus.frame.iloc[np.concatenate(rows_of_folds)].reset_index(drop=True))
+        systems = [System(who, kind, said, _scores(labelled, who, kind, said)) for who, kind, said in _systems(prepared, rows_of_folds)]
+        found.append(Part(name, labelled, tuple(systems)))
+    return found
+
+
+def facts_of(part: Part) -> CorpusFacts:
+    """What a reader must know of a part."""
+    counts = {"scored utterances": int((part.corpus.labels >= 0).sum()), "speakers": int(part.corpus.frame["speaker"].nunique())}
+    return CorpusFacts(part.corpus.name, part.corpus.synthetic, counts)
 
 
 def with_answers(corpus: Corpus) -> Corpus:

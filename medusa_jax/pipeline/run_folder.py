@@ -13,10 +13,11 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -53,19 +54,54 @@ class Run:
         return self.fold_folder(fold) / "members" / member
 
 
-@contextmanager
-def opened(run: Run) -> Iterator[None]:
-    """Use the run folder alone; write what the run is into it.
+def unfinished(out: Path) -> list[Path]:
+    """Folders of the runs below `out` of which training was begun and a member has no outputs yet, the one that trained last first."""
+    last: dict[Path, float] = {}
+    for path in out.glob("*/config.yaml"):
+        times = [found.stat().st_mtime for found in path.parent.glob("**/members/*/metrics.jsonl")]
+        if times and not _trained(path):
+            last[path.parent] = max(times)
+    return sorted(last, key=lambda folder: -last[folder])
 
-    Raises `RunFolderError` if the folder is in use, holds another run, or cannot be made.
+
+def _trained(path: Path) -> bool:
+    """Whether every member of the run of this config.yaml is trained in every fold; a file that cannot be read is nobody's run."""
+    try:
+        run = Run(RunConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), path.parent.parent)
+    except (ValueError, yaml.YAMLError):
+        return True
+    folds = range(run.config.corpus.folds or 1)
+    return all((run.member_folder(fold, member.id) / "outputs.parquet").exists() for fold in folds for member in run.config.members)
+
+
+@contextmanager
+def opened(run: Run, *, wait: bool = False) -> Iterator[None]:
+    """Use the run folder alone, if asked after a `wait` for others that do; write what the run is into it.
+
+    Of several processes of one run the first one does both. Raises `RunFolderError` if the folder is in use (without `wait`),
+    holds another run, or cannot be made; or if there are several processes and none has prepared the run before.
     """
+    from medusa_jax.training.processes import leads, several
+
+    if several() and not run.corpus_file.exists():
+        raise RunFolderError(
+            "several processes train what one has prepared", where=run.folder, mend="run `medusa extract` with the same arguments first"
+        )
+    with _held(run, wait) if leads() else nullcontext():
+        _keep_compiled(run.out / "compiled")
+        yield
+
+
+@contextmanager
+def _held(run: Run, wait: bool) -> Iterator[None]:
+    """The folder's lock, and what the run is in writing."""
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         (run.folder / ".lock").touch()
     except OSError as error:
         mend = "choose a folder that you may write to with --out"
         raise RunFolderError(f"the run folder cannot be used: {error.strerror}", where=run.folder, mend=mend) from error
-    with locked(run.folder):
+    with locked(run.folder, wait=wait):
         path = run.folder / "config.yaml"
         text = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         if path.exists():
@@ -78,7 +114,6 @@ def opened(run: Run) -> Iterator[None]:
                 raise RunFolderError("this folder holds a run of another configuration", where=path, mend=mend)
         else:
             write_text(path, text)
-        _keep_compiled(run.out / "compiled")
         keep_provenance(run)
         yield
 
@@ -89,16 +124,26 @@ def keep_provenance(run: Run, **inputs: object) -> None:
     `made_by` lists every set of versions and machine that worked in the folder, the first one first: a later upgrade does
     not hide what trained the members. A run that has nothing new to say leaves the file alone.
     """
+    from medusa_jax.training.processes import leads
+
     path = run.folder / "provenance.json"
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = {"made_by": []}
+    if not leads():
+        return
+    before = known_provenance(run)
     us = {name: value for name, value in provenance(run).items() if name != "config"}
     made_by = before["made_by"] + ([] if us in before["made_by"] else [us])
     now = {"config": run.config.digest(), **before, **inputs, "made_by": made_by}
     if now != before:
         write_text(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+
+
+def known_provenance(run: Run) -> dict[str, Any]:
+    """What `provenance.json` says so far."""
+    try:
+        known: dict[str, Any] = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {"made_by": []}
+    return known
 
 
 def provenance(run: Run) -> dict[str, object]:

@@ -3,8 +3,10 @@
 corpus → `extract` → `train` (Stages 1 and 2) → `ensemble` (Stages 3 and 4) → `evaluate` → `submit`; `chain.run_all` does them all.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -19,9 +21,15 @@ from medusa_jax.features.store import FeatureStore
 from medusa_jax.models import meta_classifier
 from medusa_jax.pipeline.data import Parts, load_corpus, load_stores, parts_of
 from medusa_jax.pipeline.run_folder import Run, keep_provenance
-from medusa_jax.progress import track
+from medusa_jax.progress import Report, track
 from medusa_jax.training.examples import Examples, gather
-from medusa_jax.training.member import train_member
+from medusa_jax.training.group import train_group
+from medusa_jax.training.grouping import grouped
+from medusa_jax.training.keeping import begun_groups
+from medusa_jax.training.member import predict_all
+from medusa_jax.training.memory import Need, budget, need_of, runs_side_by_side
+from medusa_jax.training.mesh import devices_of
+from medusa_jax.training.processes import leads
 
 MAJORITY, SOFT, SINGLE, SOUP = "majority_vote", "soft_vote", "meta_classifier", "soup"
 ENSEMBLES = (MAJORITY, SOFT, SINGLE, SOUP)
@@ -35,35 +43,77 @@ class Prepared:
     corpus: Corpus
     stores: Mapping[str, FeatureStore]
     folds: list[Parts]
+    examples: dict[int, Examples] = field(default_factory=dict)  # by number of shapes, gathered when asked for
 
 
-def prepare(run: Run, *, features: bool = True) -> Prepared:
-    """Corpus, parts and (unless a step needs none) features, made where they are not there yet; `provenance.json` names them."""
+def prepare(run: Run, *, features: bool = True, verify: bool = False) -> Prepared:
+    """Corpus, parts and (unless a step needs none) features, made where they are not there yet; `provenance.json` names them.
+
+    `verify`: every byte of the features is read now, not each shard when a step first needs it.
+    """
     corpus = load_corpus(run)
     folds = parts_of(run, corpus)
-    stores = load_stores(run, corpus) if features else {}
+    stores = load_stores(run, corpus, verify=verify) if features else {}
     known = {"stores": {name: store.digest for name, store in stores.items()}} if features else {}
     keep_provenance(run, corpus=corpus.digest(), **known)
     return Prepared(run, corpus, stores, folds)
 
 
-def train(prepared: Prepared) -> None:
-    """Stages 1 and 2 of every member in every fold, and each member's outputs for the whole corpus."""
+def train(prepared: Prepared, watch: Callable[[Report], AbstractContextManager[Report]] = nullcontext) -> None:
+    """Stages 1 and 2 of every member in every fold, group by group, and each member's outputs for the whole corpus.
+
+    `watch` may wrap each group's report.
+    """
+    run, devices = prepared.run, devices_of(prepared.run.config.engine.devices)
+    for fold, parts in enumerate(prepared.folds):
+        groups = groups_of(prepared, fold)
+        for number, group in enumerate(groups, 1):
+            data = examples_of(prepared, group[0].training.shapes)
+            title = _title(group, number, len(groups)) + (f", fold {fold + 1} of {len(prepared.folds)}" if len(prepared.folds) > 1 else "")
+            with track(title) as told, watch(told) as report:
+                where, settings = run.fold_folder(fold), run.config
+                how = partial(train_group, seed=settings.seed, engine=settings.engine, tracking=settings.tracking, report=report)
+                trained = how(group, data, parts.fit, parts.held_out, where)
+            classes = prepared.corpus.classes  # the bucket `other`, where there is one, is trained but never predicted
+            for config, (logits, attributes) in zip(group, predict_all(trained, data, np.arange(len(data)), devices), strict=True):
+                if leads():
+                    Outputs(data.ids, classes, logits[:, : len(classes)], attributes).save(_outputs_file(run, fold, config.id))
+
+
+def _title(group: Sequence[MemberConfig], number: int, groups: int) -> str:
+    """What the progress of a group stands under."""
+    names = ", ".join(config.id for config in group) if len(group) <= 4 else f"{len(group)} members, {group[0].id} to {group[-1].id}"
+    return f"train {names}" + (f" (group {number} of {groups})" if groups > 1 else "")
+
+
+def groups_of(prepared: Prepared, fold: int) -> list[list[MemberConfig]]:
+    """The members that have no outputs yet, in the groups in which they train.
+
+    A group that was begun goes on as it was, whatever has become of the memory; those that only lack outputs come last.
+    """
     run = prepared.run
-    pending = [(m, fold) for m in run.config.members for fold in range(len(prepared.folds)) if not _outputs_file(run, fold, m.id).exists()]
-    examples: dict[str, Examples] = {}
-    for member, fold in pending:
-        key = _data_key(member)
-        if key not in examples:
-            examples[key] = _examples(prepared, member)
-        data = examples[key]
-        title = f"train {member.id}" + (f", fold {fold + 1} of {len(prepared.folds)}" if len(prepared.folds) > 1 else "")
-        parts, folder = prepared.folds[fold], run.member_folder(fold, member.id)
-        with track(title) as report:
-            trained = train_member(member, data, parts.fit, parts.held_out, folder, seed=run.config.seed, report=report)
-        logits, attributes = trained.predict(data, np.arange(len(data)))
-        classes = prepared.corpus.classes  # the bucket `other`, where there is one, is trained but never predicted
-        Outputs(tuple(prepared.corpus.frame["id"]), classes, logits[:, : len(classes)], attributes).save(_outputs_file(run, fold, member.id))
+    pending = {config.id: config for config in run.config.members if not _outputs_file(run, fold, config.id).exists()}
+    every = {config.id: config for config in run.config.members}
+    begun = [[every[name] for name in group] for group in begun_groups(run.fold_folder(fold)) if pending.keys() & set(group)]
+    rest = [config for name, config in pending.items() if not any(config in group for group in begun)]
+    trained = [config for config in rest if (run.member_folder(fold, config.id) / "member.json").exists()]
+    new = [config for config in rest if config not in trained]
+    known: dict[str, Need] = {}  # members that differ in their seed only need the same
+    needs = {}
+    for config in rest:
+        key = digest_of(config.model_dump(mode="json", exclude={"id", "seed"}))
+        needs[config.id] = known[key] if key in known else known.setdefault(key, need_of(config, examples_of(prepared, config.training.shapes)))
+    engine = run.config.engine
+    return begun + [group for part in (new, trained) for group in grouped(part, needs, budget(engine), runs_side_by_side(engine))]
+
+
+def examples_of(prepared: Prepared, shapes: int) -> Examples:
+    """The run's utterances with all features that any of its members reads: what makes batches the same for every member."""
+    known = prepared.examples
+    if shapes not in known:
+        used = {name for config in prepared.run.config.members for name in config.modalities}
+        known[shapes] = gather(prepared.corpus, [name for name in prepared.run.config.features if name in used], prepared.stores, shapes)
+    return known[shapes]
 
 
 def ensemble(prepared: Prepared) -> None:
@@ -108,16 +158,6 @@ def _checked(path: Path, corpus: Corpus, absent: str, command: str) -> Outputs:
 
 def _outputs_file(run: Run, fold: int, member: str) -> Path:
     return run.member_folder(fold, member) / "outputs.parquet"
-
-
-def _data_key(member: MemberConfig) -> str:
-    """Members with equal keys share their examples and so their compiled shapes."""
-    return digest_of([member.modalities, member.training.shapes, member.training.targets])
-
-
-def _examples(prepared: Prepared, member: MemberConfig) -> Examples:
-    training = member.training
-    return gather(prepared.corpus, member.modalities, prepared.stores, training.shapes, training.targets == "one_hot")
 
 
 def _targets(corpus: Corpus) -> meta.Targets:

@@ -1,0 +1,79 @@
+"""Weights for the members: a convex combination of their posteriors that fits held-out utterances best (as the WavLM paper does).
+
+Legend: `n` utterance, `m` member, `c` class.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from medusa_jax.ensemble.outputs import Outputs, stacked
+from medusa_jax.errors import EvaluationError
+
+_LEAST = 1e-12  # what a posterior of 0 counts as in a logarithm
+
+
+def fit_weights(members: Sequence[Outputs], targets: Float[np.ndarray, "n c"]) -> Float[np.ndarray, " m"]:
+    """Weights `w ≥ 0, Σw = 1` of the members' posteriors that minimise the cross-entropy with `targets`, by SLSQP.
+
+    `targets` are distributions; rows that sum to 0 do not count. Raises `EvaluationError` if none counts, or if the
+    optimiser gives up.
+    """
+    posteriors_nmc = softmax(stacked(members)[0].astype(np.float64), axis=2)
+    told_n = targets.sum(axis=1) > 0
+    if not told_n.any():
+        raise EvaluationError("no utterance has a target to fit weights on", mend="fit them on a labelled part")
+    posteriors_nmc, targets_nc = posteriors_nmc[told_n], targets[told_n].astype(np.float64)
+
+    def loss(w_m: np.ndarray) -> tuple[float, np.ndarray]:
+        mixed_nc = np.maximum(np.einsum("nmc,m->nc", posteriors_nmc, w_m), _LEAST)
+        gradient_m = -np.einsum("nc,nmc->m", targets_nc / mixed_nc, posteriors_nmc)
+        return -(targets_nc * np.log(mixed_nc)).sum() / len(targets_nc), gradient_m / len(targets_nc)
+
+    even_m = np.full(len(members), 1 / len(members))
+    sums_to_one = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
+    found = minimize(loss, even_m, jac=True, bounds=[(0, 1)] * len(members), constraints=[sums_to_one], method="SLSQP", options={"ftol": 1e-10})
+    if not found.success:
+        raise EvaluationError(f"the members' weights could not be fitted: {found.message}")
+    w_m = np.clip(found.x, 0, None)
+    return w_m / w_m.sum()
+
+
+def weighted_vote(members: Sequence[Outputs], weights: Float[np.ndarray, " m"]) -> Outputs:
+    """The weighted mean of the members' posteriors (as logarithms) and attributes."""
+    logits, attributes = stacked(members)
+    mixed_nc = np.einsum("nmc,m->nc", softmax(logits, axis=2), weights)
+    said = np.log(np.maximum(mixed_nc, _LEAST)).astype(np.float32)
+    return Outputs(members[0].ids, members[0].classes, said, np.einsum("nma,m->na", attributes, weights).astype(np.float32))
+
+
+def temperature_of(outputs: Outputs, targets: Float[np.ndarray, "n c"]) -> float:
+    """The temperature T > 0 at which softmax(logits / T) has the least cross-entropy with `targets` (Guo et al. 2017)."""
+    told_n = targets.sum(axis=1) > 0
+    if not told_n.any():
+        raise EvaluationError("no utterance has a target to fit a temperature on", mend="fit it on a labelled part")
+    logits_nc, targets_nc = outputs.logits[told_n].astype(np.float64), targets[told_n]
+
+    def loss(log_t: float) -> float:
+        return float(-(targets_nc * log_softmax(logits_nc / np.exp(log_t), axis=1)).sum())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
+
+
+def tempered(outputs: Outputs, temperature: float) -> Outputs:
+    """The same outputs at this temperature: first choices stay, confidence changes."""
+    return Outputs(outputs.ids, outputs.classes, (outputs.logits / temperature).astype(np.float32), outputs.attributes)
+
+
+def rebalanced(outputs: Outputs, prior: Float[np.ndarray, " c"]) -> Outputs:
+    """Posteriors learned under the class `prior`, as they would be if every class were equally likely (a test set that is balanced).
+
+    Raises `EvaluationError` unless `prior` is positive everywhere.
+    """
+    if not (np.asarray(prior) > 0).all():
+        absent = ", ".join(c for c, p in zip(outputs.classes, prior, strict=True) if not p > 0)
+        raise EvaluationError(f"class(es) without a training utterance: {absent}", mend="posteriors cannot be re-balanced for them")
+    return Outputs(outputs.ids, outputs.classes, (outputs.logits - np.log(prior)).astype(np.float32), outputs.attributes)

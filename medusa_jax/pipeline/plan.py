@@ -1,0 +1,154 @@
+"""What training a run will do and need, before it is done: `medusa train --plan`."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from medusa_jax.config import MemberConfig
+from medusa_jax.pipeline.steps import Prepared, examples_of, groups_of
+from medusa_jax.training.examples import Examples
+from medusa_jax.training.flops import training_flops
+from medusa_jax.training.member import build, member_keys
+from medusa_jax.training.memory import Need, budget, group_bytes, need_of, runs_side_by_side
+from medusa_jax.training.mesh import devices_of
+from medusa_jax.training.objective import class_weights
+from medusa_jax.training.settings import settings_of
+from medusa_jax.training.stack import Lane, stacks_of
+from medusa_jax.training.stages import class_targets, epoch_plan, stage_of
+from medusa_jax.training.step import new_state
+
+STAGES = (1, 2)
+_MEASURED = 3  # steps
+
+
+@dataclass(frozen=True)
+class MemberPlan:
+    """What one member needs, and the floating-point operations of its training if patience ends no stage early."""
+
+    id: str
+    modalities: tuple[str, ...]
+    need: Need
+    flops: float
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Members that read one stream of batches; `steps`, `epochs` and `padding` (a share of the frames computed) by stage."""
+
+    fold: int
+    members: tuple[MemberPlan, ...]
+    stacks: tuple[tuple[str, ...], ...]
+    batch_size: int
+    steps: dict[int, int]  # of one epoch
+    epochs: dict[int, int]  # of the member that has most
+    padding: dict[int, float]
+    shapes: list[dict[str, int]]  # padded frames by modality
+    shares: list[float]  # of Stage 1's batches, or of Stage 2's if there is no Stage 1
+    bytes: int
+
+    @property
+    def programs(self) -> int:
+        """Training programs to compile, if all members of equal structure go on together: one a structure and shape."""
+        return len(self.shapes) * len({member.need.structure for member in self.members})
+
+    @property
+    def flops(self) -> float:
+        """Of all members."""
+        return sum(member.flops for member in self.members)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All groups that are still to be trained, in order, and the device that they are planned for."""
+
+    groups: tuple[GroupPlan, ...]
+    budget: int  # bytes
+    side_by_side: bool
+    device: str
+
+    @property
+    def flops(self) -> float:
+        """Of the whole training."""
+        return sum(group.flops for group in self.groups)
+
+
+def plan_of(prepared: Prepared) -> Plan:
+    """Plan what `steps.train` would do now; members that are trained already are left out."""
+    engine = prepared.run.config.engine
+    groups = [_group(prepared, fold, configs) for fold in range(len(prepared.folds)) for configs in groups_of(prepared, fold)]
+    return Plan(tuple(groups), budget(engine), runs_side_by_side(engine), jax.devices()[0].device_kind)
+
+
+def _group(prepared: Prepared, fold: int, configs: Sequence[MemberConfig]) -> GroupPlan:
+    first, side_by_side = configs[0].training, runs_side_by_side(prepared.run.config.engine)
+    examples = examples_of(prepared, first.shapes)
+    epochs = {stage: max(stage_of(config.training, stage).epochs for config in configs) for stage in STAGES}
+    plans = {stage: epoch_plan(examples, prepared.folds[fold].fit, first, prepared.run.config.seed, stage, 0) for stage in STAGES if epochs[stage]}
+    needs = {config.id: need_of(config, examples) for config in configs}
+    members = tuple(MemberPlan(c.id, c.modalities, needs[c.id], _flops(c, examples, plans)) for c in configs)
+    rungs = examples.rungs[next(iter(plans.values()))].max(axis=1)
+    return GroupPlan(
+        fold=fold,
+        members=members,
+        stacks=_stacks(needs, side_by_side),
+        batch_size=first.batch_size,
+        steps={stage: len(plan) for stage, plan in plans.items()},
+        epochs=epochs,
+        padding={stage: examples.padding_share(plan) for stage, plan in plans.items()},
+        shapes=[dict(zip(examples.modalities, shape, strict=True)) for shape in examples.shapes.tolist()],
+        shares=(np.bincount(rungs, minlength=len(examples.shapes)) / len(rungs)).tolist(),
+        bytes=group_bytes(list(needs.values()), side_by_side),
+    )
+
+
+def _stacks(needs: dict[str, Need], side_by_side: bool) -> tuple[tuple[str, ...], ...]:
+    """Ids of the members that one dispatch trains."""
+    stacks: dict[object, tuple[str, ...]] = {}
+    for name, need in needs.items():
+        key = need.structure if side_by_side else name
+        stacks[key] = (*stacks.get(key, ()), name)
+    return tuple(stacks.values())
+
+
+def _flops(config: MemberConfig, examples: Examples, plans: dict[int, np.ndarray]) -> float:
+    """Of all epochs of both stages, padding included."""
+    total = 0.0
+    for stage, plan in plans.items():
+        rungs, counts = np.unique(examples.rungs[plan].max(axis=1), return_counts=True)
+        batches = sum(count * _batch_flops(config, examples, int(rung), plan.shape[1]) for rung, count in zip(rungs, counts.tolist(), strict=True))
+        total += stage_of(config.training, stage).epochs * batches
+    return total
+
+
+def _batch_flops(config: MemberConfig, examples: Examples, rung: int, size: int) -> float:
+    """Of one step on a batch of this shape."""
+    shape = dict(zip(examples.modalities, examples.shapes[rung].tolist(), strict=True))
+    names = config.modalities
+    stacks = [config.model.stack.get(name, 1) for name in names]
+    return size * training_flops(config.model, [examples.widths[name] for name in names], [shape[name] for name in names], stacks)
+
+
+def measured_speed(prepared: Prepared) -> float:
+    """Floating-point operations a second that this machine reaches in a few real steps of the first member on the most frequent shape."""
+    config = prepared.run.config.members[0]
+    examples, fit = examples_of(prepared, config.training.shapes), prepared.folds[0].fit
+    devices = devices_of(prepared.run.config.engine.devices)
+    stage = 1 if config.training.stage1.epochs else 2
+    plan = epoch_plan(examples, fit, config.training, 0, stage, 0)
+    rungs = examples.rungs[plan].max(axis=1)
+    rung = int(np.bincount(rungs).argmax())
+    member = build(config, examples, {}, 0)
+    weights_c = class_weights(class_targets(examples, config.training)[fit])
+    settings = settings_of(config.training, stage, 1, weights_c, member_keys(0, config)[1])
+    state = new_state(member.params, config.training.ema is not None)
+    (stack,) = stacks_of([Lane(config.id, member, config.training.micro_batches, settings, state)], False, devices)
+    batch = devices.batch(examples, plan[rungs == rung][0])
+    jax.block_until_ready(stack.step(batch))  # compiles
+    began = time.monotonic()
+    for _ in range(_MEASURED):
+        losses = stack.step(batch)
+    jax.block_until_ready(losses)
+    return _MEASURED * _batch_flops(config, examples, rung, plan.shape[1]) / (time.monotonic() - began)
