@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 import torch
 
-from medusa_jax.config import HuggingFaceConfig
 from medusa_jax.corpus.table import Corpus
+from medusa_jax.feature_config import HuggingFaceConfig
 from medusa_jax.features.extract import extract
 from medusa_jax.features.huggingface import HuggingFace
 

@@ -25,9 +25,11 @@ import numpy as np
 from flax import nnx
 from shapes import lengths, padding
 
-from medusa_jax.config import HashedTextConfig, MemberConfig, ModelConfig, StageConfig, TrainingConfig, load_config
+from medusa_jax.config import MemberConfig, ModelConfig, StageConfig, TrainingConfig
+from medusa_jax.config_file import load_config
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
+from medusa_jax.feature_config import HashedTextConfig
 from medusa_jax.features.extract import extract
 from medusa_jax.models.deepser import DeepSER
 from medusa_jax.training.examples import gather

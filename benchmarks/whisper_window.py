@@ -52,7 +52,7 @@ def speech(folder: Path | None, scratch: Path, clips: int) -> list[np.ndarray]:
 
 def measure(model: Path, waves: Path, window: str, out: Path) -> None:
     """In a process of its own: encode the waveforms after a warming-up, save the frames, print the seconds."""
-    from medusa_jax.config import HuggingFaceConfig
+    from medusa_jax.feature_config import HuggingFaceConfig
     from medusa_jax.features.registry import build_extractor
 
     with np.load(waves) as stored:

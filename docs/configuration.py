@@ -8,16 +8,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from medusa_jax import config
+from medusa_jax import config, feature_config
 
 PAGE = Path(__file__).with_suffix(".md")
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
-FEATURES = (config.LogMelConfig, config.OpenSmileConfig, config.HashedTextConfig, config.HuggingFaceConfig, config.StoreConfig)
+FEATURES = (
+    feature_config.LogMelConfig,
+    feature_config.OpenSmileConfig,
+    feature_config.HashedTextConfig,
+    feature_config.HuggingFaceConfig,
+    feature_config.StoreConfig,
+)
 SECTIONS: dict[str, type[BaseModel]] = {
     "(top)": config.RunConfig,
     "corpus": config.CorpusConfig,
     **{f"features.NAME, extractor {model.model_fields['extractor'].default}": model for model in FEATURES},
-    "transcription": config.TranscriptionConfig,
+    "transcription": feature_config.TranscriptionConfig,
     "model": config.ModelConfig,
     "training": config.TrainingConfig,
     "training.stage1, training.stage2": config.StageConfig,

@@ -4,7 +4,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from medusa_jax.config import HuggingFaceConfig
+from medusa_jax.feature_config import HuggingFaceConfig
 from medusa_jax.features.registry import build_extractor
 
 # The second size has as many layers as the speech models have convolutions, which must not be taken for each other.

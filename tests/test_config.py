@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from medusa_jax.cli.run import shipped_configs
-from medusa_jax.config import RunConfig, load_config
+from medusa_jax.config import RunConfig
+from medusa_jax.config_file import load_config
 from medusa_jax.errors import ConfigError
 
 SMALL = """

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from medusa_jax.config import Config, RunConfig, load_config
+from medusa_jax.config import RunConfig
+from medusa_jax.config_file import load_config
 from medusa_jax.corpus.labels import CLASSES
 from medusa_jax.models.deepser import DeepSER
+from medusa_jax.section import Config
 from medusa_jax.training import checkpoint
 
 ROOT = Path(__file__).parents[1]

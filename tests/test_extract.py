@@ -18,9 +18,9 @@ import soundfile
 from held import held_elsewhere
 from small_corpus import RATE, bytes_of, small_corpus
 
-from medusa_jax.config import HashedTextConfig, LogMelConfig, OpenSmileConfig
 from medusa_jax.corpus.audio import load_audio
 from medusa_jax.errors import StoreError
+from medusa_jax.feature_config import HashedTextConfig, LogMelConfig, OpenSmileConfig
 from medusa_jax.features.extract import extract
 from medusa_jax.features.planning import store_name
 from medusa_jax.features.registry import build_extractor
@@ -148,7 +148,7 @@ _RUN = """
 import sys
 from pathlib import Path
 from small_corpus import small_corpus
-from medusa_jax.config import LogMelConfig
+from medusa_jax.feature_config import LogMelConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.features.extract import extract
 print("ready", flush=True)

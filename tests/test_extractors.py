@@ -8,8 +8,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from small_corpus import RATE, waves
 
-from medusa_jax.config import FeatureConfig, HashedTextConfig, LogMelConfig, OpenSmileConfig
 from medusa_jax.errors import AudioError, DependencyError
+from medusa_jax.feature_config import FeatureConfig, HashedTextConfig, LogMelConfig, OpenSmileConfig
 from medusa_jax.features.hashed_text import ngrams_of, words_of
 from medusa_jax.features.logmel import mel_filters
 from medusa_jax.features.registry import build_extractor
@@ -29,7 +29,7 @@ def tone(hertz=440.0, seconds=0.5, amplitude=0.5):
 
 def test_building_one_imports_no_heavy_package():
     code = (
-        "import sys; from medusa_jax.config import *; from medusa_jax.features.registry import build_extractor;"
+        "import sys; from medusa_jax.feature_config import *; from medusa_jax.features.registry import build_extractor;"
         "[build_extractor(c) for c in (LogMelConfig(), HashedTextConfig(), OpenSmileConfig())];"
         "print([m for m in ('torch', 'transformers', 'opensmile', 'jax', 'datasets') if m in sys.modules])"
     )
@@ -182,7 +182,7 @@ def test_hashed_text_golden_values():
 
 def test_hashed_text_does_not_depend_on_the_process():
     code = (
-        "from medusa_jax.config import HashedTextConfig; from medusa_jax.features.registry import build_extractor; import hashlib;"
+        "from medusa_jax.feature_config import HashedTextConfig; from medusa_jax.features.registry import build_extractor; import hashlib;"
         "print(hashlib.sha256(build_extractor(HashedTextConfig())(['I am so happy!'])[0].tobytes()).hexdigest())"
     )
     runs = {subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": s}, capture_output=True, check=True).stdout for s in ("1", "2")}

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from small_corpus import RATE, bytes_of, small_corpus
 
-from medusa_jax.config import HashedTextConfig, LogMelConfig
 from medusa_jax.errors import FeatureError, StoreError
+from medusa_jax.feature_config import HashedTextConfig, LogMelConfig
 from medusa_jax.features import extract as module
 from medusa_jax.features.extract import extract
 from medusa_jax.features.registry import build_extractor

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from small_corpus import RATE, small_corpus, waves
 
-from medusa_jax.config import HuggingFaceConfig
 from medusa_jax.errors import AudioError
+from medusa_jax.feature_config import HuggingFaceConfig
 from medusa_jax.features.extract import extract
 from medusa_jax.features.planning import store_name
 from medusa_jax.features.registry import build_extractor

@@ -14,8 +14,8 @@ from small_corpus import waves
 from typer.testing import CliRunner
 
 from medusa_jax.cli.models import app
-from medusa_jax.config import HuggingFaceConfig
 from medusa_jax.errors import ConfigError, FeatureError
+from medusa_jax.feature_config import HuggingFaceConfig
 from medusa_jax.features.encoders import ENCODERS, hub_id_of
 from medusa_jax.features.fetched import RECORD, Record
 from medusa_jax.features.hub import fetch

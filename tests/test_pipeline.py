@@ -15,7 +15,8 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from small_run import SMALL, SPEECH_ONLY, finish, small_config
 from toy_task import MEASURED
 
-from medusa_jax.config import RunConfig, load_config
+from medusa_jax.config import RunConfig
+from medusa_jax.config_file import load_config
 from medusa_jax.corpus.generated import ASR
 from medusa_jax.corpus.labels import CLASSES, LETTER_OF
 from medusa_jax.corpus.medusa_csv import write_medusa_csv

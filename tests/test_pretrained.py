@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from small_corpus import small_corpus
 
-from medusa_jax.config import HuggingFaceConfig
 from medusa_jax.errors import ConfigError, DependencyError, FeatureError
+from medusa_jax.feature_config import HuggingFaceConfig
 from medusa_jax.features.extract import extract
 from medusa_jax.features.registry import build_extractor
 
@@ -58,7 +58,7 @@ def test_the_identity_is_of_the_files_not_of_their_place(saved, tmp_path):
 
 def test_building_one_loads_no_torch(saved):
     code = (
-        "import sys; from medusa_jax.config import HuggingFaceConfig; from medusa_jax.features.registry import build_extractor;"
+        "import sys; from medusa_jax.feature_config import HuggingFaceConfig; from medusa_jax.features.registry import build_extractor;"
         f"x = build_extractor(HuggingFaceConfig(model={str(saved('roberta'))!r})); x.identity(); print(x.width, 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == ["32", "False"]

@@ -13,8 +13,8 @@ from held import held_elsewhere
 from small_corpus import bytes_of, small_corpus
 from small_run import small_yaml
 
-from medusa_jax.config import LogMelConfig
 from medusa_jax.errors import ConfigError, FeatureError, StoreError
+from medusa_jax.feature_config import LogMelConfig
 from medusa_jax.features.extract import extract, extract_share
 from medusa_jax.features.share import Share
 from medusa_jax.features.store import FeatureStore

@@ -15,8 +15,8 @@ from small_corpus import small_corpus
 from typer.testing import CliRunner
 
 from medusa_jax.cli.features import app
-from medusa_jax.config import HashedTextConfig, LogMelConfig
 from medusa_jax.errors import StoreError
+from medusa_jax.feature_config import HashedTextConfig, LogMelConfig
 from medusa_jax.features.extract import extract
 from medusa_jax.features.registry import build_extractor
 from medusa_jax.features.shard import BATCH_ROWS, MappedShard, as_stored, write_batches

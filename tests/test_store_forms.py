@@ -9,8 +9,9 @@ from small_run import small_config
 from typer.testing import CliRunner
 
 from medusa_jax.cli.features import app
-from medusa_jax.config import LogMelConfig, RunConfig, StoreConfig
+from medusa_jax.config import RunConfig
 from medusa_jax.errors import FeatureError, RunFolderError, StoreError
+from medusa_jax.feature_config import LogMelConfig, StoreConfig
 from medusa_jax.features.conversion import convert
 from medusa_jax.features.extract import extract
 from medusa_jax.features.numpy_files import export_folder, import_folder

@@ -11,8 +11,9 @@ from small_run import small_config, small_yaml
 from typer.testing import CliRunner
 
 from medusa_jax.cli.app import app
-from medusa_jax.config import RunConfig, TranscriptionConfig
+from medusa_jax.config import RunConfig
 from medusa_jax.errors import ConfigError, CorpusError, DependencyError, FeatureError, StoreError
+from medusa_jax.feature_config import TranscriptionConfig
 from medusa_jax.features.extract import extract, extract_share
 from medusa_jax.features.planning import inputs_digest, store_name
 from medusa_jax.features.registry import build_extractor
@@ -202,7 +203,7 @@ def test_nothing_said_stays_the_empty_string(tmp_path, monkeypatch, whisper):
 
 
 def test_a_store_of_features_is_no_transcript(corpus, tmp_path):
-    from medusa_jax.config import LogMelConfig
+    from medusa_jax.feature_config import LogMelConfig
 
     made = extract(corpus, LogMelConfig(bands=8), tmp_path, max_failures=0.2)
     with pytest.raises(StoreError, match="not transcripts"):

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from small_corpus import RATE, bytes_of, small_corpus, waves
 
-from medusa_jax.config import HuggingFaceConfig, LogMelConfig
 from medusa_jax.corpus.audio import Sound, load_audio, read_audio
+from medusa_jax.feature_config import HuggingFaceConfig, LogMelConfig
 from medusa_jax.features import extract as module
 from medusa_jax.features import windows as sizes
 from medusa_jax.features.extract import extract

@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from medusa_jax.config import HashedTextConfig, MemberConfig, ModelConfig, StageConfig, TrainingConfig
+from medusa_jax.config import MemberConfig, ModelConfig, StageConfig, TrainingConfig
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.table import NO_AGREEMENT, Corpus
+from medusa_jax.feature_config import HashedTextConfig
 from medusa_jax.features.extract import extract
 from medusa_jax.features.store import FeatureStore
 from medusa_jax.training import checkpoint

@@ -91,7 +91,7 @@ def resolve(config: Path, settings: list[str] | None, out: Path) -> "Run":
 
     Raises `ConfigError` if there is no such thing or it is not valid, `RunFolderError` for a run's folder that was renamed.
     """
-    from medusa_jax.config import load_config
+    from medusa_jax.config_file import load_config
 
     if (config / "config.yaml").is_file():
         return _of_folder(config, settings or [])
@@ -111,7 +111,7 @@ def resolve(config: Path, settings: list[str] | None, out: Path) -> "Run":
 
 def _of_folder(folder: Path, settings: list[str]) -> "Run":
     """The run whose folder this is; with settings, another run beside it."""
-    from medusa_jax.config import load_config
+    from medusa_jax.config_file import load_config
     from medusa_jax.pipeline.run_folder import Run
 
     run = Run(load_config(folder / "config.yaml", settings), folder.resolve().parent)

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from medusa_jax.config import ExtractorConfig, TranscriptionConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import StoreError
+from medusa_jax.feature_config import ExtractorConfig, TranscriptionConfig
 from medusa_jax.features.extractor import Extractor
 from medusa_jax.features.filling import Advance, Make, Making, cores, fill, same
 from medusa_jax.features.ledger import FAILURES, Plan

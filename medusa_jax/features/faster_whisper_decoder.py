@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medusa_jax.config import TranscriptionConfig
 from medusa_jax.errors import DependencyError, FeatureError, MedusaError
+from medusa_jax.feature_config import TranscriptionConfig
 from medusa_jax.features.encoders import PREFIX
 from medusa_jax.features.pretrained import digest_of_file
 from medusa_jax.features.transcriber import WINDOW

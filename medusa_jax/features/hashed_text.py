@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from medusa_jax.config import HashedTextConfig
+from medusa_jax.feature_config import HashedTextConfig
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[!?]")
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from medusa_jax.config import HuggingFaceConfig
 from medusa_jax.corpus.audio import RATE
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError
+from medusa_jax.feature_config import HuggingFaceConfig
 from medusa_jax.features.encoders import default_layers, short_name
 from medusa_jax.features.pieces import FRAMES_A_SECOND, Piece, batches
 from medusa_jax.features.placement import BATCH_SECONDS, Placement

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from medusa_jax.config import LogMelConfig
 from medusa_jax.corpus.audio import RATE
+from medusa_jax.feature_config import LogMelConfig
 
 LOWEST, HIGHEST = 20.0, RATE / 2
 FLOOR = 1e-10

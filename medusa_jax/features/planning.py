@@ -1,8 +1,9 @@
 """Which store a corpus and an extractor make: its plan and its name."""
 
-from medusa_jax.config import ExtractorConfig, TranscriptionConfig, digest_of
+from medusa_jax.config import digest_of
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import FeatureError
+from medusa_jax.feature_config import ExtractorConfig, TranscriptionConfig
 from medusa_jax.features.extractor import Extractor
 from medusa_jax.features.ledger import Plan
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from medusa_jax.config import StoreConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import FeatureError, StoreError
+from medusa_jax.feature_config import StoreConfig
 from medusa_jax.features.ledger import Failure, write_rows
 from medusa_jax.features.store import FeatureStore
 

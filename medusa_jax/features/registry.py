@@ -1,6 +1,6 @@
 """From a feature configuration to its extractor; what an extractor needs is imported when it is asked for."""
 
-from medusa_jax.config import ExtractorConfig, HashedTextConfig, HuggingFaceConfig, LogMelConfig, TranscriptionConfig
+from medusa_jax.feature_config import ExtractorConfig, HashedTextConfig, HuggingFaceConfig, LogMelConfig, TranscriptionConfig
 from medusa_jax.features.extractor import Extractor
 
 

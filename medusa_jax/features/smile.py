@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from medusa_jax.config import OpenSmileConfig
 from medusa_jax.corpus.audio import RATE
 from medusa_jax.errors import AudioError, DependencyError
+from medusa_jax.feature_config import OpenSmileConfig
 
 WIDTHS = {
     ("eGeMAPSv02", "lld"): 25,

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from medusa_jax.config import HuggingFaceConfig
 from medusa_jax.corpus.audio import RATE
 from medusa_jax.errors import AudioError
+from medusa_jax.feature_config import HuggingFaceConfig
 from medusa_jax.features.hidden_states import HiddenStates
 from medusa_jax.features.pieces import Piece, chunks, padded
 from medusa_jax.features.placement import Placement

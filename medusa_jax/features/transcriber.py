@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from medusa_jax.config import TranscriptionConfig
 from medusa_jax.corpus.audio import RATE
 from medusa_jax.errors import MedusaError
+from medusa_jax.feature_config import TranscriptionConfig
 from medusa_jax.features.encoders import short_name
 
 WINDOW = 30 * RATE

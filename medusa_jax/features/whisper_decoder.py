@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from medusa_jax.config import TranscriptionConfig
 from medusa_jax.corpus.audio import RATE
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError
+from medusa_jax.feature_config import TranscriptionConfig
 from medusa_jax.features.fetched import Record
 from medusa_jax.features.placement import Placement
 from medusa_jax.features.pretrained import digests, load_model, load_preprocessor, load_tokenizer, locate, read_settings

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from medusa_jax.config import CorpusConfig, ExtractorConfig, StoreConfig
+from medusa_jax.config import CorpusConfig
 from medusa_jax.corpus.splits import check_speakers_disjoint, hold_out, speaker_folds
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError, CorpusError, RunFolderError
+from medusa_jax.feature_config import ExtractorConfig, StoreConfig
 from medusa_jax.features.share import Share
 from medusa_jax.features.store import FeatureStore
 from medusa_jax.pipeline.run_folder import Run, known_provenance
