@@ -49,12 +49,27 @@ def macro_f1_interval(
 ) -> Interval:
     """Interval of Macro-F1, or of any `metric` that maps confusion matrices `[…, c, c]` to numbers `[…]`.
 
-    `labels` and `predictions` are class indices `[n]`, label −1: not scored. Raises `EvaluationError` where the score
-    itself would, and for fewer than two clusters among the labelled utterances.
+    `labels` and `predictions` are class indices `[n]`, label −1: not scored. Predictions of a system's `r` seeds, `[r, n]`,
+    are scored seed by seed, and the interval is that of the seeds' mean. Raises `EvaluationError` where the score itself
+    would, and for fewer than two clusters among the labelled utterances.
     """
-    confusion_kcc = cluster_confusions(labels, predictions, classes, speakers)
-    confusion_kx, width = confusion_kcc.reshape(len(confusion_kcc), -1), len(classes)
-    return interval_of_sums(confusion_kx, lambda x: metric(x.reshape(*x.shape[:-1], width, width)), resamples=resamples, seed=seed, level=level)
+    confusion_krcc = seed_confusions(labels, predictions, classes, speakers)
+    shape, confusion_kx = confusion_krcc.shape[1:], confusion_krcc.reshape(len(confusion_krcc), -1)
+    return interval_of_sums(confusion_kx, lambda x: seed_mean(metric, x.reshape(*x.shape[:-1], *shape)), resamples=resamples, seed=seed, level=level)
+
+
+def seed_mean(metric: Callable[[np.ndarray], np.ndarray], confusion: Num[np.ndarray, "*s r c c"]) -> Float[np.ndarray, "*s"]:
+    """Mean over seeds `r` of a `metric` of confusion matrices."""
+    return np.asarray(metric(confusion)).mean(axis=-1)
+
+
+def seed_confusions(
+    labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str], speakers: Sequence[str | None] | pd.Series
+) -> Int[np.ndarray, "k r c c"]:
+    """Confusion matrices of each cluster and seed, from predictions `[r, n]`; or `[n]`, which is one seed. Raises as `cluster_confusions`."""
+    if not 1 <= predictions.ndim <= 2 or 0 in predictions.shape[:-1]:
+        raise EvaluationError(f"predictions of shape {predictions.shape}: they must be [utterance], or [seed, utterance] of at least one seed")
+    return np.stack([cluster_confusions(labels, one, classes, speakers) for one in np.atleast_2d(predictions)], axis=1)
 
 
 def cluster_confusions(

@@ -3,7 +3,7 @@
 Two scores with overlapping intervals can differ for certain, because both systems err on the same hard utterances; a
 paired test asks about the difference itself. The unit is the speaker, as in `intervals`.
 
-Legend: `n` utterance, `k` cluster (speaker), `s` resample, `c` class.
+Legend: `n` utterance, `k` cluster (speaker), `s` resample, `c` class, `r` seed, `p` one of a pair.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from medusa_jax.errors import EvaluationError
-from medusa_jax.evaluation.intervals import RESAMPLES, Interval, cluster_confusions, interval_of_sums
+from medusa_jax.evaluation.intervals import RESAMPLES, Interval, interval_of_sums, seed_confusions, seed_mean
 from medusa_jax.evaluation.metrics import macro_f1_of
 
 
@@ -46,27 +46,36 @@ def compare(
 ) -> list[Comparison]:
     """Compare the named `pairs` of `systems` (class indices `[n]`) by Macro-F1, or by any `metric` of confusion matrices `[…, c, c]`.
 
-    The interval of the difference is a bootstrap over speakers; the p-value comes from exchanging the two systems'
-    predictions for whole speakers at random. Holm's correction runs over all `pairs`. Raises `EvaluationError` for an
-    unknown system, fewer than two speakers, or shapes that do not fit.
+    A system may be trained with several seeds: predictions `[r, n]`, the same number of seeds for both of a pair; then
+    the seeds' means are compared. The interval of the difference is a bootstrap over speakers; the p-value comes from
+    exchanging the two systems' predictions, all seeds together, for whole speakers at random. Holm's correction runs
+    over all `pairs`. Raises `EvaluationError` for an unknown system, fewer than two speakers, or shapes that do not fit.
     """
     unknown = sorted({name for pair in pairs for name in pair} - set(systems))
     if unknown:
         raise EvaluationError(f"no predictions of {', '.join(unknown)} to compare", mend=f"choose among {', '.join(systems)}")
-    counts = {name: cluster_confusions(labels, guess, classes, speakers) for name, guess in systems.items()}
+    counts = {name: seed_confusions(labels, guess, classes, speakers) for name, guess in systems.items()}
     found: list[Comparison] = []
     for one, other in pairs:
-        both_kx = np.concatenate([counts[one].reshape(len(counts[one]), -1), counts[other].reshape(len(counts[other]), -1)], axis=1)
+        _check_seeds(one, other, counts[one].shape[1], counts[other].shape[1])
+        both_kprcc = np.stack([counts[one], counts[other]], axis=1)
+        shape, both_kx = both_kprcc.shape[1:], both_kprcc.reshape(len(both_kprcc), -1)
 
-        def difference(sums_sx: np.ndarray) -> np.ndarray:
-            first, second = np.split(sums_sx.reshape(*sums_sx.shape[:-1], 2 * len(classes), len(classes)), 2, axis=-2)
-            return np.asarray(metric(first) - metric(second))
+        def difference(sums_sx: np.ndarray, shape: tuple[int, ...] = shape) -> np.ndarray:
+            means_sp = seed_mean(metric, sums_sx.reshape(*sums_sx.shape[:-1], *shape))
+            return np.asarray(means_sp[..., 0] - means_sp[..., 1])
 
         interval = interval_of_sums(both_kx, difference, resamples=resamples, seed=seed, level=level)
         observed = float(difference(both_kx.sum(axis=0)))
         p = _exchanged(both_kx, difference, abs(observed), resamples, seed)
         found.append(Comparison(one, other, observed, interval, p, p))
     return [replace(one, corrected=after) for one, after in zip(found, holm([one.p for one in found]), strict=True)]
+
+
+def _check_seeds(one: str, other: str, seeds: int, others: int) -> None:
+    if seeds != others:
+        mend = "compare systems that were trained with equally many seeds"
+        raise EvaluationError(f"{one} has {seeds} seed(s) and {other} has {others}", mend=mend)
 
 
 def _exchanged(both_kx: np.ndarray, difference: Callable[[np.ndarray], np.ndarray], observed: float, resamples: int, seed: int) -> float:
