@@ -29,8 +29,10 @@ def show_plan(plan: "Plan", speed: float, measured: bool) -> None:
 
 
 def _members(group: "GroupPlan", number: int, speed: float) -> Table:
-    fold = f", fold {group.fold + 1}" if group.fold else ""
-    table = Table(title=f"group {number}{fold}: one pass over the data for {len(group.members)} member(s)", box=box.SIMPLE_HEAD, title_justify="left")
+    course = f", {group.course}" if group.course else ""
+    table = Table(
+        title=f"group {number}{course}: one pass over the data for {len(group.members)} member(s)", box=box.SIMPLE_HEAD, title_justify="left"
+    )
     for name in ("member", "modalities", "stack"):
         table.add_column(name)
     for name in ("parameters", "state", "step", "time"):

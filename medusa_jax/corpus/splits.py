@@ -1,6 +1,7 @@
 """Who is held out, and who is in which fold: decided by speakers, so that no voice is on both sides (house promise 7)."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -56,6 +57,37 @@ def speaker_folds(corpus: Corpus, folds: int | tuple[tuple[str, ...], ...]) -> n
         raise CorpusError(f"the folds must name every speaker exactly once; wrong: {', '.join(wrong)}", where=f"corpus {corpus.name!r}")
     fold_of = {speaker: fold for fold, group in enumerate(folds) for speaker in group}
     return corpus.frame["speaker"].map(fold_of).to_numpy(np.int64)
+
+
+def inner_folds(corpus: Corpus, rows: np.ndarray, folds: int) -> np.ndarray:
+    """Inner fold `[row]` int64, from 0, of each of `rows` (positions in the corpus): whole speakers, the classes spread as evenly as that allows.
+
+    For outputs of members that did not hear the speaker: each fold is predicted by members that learned from the others. An
+    utterance of unknown speaker is a group of its own. Raises `CorpusError` for fewer speakers than folds, or a class of which
+    a fold has all the utterances: members trained without it could not learn it.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    part = corpus.frame.iloc[rows].reset_index(drop=True)
+    groups, classes = _groups(part), part["consensus"].astype(object).fillna("")
+    where, mend = f"corpus {corpus.name!r}, {len(rows)} utterances to learn from", "lower ensemble.inner_folds, or choose another ensemble.fit_on"
+    if groups.nunique() < folds:
+        raise CorpusError(f"{groups.nunique()} speaker(s) cannot make {folds} inner folds", where=where, mend=mend)
+    fold_n = np.full(len(part), -1, np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer utterances than folds: those that matter are errors below
+        try:
+            for fold, (_, left_out) in enumerate(StratifiedGroupKFold(folds).split(part, classes, groups)):
+                fold_n[left_out] = fold
+        except ValueError as error:
+            raise CorpusError(f"{folds} inner folds cannot be made: {error}", where=where, mend=mend) from error
+    for fold in range(folds):
+        lost = sorted(set(corpus.classes) & set(classes) - set(classes[fold_n != fold]))
+        if lost:
+            speakers = groups[classes == lost[0]].nunique()
+            what = f"without inner fold {fold + 1} of {folds} nobody says {lost[0]!r}: only {speakers} speaker(s) do"
+            raise CorpusError(what, where=where, mend=mend)
+    return fold_n
 
 
 def read_hold_out(corpus: Corpus, path: Path) -> np.ndarray:

@@ -4,6 +4,7 @@ Legend: `n` utterance, `f` feature, `c` class, `s` seed, `e` epoch, `k` step of 
 `d` sample that an epoch is scored on (there `k` counts its utterances).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import optax
 
 from medusa_jax.config import EnsembleConfig, TrainingConfig
+from medusa_jax.ensemble.outputs import Outputs, stacked
 from medusa_jax.errors import CheckpointError
 from medusa_jax.models import meta_classifier
 from medusa_jax.training import checkpoint
@@ -63,6 +65,18 @@ class MetaClassifiers:
         if found is None:
             raise CheckpointError("there is no meta-classifier here", where=folder, mend="make it with `medusa ensemble`")
         return cls(found[0]["seeds"], tuple(found[1]["scores"]), tuple(found[1]["epochs"]))
+
+
+def inputs_of(members: Sequence[Outputs], config: EnsembleConfig) -> np.ndarray:
+    """The meta-classifier's features `[n, f]` of the members' utterances."""
+    logits, attributes = stacked(members)
+    return np.asarray(meta_classifier.features_of(jnp.asarray(logits), jnp.asarray(attributes) if config.attributes else None))
+
+
+def outputs_of(params: Params, x_nf: np.ndarray, like: Outputs) -> Outputs:
+    """What one meta-classifier says of these features; `like` names the utterances and classes."""
+    logits, attributes = meta_classifier.forward(params, jnp.asarray(x_nf))
+    return Outputs(like.ids, like.classes, np.asarray(logits), np.asarray(attributes))
 
 
 class Draws(NamedTuple):

@@ -35,6 +35,14 @@ class Outputs:
         ids = tuple(self.ids[i] for i in positions)
         return Outputs(ids, self.classes, self.logits[positions], self.attributes[positions])
 
+    def replaced(self, positions: np.ndarray, by: "Outputs") -> "Outputs":
+        """The same with the rows at `positions` taken from `by`. Raises `EvaluationError` if those are of other utterances or classes."""
+        if by.ids != tuple(self.ids[i] for i in positions) or by.classes != self.classes:
+            raise EvaluationError("outputs that replace others are of different utterances or classes", mend="train them in one run folder")
+        logits, attributes = self.logits.copy(), self.attributes.copy()
+        logits[positions], attributes[positions] = by.logits, by.attributes
+        return Outputs(self.ids, self.classes, logits, attributes)
+
     def save(self, path: Path) -> None:
         """Write a Parquet file `id, logit_CLASS…, p_CLASS…, arousal, valence, dominance`, whole or not at all."""
         columns: dict[str, object] = {"id": list(self.ids)}
@@ -62,6 +70,12 @@ class Outputs:
         if not (np.isfinite(logits).all() and np.isfinite(attributes).all()):
             raise EvaluationError("the outputs hold values that are not finite", where=path)
         return cls(tuple(frame["id"]), tuple(classes), logits, attributes)
+
+
+def pooled(parts: Sequence[Outputs]) -> Outputs:
+    """Outputs of several sets of utterances as one, in this order."""
+    ids = tuple(i for one in parts for i in one.ids)
+    return Outputs(ids, parts[0].classes, np.concatenate([o.logits for o in parts]), np.concatenate([o.attributes for o in parts]))
 
 
 def stacked(members: Sequence[Outputs]) -> tuple[np.ndarray, np.ndarray]:

@@ -32,11 +32,13 @@ def write_report(
     systems: Sequence[SystemScores],
     *,
     confusion: str | None = None,
+    notes: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
 ) -> Path:
     """Write `report.md`, `scores.json` and `scores.csv` into `folder`, each whole or not at all; returns the report's path.
 
-    `confusion` names the system whose confusion matrix the report shows (default: the last one with class scores);
+    `confusion` names the system whose confusion matrix the report shows (default: the last one with class scores); `notes`
+    are sentences that a reader of the scores must know;
     `provenance` (config digest, versions, machine, …) must be JSON-serialisable. Raises `EvaluationError` for no
     systems, two of the same name, or an unknown `confusion`.
     """
@@ -47,12 +49,13 @@ def write_report(
         "title": title,
         "corpus": {"name": corpus.name, "synthetic": corpus.synthetic, "counts": dict(corpus.counts)},
         "systems": rows,
+        "notes": list(notes),
         "confusion": _confusion(shown) if shown else None,
         "provenance": provenance,
     }
     write_text(folder / "scores.json", json.dumps(scores, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
     write_text(folder / "scores.csv", csv_text(rows))
-    write_text(folder / "report.md", _markdown(title, corpus, systems, shown, provenance))
+    write_text(folder / "report.md", _markdown(title, corpus, systems, shown, notes, provenance))
     return folder / "report.md"
 
 
@@ -84,11 +87,18 @@ def _confusion(system: SystemScores) -> dict[str, object]:
     return {"system": system.name, "classes": system.classification.classes, "counts": system.classification.confusion}
 
 
-def _markdown(title: str, corpus: CorpusFacts, systems: Sequence[SystemScores], shown: SystemScores | None, provenance: Mapping[str, object]) -> str:
+def _markdown(
+    title: str,
+    corpus: CorpusFacts,
+    systems: Sequence[SystemScores],
+    shown: SystemScores | None,
+    notes: Sequence[str],
+    provenance: Mapping[str, object],
+) -> str:
     counts = ", ".join(f"{count:,} {what}" for what, count in corpus.counts.items())
     parts = [f"# {title}", f"Corpus: {corpus.label}; {counts}."]
     parts += [f"**{SYNTHETIC}**"] if corpus.synthetic else []
-    parts += ["## Scores", markdown_table(systems).rstrip(), *_notes(systems)]
+    parts += ["## Scores", markdown_table(systems).rstrip(), *_notes(systems), *notes]
     if shown and shown.classification:
         parts += [f"## Classes: {shown.name}", _class_table(shown.classification)]
         parts += [f"## Confusion: {shown.name}", _confusion_table(shown.classification)]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
-from medusa_jax.ensemble.outputs import Outputs
+from medusa_jax.ensemble.outputs import Outputs, pooled
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.intervals import macro_f1_interval
 from medusa_jax.evaluation.metrics import attribute_scores, classification_scores
@@ -46,11 +46,12 @@ def evaluate(prepared: Prepared) -> dict[str, list[SystemScores]]:
     The last part is the one that matters most. Raises `EvaluationError` if no part is labelled.
     """
     made_by = provenance(prepared.run) | {"corpus": prepared.corpus.digest()}
+    notes = [f"The meta-classifier learned from {prepared.run.config.ensemble.learned_from}."]
     scored = {}
     for part in scored_parts(prepared):
         scored[part.name] = [system.scores for system in part.systems]
         folder = prepared.run.folder / "evaluation" / part.name
-        write_report(folder, f"{prepared.run.config.name}, {part.name}", facts_of(part), scored[part.name], provenance=made_by)
+        write_report(folder, f"{prepared.run.config.name}, {part.name}", facts_of(part), scored[part.name], notes=notes, provenance=made_by)
     return scored
 
 
@@ -105,15 +106,9 @@ def _systems(prepared: Prepared, rows_of_folds: list[np.ndarray]) -> Iterator[tu
     run, corpus = prepared.run, prepared.corpus
     folds = list(enumerate(rows_of_folds))
     for member in run.config.members:
-        yield member.id, " + ".join(member.modalities), _pooled([member_outputs(run, corpus, f, member.id).where(rows) for f, rows in folds])
+        yield member.id, " + ".join(member.modalities), pooled([member_outputs(run, corpus, f, member.id).where(rows) for f, rows in folds])
     for system in ENSEMBLES:
-        yield system, "ensemble", _pooled([ensemble_outputs(run, corpus, f, system).where(rows) for f, rows in folds])
-
-
-def _pooled(outputs: list[Outputs]) -> Outputs:
-    first = outputs[0]
-    ids = tuple(i for one in outputs for i in one.ids)
-    return Outputs(ids, first.classes, np.concatenate([o.logits for o in outputs]), np.concatenate([o.attributes for o in outputs]))
+        yield system, "ensemble", pooled([ensemble_outputs(run, corpus, f, system).where(rows) for f, rows in folds])
 
 
 def _scores(corpus: Corpus, name: str, kind: str, outputs: Outputs) -> SystemScores:

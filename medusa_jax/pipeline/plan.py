@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from medusa_jax.config import MemberConfig
-from medusa_jax.pipeline.steps import Prepared, examples_of, groups_of
+from medusa_jax.pipeline.courses import Course
+from medusa_jax.pipeline.steps import Prepared, all_courses, examples_of, groups_of
 from medusa_jax.training.examples import Examples
 from medusa_jax.training.flops import training_flops
 from medusa_jax.training.member import build, member_keys
@@ -38,7 +39,7 @@ class MemberPlan:
 class GroupPlan:
     """Members that read one stream of batches; `steps`, `epochs` and `padding` (a share of the frames computed) by stage."""
 
-    fold: int
+    course: str  # the fold and inner fold, where there are several
     members: tuple[MemberPlan, ...]
     stacks: tuple[tuple[str, ...], ...]
     batch_size: int
@@ -78,20 +79,21 @@ class Plan:
 def plan_of(prepared: Prepared) -> Plan:
     """Plan what `steps.train` would do now; members that are trained already are left out."""
     engine = prepared.run.config.engine
-    groups = [_group(prepared, fold, configs) for fold in range(len(prepared.folds)) for configs in groups_of(prepared, fold)]
+    courses = [course for fold in all_courses(prepared) for course in fold]
+    groups = [_group(prepared, course, configs) for course in courses for configs in groups_of(prepared, course)]
     return Plan(tuple(groups), budget(engine), runs_side_by_side(engine), jax.devices()[0].device_kind)
 
 
-def _group(prepared: Prepared, fold: int, configs: Sequence[MemberConfig]) -> GroupPlan:
+def _group(prepared: Prepared, course: Course, configs: Sequence[MemberConfig]) -> GroupPlan:
     first, side_by_side = configs[0].training, runs_side_by_side(prepared.run.config.engine)
     examples = examples_of(prepared, first.shapes)
     epochs = {stage: max(stage_of(config.training, stage).epochs for config in configs) for stage in STAGES}
-    plans = {stage: epoch_plan(examples, prepared.folds[fold].fit, first, prepared.run.config.seed, stage, 0) for stage in STAGES if epochs[stage]}
+    plans = {stage: epoch_plan(examples, course.fit, first, prepared.run.config.seed, stage, 0) for stage in STAGES if epochs[stage]}
     needs = {config.id: need_of(config, examples) for config in configs}
     members = tuple(MemberPlan(c.id, c.modalities, needs[c.id], _flops(c, examples, plans)) for c in configs)
     rungs = examples.rungs[next(iter(plans.values()))].max(axis=1)
     return GroupPlan(
-        fold=fold,
+        course=course.name,
         members=members,
         stacks=_stacks(needs, side_by_side),
         batch_size=first.batch_size,

@@ -162,8 +162,7 @@ def _weights(prepared: Prepared) -> str:
     members = [member.id for member in run.config.members]
     per_member = weights_fc.reshape(len(members), -1, weights_fc.shape[1])[:, : len(classes), : len(classes)]
     own_mc = np.einsum("mcc->mc", per_member)
-    learned = {"train": "in-sample, as in the paper", "held_out": "on the held-out part"}.get(run.config.ensemble.fit_on, run.config.ensemble.fit_on)
-    note = f"How much the soup's score of a class rises with a member's posterior of that class. It was trained on the members' outputs {learned}."
+    note = f"How much the soup's score of a class rises with a member's posterior of that class. It learned from {run.config.ensemble.learned_from}."
     return page.heat_table("Weight of each member for each class", "member", members, classes, own_mc) + page.paragraph(note, "faint")
 
 

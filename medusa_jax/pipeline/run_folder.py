@@ -5,8 +5,8 @@ OUT/compiled/       compiled programs
 OUT/features/       feature stores, named by corpus and extractor, shared by all runs
 OUT/NAME-DIGEST/    a run: another configuration is another folder (house promise 4)
     config.yaml  provenance.json  corpus.parquet
-    [fold-1/ …]  members/ID/  ensemble/
-    report.md  scores.json  scores.csv  submission/
+    [fold-1/ …]  members/ID/  [inner-1/members/ID/ …]  ensemble/
+    evaluation/  studies/  submission/
 """
 
 import json
@@ -26,6 +26,9 @@ from medusa_jax.errors import RunFolderError
 from medusa_jax.files import locked, write_text
 
 _PACKAGES = ("medusa-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "transformers", "numpy", "pandas", "scikit-learn")
+
+OUTPUTS, OUT_OF_FOLD = "outputs.parquet", "out_of_fold.parquet"
+"""In a member's folder: what it says of every utterance; and of its training part, from members trained without the speaker."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def _trained(path: Path) -> bool:
         run = Run(RunConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), path.parent.parent)
     except (ValueError, yaml.YAMLError):
         return True
-    folds = range(run.config.corpus.folds or 1)
-    return all((run.member_folder(fold, member.id) / "outputs.parquet").exists() for fold in folds for member in run.config.members)
+    wanted = (OUTPUTS, OUT_OF_FOLD) if run.config.ensemble.fit_on == "out_of_fold" else (OUTPUTS,)
+    places = [run.member_folder(fold, member.id) for fold in range(run.config.corpus.folds or 1) for member in run.config.members]
+    return all((place / name).exists() for place in places for name in wanted)
 
 
 @contextmanager

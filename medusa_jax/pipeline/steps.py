@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from medusa_jax.config import MemberConfig, digest_of
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.ensemble import meta
-from medusa_jax.ensemble.outputs import Outputs, majority_vote, soft_vote, stacked
+from medusa_jax.ensemble.outputs import Outputs, majority_vote, soft_vote
 from medusa_jax.errors import EvaluationError
 from medusa_jax.features.store import FeatureStore
-from medusa_jax.models import meta_classifier
+from medusa_jax.pipeline.courses import Course, courses_of, join_out_of_fold, outputs_of
 from medusa_jax.pipeline.data import Parts, load_corpus, load_stores, parts_of
-from medusa_jax.pipeline.run_folder import Run, keep_provenance
+from medusa_jax.pipeline.run_folder import OUT_OF_FOLD, OUTPUTS, Run, keep_provenance
 from medusa_jax.progress import Report, track
 from medusa_jax.training.examples import Examples, gather
 from medusa_jax.training.group import train_group
@@ -62,22 +61,35 @@ def prepare(run: Run, *, features: bool = True, verify: bool = False) -> Prepare
 def train(prepared: Prepared, watch: Callable[[Report], AbstractContextManager[Report]] = nullcontext) -> None:
     """Stages 1 and 2 of every member in every fold, group by group, and each member's outputs for the whole corpus.
 
+    If the meta-classifier learns out of fold, the same for every inner fold, and the left-out speakers' outputs in one file.
     `watch` may wrap each group's report.
     """
-    run, devices = prepared.run, devices_of(prepared.run.config.engine.devices)
-    for fold, parts in enumerate(prepared.folds):
-        groups = groups_of(prepared, fold)
-        for number, group in enumerate(groups, 1):
-            data = examples_of(prepared, group[0].training.shapes)
-            title = _title(group, number, len(groups)) + (f", fold {fold + 1} of {len(prepared.folds)}" if len(prepared.folds) > 1 else "")
-            with track(title) as told, watch(told) as report:
-                where, settings = run.fold_folder(fold), run.config
-                how = partial(train_group, seed=settings.seed, engine=settings.engine, tracking=settings.tracking, report=report)
-                trained = how(group, data, parts.fit, parts.held_out, where)
-            classes = prepared.corpus.classes  # the bucket `other`, where there is one, is trained but never predicted
-            for config, (logits, attributes) in zip(group, predict_all(trained, data, np.arange(len(data)), devices), strict=True):
-                if leads():
-                    Outputs(data.ids, classes, logits[:, : len(classes)], attributes).save(_outputs_file(run, fold, config.id))
+    for courses in all_courses(prepared):
+        for course in courses:
+            _train(prepared, course, watch)
+        if leads() and len(courses) > 1:
+            join_out_of_fold(prepared.run, prepared.corpus, courses)
+
+
+def all_courses(prepared: Prepared) -> list[list[Course]]:
+    """The courses of every fold. Raises `CorpusError`, before anything is trained, where inner folds cannot be made."""
+    return [courses_of(prepared.run, prepared.corpus, prepared.folds, fold) for fold in range(len(prepared.folds))]
+
+
+def _train(prepared: Prepared, course: Course, watch: Callable[[Report], AbstractContextManager[Report]]) -> None:
+    """One course: what is still to be trained of it, and predicted."""
+    settings, devices = prepared.run.config, devices_of(prepared.run.config.engine.devices)
+    groups = groups_of(prepared, course)
+    for number, group in enumerate(groups, 1):
+        data = examples_of(prepared, group[0].training.shapes)
+        with track(_title(group, number, len(groups)) + (f", {course.name}" if course.name else "")) as told, watch(told) as report:
+            how = partial(train_group, seed=settings.seed, engine=settings.engine, tracking=settings.tracking, report=report)
+            trained = how(group, data, course.fit, course.held_out, course.folder)
+        classes = prepared.corpus.classes  # the bucket `other`, where there is one, is trained but never predicted
+        ids = tuple(data.ids[i] for i in course.predicted)
+        for config, (logits, attributes) in zip(group, predict_all(trained, data, course.predicted, devices), strict=True):
+            if leads():
+                Outputs(ids, classes, logits[:, : len(classes)], attributes).save(course.outputs_file(config.id))
 
 
 def _title(group: Sequence[MemberConfig], number: int, groups: int) -> str:
@@ -86,17 +98,17 @@ def _title(group: Sequence[MemberConfig], number: int, groups: int) -> str:
     return f"train {names}" + (f" (group {number} of {groups})" if groups > 1 else "")
 
 
-def groups_of(prepared: Prepared, fold: int) -> list[list[MemberConfig]]:
-    """The members that have no outputs yet, in the groups in which they train.
+def groups_of(prepared: Prepared, course: Course) -> list[list[MemberConfig]]:
+    """The members that have no outputs of this course yet, in the groups in which they train.
 
     A group that was begun goes on as it was, whatever has become of the memory; those that only lack outputs come last.
     """
     run = prepared.run
-    pending = {config.id: config for config in run.config.members if not _outputs_file(run, fold, config.id).exists()}
+    pending = {config.id: config for config in run.config.members if course.lacks(config.id)}
     every = {config.id: config for config in run.config.members}
-    begun = [[every[name] for name in group] for group in begun_groups(run.fold_folder(fold)) if pending.keys() & set(group)]
+    begun = [[every[name] for name in group] for group in begun_groups(course.folder) if pending.keys() & set(group)]
     rest = [config for name, config in pending.items() if not any(config in group for group in begun)]
-    trained = [config for config in rest if (run.member_folder(fold, config.id) / "member.json").exists()]
+    trained = [config for config in rest if (course.member_folder(config.id) / "member.json").exists()]
     new = [config for config in rest if config not in trained]
     known: dict[str, Need] = {}  # members that differ in their seed only need the same
     needs = {}
@@ -125,42 +137,48 @@ def ensemble(prepared: Prepared) -> None:
         if all((folder / f"{name}.parquet").exists() for name in ENSEMBLES):
             continue
         members = [member_outputs(run, corpus, fold, member.id) for member in run.config.members]
-        logits, attributes = stacked(members)
-        x_nf = np.asarray(meta_classifier.features_of(jnp.asarray(logits), jnp.asarray(attributes) if config.attributes else None))
-        learn, select = (parts.fit, parts.held_out) if config.fit_on == "train" else (parts.held_out, None)
-        found = meta.fit(x_nf, _targets(corpus), corpus.classes, learn, select, config, run.config.seed)
+        x_nf = meta.inputs_of(taught_outputs(prepared, fold, members), config)
+        learn, select = (parts.held_out, None) if config.fit_on == "held_out" else (parts.fit, parts.held_out)
+        found = meta.fit(x_nf, targets_of(corpus), corpus.classes, learn, select, config, run.config.seed)
         found.save(folder / "checkpoints", digest_of([config.model_dump(mode="json"), run.config.digest()]))
         majority_vote(members).save(folder / f"{MAJORITY}.parquet")
         soft_vote(members).save(folder / f"{SOFT}.parquet")
         for name, params in ((SINGLE, found.single()), (SOUP, found.soup())):
-            class_logits, predicted = meta_classifier.forward(params, jnp.asarray(x_nf))
-            Outputs(members[0].ids, corpus.classes, np.asarray(class_logits), np.asarray(predicted)).save(folder / f"{name}.parquet")
+            meta.outputs_of(params, x_nf, members[0]).save(folder / f"{name}.parquet")
+
+
+def taught_outputs(prepared: Prepared, fold: int, members: Sequence[Outputs]) -> list[Outputs]:
+    """The outputs of the run's `members` as the meta-classifier meets them: of the training part out of fold if it learns from those."""
+    rows, config = prepared.folds[fold].fit, prepared.run.config
+    if config.ensemble.fit_on != "out_of_fold":
+        return list(members)
+    return [one.replaced(rows, out_of_fold_outputs(prepared, fold, m.id)) for one, m in zip(members, config.members, strict=True)]
 
 
 def member_outputs(run: Run, corpus: Corpus, fold: int, member: str) -> Outputs:
     """A trained member's outputs. Raises `EvaluationError` if it is not trained or they belong to other utterances."""
-    return _checked(_outputs_file(run, fold, member), corpus, f"member {member} is not trained yet", "medusa train")
+    return _there(run.member_folder(fold, member) / OUTPUTS, corpus, np.arange(len(corpus)), f"member {member} is not trained yet", "medusa train")
+
+
+def out_of_fold_outputs(prepared: Prepared, fold: int, member: str) -> Outputs:
+    """What a member said of the fold's training part out of fold, likewise."""
+    path, rows = prepared.run.member_folder(fold, member) / OUT_OF_FOLD, prepared.folds[fold].fit
+    return _there(path, prepared.corpus, rows, f"member {member} has no out-of-fold outputs yet", "medusa train")
 
 
 def ensemble_outputs(run: Run, corpus: Corpus, fold: int, system: str) -> Outputs:
     """The outputs of one of `ENSEMBLES`, likewise."""
-    return _checked(run.fold_folder(fold) / "ensemble" / f"{system}.parquet", corpus, "the ensemble is not made yet", "medusa ensemble")
+    path = run.fold_folder(fold) / "ensemble" / f"{system}.parquet"
+    return _there(path, corpus, np.arange(len(corpus)), "the ensemble is not made yet", "medusa ensemble")
 
 
-def _checked(path: Path, corpus: Corpus, absent: str, command: str) -> Outputs:
+def _there(path: Path, corpus: Corpus, rows: np.ndarray, absent: str, command: str) -> Outputs:
     if not path.exists():
         raise EvaluationError(absent, where=path, mend=f"run `{command}` with the same configuration first, or `medusa run` for all steps")
-    outputs = Outputs.load(path, corpus.classes)
-    if outputs.ids != tuple(corpus.frame["id"]):
-        raise EvaluationError("these outputs are of other utterances than the run's corpus", where=path, mend="use a fresh --out")
-    return outputs
+    return outputs_of(path, corpus, rows)
 
 
-def _outputs_file(run: Run, fold: int, member: str) -> Path:
-    return run.member_folder(fold, member) / "outputs.parquet"
-
-
-def _targets(corpus: Corpus) -> meta.Targets:
+def targets_of(corpus: Corpus) -> meta.Targets:
     """The eight classes' share of the soft labels, normalised; zero rows where there is none."""
     soft = np.nan_to_num(corpus.soft[:, : len(corpus.classes)], nan=0.0)
     total = soft.sum(axis=1, keepdims=True)
