@@ -38,7 +38,12 @@ class RunScore(BaseModel):
     @property
     def source(self) -> str:
         """What the numbers are."""
-        return "this run (generated corpus, synthetic speech)" if self.synthetic else f"this run (corpus {self.corpus}, scored here)"
+        return source_of(self.corpus, self.synthetic)
+
+
+def source_of(corpus: str, synthetic: bool) -> str:
+    """What a number of ours is, in words that no published one has."""
+    return "this run (generated corpus, synthetic speech)" if synthetic else f"this run (corpus {corpus}, scored here)"
 
 
 def write_score(
@@ -87,7 +92,7 @@ def leaderboard(runs_folder: Path, challenge: Challenge) -> pd.DataFrame:
             ours += [score for score in read_scores(folder) if score.challenge == challenge.id]
         except SubmissionError as error:
             unread.append({"source": f"not read: {error.what}", "run": folder.name, "file": str(SCORE_FILE)})
-    rows = [row for task in challenge.tasks for row in (*_ours(task, ours), *_published(task))] + unread
+    rows = [row for task in challenge.tasks for row in (*_ours(task, ours), *published_rows(task))] + unread
     metrics = dict.fromkeys(metric for task in challenge.tasks for metric in task.metrics)
     return pd.DataFrame(rows, columns=[*COLUMNS, *metrics, "corpus", "run", "file"])
 
@@ -104,7 +109,8 @@ def _ours(task: Task, scores: list[RunScore]) -> list[dict[str, object]]:
     return [_row(task, s.system, s.metrics, s.source, corpus=s.corpus, run=s.run, file=s.file) for s in mine]
 
 
-def _published(task: Task) -> list[dict[str, object]]:
+def published_rows(task: Task) -> list[dict[str, object]]:
+    """What others published on the task's test set, best first: `COLUMNS`, every metric by name, `corpus`; `run` and `file` empty."""
     theirs = sorted(task.published, key=lambda p: -p.metrics[task.ranking_metric])
     return [_row(task, p.system, p.metrics, p.source, corpus=f"{task.title} test set", run="", file="") for p in theirs]
 

@@ -1,119 +1,121 @@
-"""`report.html`: its numbers are the CSV's, it stands alone, it escapes what it shows, and says what is missing."""
+"""The pieces of `report.html`, and the page as a browser shows it: on a desk and on a phone, light and dark, without an error."""
 
+import html
+import json
 import re
-import shutil
 import subprocess
-from dataclasses import replace
-from html.parser import HTMLParser
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 import pytest
-from small_run import SPEECH_ONLY, finish
+from page_reader import browser, read_page
+from scored_run import scored_run
 
 from medusa_jax.evaluation import figures, page
 from medusa_jax.pipeline.report import report
 
-VOID = {"meta", "link", "br", "img", "path", "use", "rect", "line"}
-
-
-class Reader(HTMLParser):
-    """Checks that tags close in order; collects what the page would load, and its tables' cells."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.loads: list[str] = []
-        self.tables: list[list[list[str]]] = []
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self.ids += [given["id"]] if "id" in given else []
-        self.loads += [given[name] for name in ("src", "href") if tag in ("img", "script", "link", "audio", "iframe") and name in given]
-        if tag == "table":
-            self.tables.append([])
-        if tag == "tr":
-            self.tables[-1].append([])
-        if tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if {"td", "th"} & set(self.open[-2:]):
-            self.tables[-1][-1][-1] += data
-
-
-def read(path: Path) -> Reader:
-    reader = Reader()
-    reader.feed(path.read_text(encoding="utf-8"))
-    assert reader.open == []
-    return reader
+# Runs in the page and tells the frame around it what a reader sees.
+PROBE = """<script>onload = () => parent.postMessage({
+  width: innerWidth,
+  needed: document.documentElement.scrollWidth,
+  headings: [...document.querySelectorAll('h1, h2')].filter(e => e.getBoundingClientRect().height > 0).map(e => e.textContent),
+  drawings: [...document.querySelectorAll('svg')].map(e => e.getBoundingClientRect()).map(r => [Math.round(r.width), Math.round(r.height)]),
+  letters: Math.min(...[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect().height).filter(h => h)),
+  loose: [...document.querySelectorAll('main table')].filter(e => !e.closest('.scroll[tabindex][aria-label]')).length,
+  nameless: [...document.querySelectorAll('svg, audio')].filter(e => !e.getAttribute('aria-label')).length,
+  dead: [...document.querySelectorAll('nav a')].filter(e => !document.querySelector(e.getAttribute('href'))).length,
+  paper: getComputedStyle(document.body).backgroundColor,
+}, '*')</script>"""
+FRAME = """<!doctype html><iframe src="page.html" width="%d" height="900"></iframe><pre></pre>
+<script>onmessage = e => document.querySelector('pre').textContent = JSON.stringify(e.data)</script>"""
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    return finish(tmp_path_factory.mktemp("page"), **SPEECH_ONLY)[0]
+def written(tmp_path_factory):
+    return report(scored_run(tmp_path_factory.mktemp("page"))).page
 
 
-@pytest.fixture(scope="module")
-def written(prepared):
-    return report(prepared)
-
-
-@pytest.mark.slow
-def test_the_numbers_are_the_csvs(prepared, written):
-    scores = pd.read_csv(prepared.run.folder / "evaluation" / "test3" / "scores.csv").set_index("system")
-    rows = read(written).tables[0][1:]
-    assert [row[0] for row in rows] == list(scores.index)
-    for name, _, macro_f1, bounds, micro_f1, accuracy, uar, ccc in rows:
-        expected = scores.loc[name, ["macro_f1", "micro_f1", "accuracy", "uar", "ccc_mean"]]
-        assert [macro_f1, micro_f1, accuracy, uar, ccc] == [f"{value:.3f}" for value in expected]
-        assert bounds == f"{scores.loc[name, 'macro_f1_low']:.3f} to {scores.loc[name, 'macro_f1_high']:.3f}"
+def opened(folder, uri: str, *flags: str) -> subprocess.CompletedProcess:
+    """What Chromium makes of a page, and what it logs."""
+    given = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={folder}", "--virtual-time-budget=3000"]
+    return subprocess.run([browser(), *given, *flags, "--dump-dom", uri], capture_output=True, text=True, timeout=120, check=True)
 
 
 @pytest.mark.slow
-def test_it_loads_nothing_from_elsewhere_and_no_name_stands_twice(written):
-    reader = read(written)
-    assert len(set(reader.ids)) == len(reader.ids)
-    assert all(uri.startswith(("data:,", "file:///")) for uri in reader.loads)
-    assert not re.search(r"https?://(?!www\.w3\.org)", written.read_text(encoding="utf-8"))
-    assert "generated, synthetic speech" in written.read_text(encoding="utf-8")
+@pytest.mark.parametrize("width", [1100, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_browser_shows_it_whole_on_a_desk_and_on_a_phone(written, tmp_path, width, theme):
+    (tmp_path / "page.html").write_text(written.read_text(encoding="utf-8") + PROBE, encoding="utf-8")
+    (tmp_path / "frame.html").write_text(FRAME % width, encoding="utf-8")
+    flags = [f"--window-size={width + 40},1000", *(["--force-dark-mode"] if theme == "dark" else [])]
+    done = opened(tmp_path, (tmp_path / "frame.html").as_uri(), *flags)
+    seen = json.loads(html.unescape(re.search(r"<pre>(.*?)</pre>", done.stdout, re.S).group(1)))
+    assert "CONSOLE" not in done.stderr
+    assert abs(seen["width"] - width) < 20  # less a scroll bar
+    assert seen["needed"] <= seen["width"], "the page itself never scrolls sideways"
+    assert seen["headings"][0] == "scored: speech emotion recognition on ravdess"
+    assert {"Members and ensembles", "Confusion", "Most surely wrong", "Where the numbers come from"} <= set(seen["headings"])
+    assert len(seen["drawings"]) == 4
+    assert all(300 < wide <= seen["width"] and tall > 80 for wide, tall in seen["drawings"])
+    assert seen["letters"] >= 8
+    assert (seen["loose"], seen["nameless"], seen["dead"]) == (0, 0, 0)
+    assert (int(seen["paper"].split("(")[1].split(",")[0]) < 64) is (theme == "dark")
 
 
 @pytest.mark.slow
-def test_what_is_missing_is_said(prepared, tmp_path):
-    folder = tmp_path / prepared.run.folder.name
-    shutil.copytree(prepared.run.folder, folder)
-    run = replace(prepared.run, out=tmp_path)
-    (folder / "members" / "speech" / "metrics.jsonl").unlink()
-    shutil.rmtree(folder / "ensemble" / "checkpoints")
-    frame = prepared.corpus.frame.assign(arousal=np.nan, valence=np.nan, dominance=np.nan)
-    rows = frame["split"].isin(["train", "development"])
-    frame.loc[rows & (frame["consensus"] == "fear"), "consensus"] = "no_agreement"
-    corpus = replace(prepared.corpus, frame=frame, root=tmp_path / "gone")
-    page_text = report(replace(prepared, run=run, corpus=corpus)).read_text(encoding="utf-8")
-    assert "No metrics of speech." in page_text
-    assert "The meta-classifier cannot be shown" in page_text
-    assert "No labelled example of fear" in page_text
-    assert "no attribute ratings" in page_text
-    assert "audio is not on this machine" in page_text
-    read(folder / "report.html")
+def test_an_error_in_a_page_would_be_seen(tmp_path):
+    (tmp_path / "bad.html").write_text("<!doctype html><script>nothing()</script>", encoding="utf-8")
+    assert "CONSOLE" in opened(tmp_path, (tmp_path / "bad.html").as_uri()).stderr
+
+
+@pytest.mark.slow
+def test_the_page_itself_runs_no_script_and_logs_nothing(written, tmp_path):
+    done = opened(tmp_path, written.as_uri())
+    assert done.stdout.count("<svg") == 4
+    assert "<script" not in done.stdout
+    assert "CONSOLE" not in done.stderr
+
+
+@pytest.mark.parametrize(("scheme", "names"), [("light", ("ink", "faint")), ("dark", ("ink", "faint"))])
+def test_text_has_contrast(written, scheme, names):
+    themes = re.findall(r":root \{(.*?)\}", written.read_text(encoding="utf-8"), re.S)
+    colours = dict(re.findall(r"--(\w+): (#\w+)", themes[scheme == "dark"]))
+    for behind in ("paper", "shade", "warn"):
+        assert all(contrast(colours[name], colours[behind]) >= 4.5 for name in names)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio of two colours like `#1b1f24` or `#fff`."""
+
+    def luminance(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * d for d in colour[1:])
+        parts = np.array([int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+        return float(np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_headings_go_down_one_step_at_a_time(written):
+    levels = [int(level) for level in re.findall(r"<h([1-6])", written.read_text(encoding="utf-8"))]
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    read_page(written)
 
 
 def test_names_are_escaped_everywhere():
     evil = '<script>"&'
-    svg = figures.bars([figures.Bar(evil, 0.5, 0.4, 0.6)], evil, evil) + figures.curves([figures.Curve(evil, [1], [2])] * 2, "t", evil, evil)
+    bar = figures.Bar(evil, 0.5, 0.4, 0.6)
+    svg = (
+        figures.bars([bar], evil, evil)
+        + figures.curves([figures.Curve(evil, [1], [2])] * 2, "t", evil, evil)
+        + figures.differences([bar], evil, evil)
+    )
     text = page.page(
         evil, "", [page.Section(evil, page.table(evil, [evil], [[evil]]) + page.heat_table(evil, evil, [evil], [evil], np.ones((1, 1))))]
     )
-    assert "<script>" not in svg + text + page.facts([(evil, evil)]) + page.verbatim(evil) + page.player(evil, evil)
+    pieces = page.facts([(evil, evil)]) + page.verbatim(evil) + page.player(evil, evil) + page.figure("", evil) + page.folded(evil, "")
+    assert "<script>" not in svg + text + pieces
 
 
 def test_figures_are_the_same_each_time_and_in_the_pages_ink():
@@ -124,13 +126,8 @@ def test_figures_are_the_same_each_time_and_in_the_pages_ink():
     assert "<title>title</title>" in first
 
 
-@pytest.mark.slow
-def test_a_browser_shows_it_without_an_error(written, tmp_path):
-    browser = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-    if browser is None:
-        pytest.skip("no Chromium on this machine: install it to see the page rendered")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={tmp_path}", "--dump-dom"]
-    shown = subprocess.run([browser, *flags, written.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    assert shown.stdout.count("<svg") == 4
-    assert 'id="confusion"' in shown.stdout
-    assert "CONSOLE" not in shown.stderr
+def test_numbers_stand_right_and_words_left():
+    rows = [["a", 0.5, "0.4 to 0.6", "yes", "a sentence that is much too long for a line"], ["b", -0.0004, None, None, "1 word"]]
+    html_text = page.table("t", ["name", "number", "interval", "word", "sentence"], rows)
+    assert '<td>0.500</td><td>0.4 to 0.6</td><td class="text">yes</td><td class="text words">a sentence' in html_text
+    assert '<td>0.000</td><td>–</td><td class="text">–</td><td class="text words">1 word</td>' in html_text

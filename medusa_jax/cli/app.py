@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from medusa_jax.cli import corpus, features, models, submit
+from medusa_jax.cli import corpus, features, leaderboard, models, submit
 from medusa_jax.cli.run import Config, Out, Settings, prepared_run, results, say, together, unfinished_run
 from medusa_jax.errors import ConfigError, Interrupted, MedusaError
 
@@ -149,11 +149,13 @@ def evaluate(config: Config, settings: Settings = None, out: Out = Path("runs"))
 
 @app.command()
 def report(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
-    """Write a finished run's report.html: one page with scores, tests, curves, confusion, calibration, groups and provenance."""
+    """Write a finished run's report.html (scores, tests, curves, studies, provenance), its model card, and the same numbers as JSON and CSV."""
     with prepared_run(config, settings, out, features=False) as prepared:
         from medusa_jax.pipeline.report import report as write
 
-        print(f"open it in a browser: {write(prepared)}")
+        written = write(prepared)
+        print(f"open it in a browser:\n    {written.page}\nthe model card, to publish beside the models:\n    {written.card}")
+        print(f"the same numbers:\n    {written.numbers}\n    {written.tables}/*.csv")
 
 
 def _show_scores(prepared: "Prepared", scored: "dict[str, list[SystemScores]]") -> None:
@@ -167,6 +169,7 @@ def _show_scores(prepared: "Prepared", scored: "dict[str, list[SystemScores]]") 
         print(f"report on {name}:\n    {prepared.run.folder / 'evaluation' / name / 'report.md'}")
 
 
+app.command()(leaderboard.leaderboard)
 app.add_typer(submit.app, name="submit")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(features.app, name="features")

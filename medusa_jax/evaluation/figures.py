@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medusa_jax.errors import DependencyError
-
-if TYPE_CHECKING:
-    from medusa_jax.evaluation.calibration import Calibration
+from medusa_jax.evaluation.tables import Row
 
 # Stands for the page's ink until the drawing is done: matplotlib knows no `currentColor`.
 _INK = "#010203"
+_WIDTH = 4.8  # inches: letters stay readable on a phone
 # Readable on white and on near-black (contrast 3:1 and more), told apart by the colour-blind (after Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#00966b", "#b8578f", "#8a7500", "#5f7fd6", "#a5603a", "#7d7d7d")
 
@@ -43,13 +42,13 @@ class Curve:
 
 def bars(rows: Sequence[Bar], title: str, label: str) -> str:
     """Horizontal bars from 0 to at most 1, the first on top, with intervals as whiskers."""
-    with _drawing(title, f"{label}: " + ", ".join(f"{row.name} {row.value:.3f}" for row in rows), 0.32 * len(rows) + 0.9) as (axes, done):
+    with _drawing(title, f"{label}: " + ", ".join(f"{row.name} {row.value:.3f}" for row in rows), 0.25 * len(rows) + 0.6) as (axes, done):
         places = range(len(rows))
-        spread = [[row.value - (row.value if row.low is None else row.low) for row in rows], [(row.high or row.value) - row.value for row in rows]]
+        spread = [[row.value - (row.value if row.low is None else row.low) for row in rows], [_high(row) - row.value for row in rows]]
         axes.barh(places, [row.value for row in rows], color=COLOURS[0], height=0.62, xerr=spread, error_kw={"ecolor": _INK, "lw": 1.2, "capsize": 3})
         axes.set_yticks(places, [row.name for row in rows])
         axes.invert_yaxis()
-        axes.set_xlim(0, min(1.0, 1.08 * max([row.high or row.value for row in rows] + [0.05])))
+        axes.set_xlim(0, min(1.0, 1.08 * max([_high(row) for row in rows] + [0.05])))
         axes.set_xlabel(label)
         axes.grid(axis="x", alpha=0.2)
     return done[0]
@@ -58,7 +57,7 @@ def bars(rows: Sequence[Bar], title: str, label: str) -> str:
 def curves(lines: Sequence[Curve], title: str, x_label: str, y_label: str, marks: Mapping[str, float] | None = None) -> str:
     """Lines with their names at the side; `marks` are dashed verticals, named."""
     ends = ", ".join(f"{line.name} ends at {line.y[-1]:.3f}" for line in lines if len(line.y))
-    with _drawing(title, f"{y_label} against {x_label}: {ends}", 3.0) as (axes, done):
+    with _drawing(title, f"{y_label} against {x_label}: {ends}", 2.3 + _legend_height(len(lines))) as (axes, done):
         for k, line in enumerate(lines):
             style = ("-", "--", ":", "-.")[k // len(COLOURS) % 4]
             axes.plot(line.x, line.y, style, color=COLOURS[k % len(COLOURS)], label=line.name, lw=1.6, marker="o" if len(line.x) < 2 else None, ms=4)
@@ -70,24 +69,60 @@ def curves(lines: Sequence[Curve], title: str, x_label: str, y_label: str, marks
         axes.locator_params(axis="x", integer=all(float(x).is_integer() for line in lines for x in line.x))
         axes.grid(alpha=0.2)
         if len(lines) > 1:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=8)
+            _legend(axes)
     return done[0]
 
 
-def reliability(systems: Mapping[str, "Calibration"], title: str) -> str:
-    """Share of right first choices against their mean confidence, a line a system; on the diagonal the two agree."""
-    said = ", ".join(f"{name} has an expected calibration error of {found.ece:.3f}" for name, found in systems.items())
-    with _drawing(title, said, 3.4) as (axes, done):
+def differences(rows: Sequence[Bar], title: str, label: str) -> str:
+    """Points on either side of a line at 0, the first on top, with intervals as whiskers."""
+    with _drawing(title, f"{label}: " + ", ".join(f"{row.name} {row.value:+.3f}" for row in rows), 0.22 * len(rows) + 0.6) as (axes, done):
+        places = range(len(rows))
+        spread = [[row.value - (row.value if row.low is None else row.low) for row in rows], [_high(row) - row.value for row in rows]]
+        axes.axvline(0, color=_INK, ls="--", lw=0.8, alpha=0.6)
+        axes.errorbar([row.value for row in rows], places, xerr=spread, fmt="o", color=COLOURS[0], ecolor=_INK, ms=5, elinewidth=1.2, capsize=3)
+        axes.set_yticks(places, [row.name for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlabel(label)
+        axes.grid(axis="x", alpha=0.2)
+    return done[0]
+
+
+def reliability(measured: Sequence[Row], bins: Sequence[Row], title: str) -> str:
+    """Share of right first choices against their mean confidence, a line a system; on the diagonal the two agree.
+
+    `measured` and `bins` are the tables `calibration` and `reliability` of `findings`.
+    """
+    said = ", ".join(f"{row['system']} has an expected calibration error of {row['ece']:.3f}" for row in measured)
+    with _drawing(title, said, 3.4 + _legend_height(len(measured) + 1)) as (axes, done):
         axes.plot([0, 1], [0, 1], color=_INK, ls="--", lw=0.8, alpha=0.6, label="calibrated")
-        for k, (name, found) in enumerate(systems.items()):
-            axes.plot(found.confidence, found.accuracy, "o-", color=COLOURS[k], ms=4, lw=1.4, label=f"{name} (ECE {found.ece:.3f})")
+        for k, row in enumerate(measured):
+            own = [one for one in bins if one["system"] == row["system"]]
+            label = f"{row['system']} (ECE {row['ece']:.3f})"
+            axes.plot([one["confidence"] for one in own], [one["accuracy"] for one in own], "o-", color=COLOURS[k], ms=4, lw=1.4, label=label)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xlabel("mean confidence of the first choice")
         axes.set_ylabel("share that is right")
         axes.grid(alpha=0.2)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=8)
+        _legend(axes)
     return done[0]
+
+
+_ACROSS = 3  # names side by side in a legend
+
+
+def _legend(axes: Any) -> None:
+    """The lines' names below the drawing, where a narrow screen still shows them."""
+    axes.figure.legend(loc="outside lower center", ncols=_ACROSS, frameon=False, fontsize=8)
+
+
+def _legend_height(names: int) -> float:
+    """Inches."""
+    return 0.19 * -(-names // _ACROSS) + 0.1
+
+
+def _high(row: Bar) -> float:
+    return row.value if row.high is None else row.high
 
 
 @contextmanager
@@ -104,7 +139,7 @@ def _drawing(title: str, description: str, height: float) -> Iterator[tuple[Any,
     look: Any = {"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif", "font.size": 9, **bare}
     done: list[str] = []
     with rc_context(look | ink):
-        figure = Figure(figsize=(6.4, height), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasSVG(figure)
         yield figure.subplots(), done
         file = io.StringIO()

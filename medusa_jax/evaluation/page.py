@@ -3,6 +3,7 @@
 Every function returns HTML and escapes what it is given, unless its name for it is `html`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -20,28 +21,33 @@ _STYLE = """
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem 1rem 4rem; }
+main { max-width: 68rem; margin: 0 auto; padding: 1rem 1rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 1rem 0 .3rem; }
 h2 { font-size: 1.25rem; margin: 2.4rem 0 .5rem; border-top: 1px solid var(--line); padding-top: 1.2rem; }
-h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; } p { margin: .5rem 0; } .faint { color: var(--faint); font-size: .9rem; }
+p { margin: .5rem 0; max-width: 48rem; } .faint { color: var(--faint); font-size: .9rem; }
 .warn { background: var(--warn); padding: .7rem 1rem; border-radius: .4rem; }
 .scroll { overflow-x: auto; }
 .scroll:focus-visible, a:focus-visible, summary:focus-visible { outline: 2px solid rgb(var(--heat)); outline-offset: 2px; }
-table { border-collapse: collapse; font-size: .9rem; margin: .4rem 0; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--faint); font-size: .9rem; padding-bottom: .3rem; }
-th, td { padding: .3rem .65rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } thead th { color: var(--faint); font-weight: 600; }
+table { border-collapse: separate; border-spacing: 0; font-size: .9rem; margin: .4rem 0; font-variant-numeric: tabular-nums; }
+caption, figcaption { text-align: left; color: var(--faint); font-size: .9rem; padding-bottom: .3rem; }
+caption span { position: sticky; left: 0; display: inline-block; max-width: min(48rem, calc(100vw - 2.2rem)); }
+th, td { padding: 5px 10px; line-height: 22px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th:first-child, .text { text-align: left; } thead th { color: var(--faint); font-weight: 600; }
+tbody th { position: sticky; left: 0; background: var(--paper); font-weight: 600; }
 tr.best td, tr.best th { font-weight: 700; background: var(--shade); }
 .heat td { background: rgb(var(--heat) / calc(var(--v) * .55)); text-align: center; border: 1px solid var(--paper); }
 .heat td.negative { background: rgb(213 94 0 / calc(var(--v) * .55)); }
-figure { margin: .6rem 0; } svg { width: 100%; min-width: 32rem; height: auto; }
-td.words { text-align: left; white-space: normal; min-width: 16rem; }
-audio { height: 2rem; max-width: 14rem; }
+figure { margin: .6rem 0 1rem; } svg { display: block; width: 100%; max-width: 38rem; height: auto; }
+td.words { white-space: normal; min-width: 16rem; }
+audio { height: 2rem; width: 12rem; display: block; } summary { cursor: pointer; margin: .4rem 0; }
 nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1rem; list-style: none; padding: 0; font-size: .92rem; } a { color: inherit; }
 .key { font-size: 2.2rem; font-weight: 700; line-height: 1.1; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .9rem; }
 dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
-@media (max-width: 40rem) { th, td { padding: .25rem .4rem; } dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
+@media (max-width: 40rem) {
+  th, td { padding: 4px 6px; }
+  tbody th { white-space: normal; overflow-wrap: break-word; max-width: 8.5rem; }
+}
 @media print { .scroll { overflow: visible; } details { display: block; } }
 """
 
@@ -70,24 +76,28 @@ def page(title: str, lead_html: str, sections: Sequence[Section]) -> str:
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph; `kind` is `faint`, `warn` or nothing."""
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+    """A paragraph; `kind` is `faint`, `warn` or nothing. What stands between backticks is set as code."""
+    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return f'<p class="{kind}">{html}</p>' if kind else f"<p>{html}</p>"
 
 
 def table(
     caption: str, headers: Sequence[str], rows: Sequence[Sequence[Cell]], best: int | None = None, players: Sequence[str | None] | None = None
 ) -> str:
     """A table that scrolls by itself on a narrow screen; the row `best` stands out; `players`, HTML, stand in a column of their own."""
-    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headers) + ('<th scope="col">audio</th>' if players else "")
+    kinds = [_kind([row[i] for row in rows]) for i in range(len(headers))]
+    head = "".join(f'<th scope="col"{kind}>{escape(h)}</th>' for h, kind in zip(headers, kinds, strict=True))
+    head += '<th scope="col" class="text">audio</th>' if players else ""
     lines = []
     for i, (name, *cells) in enumerate(rows):
         mark = ' class="best"' if i == best else ""
         play = f"<td>{players[i] or '–'}</td>" if players else ""
-        lines.append(f'<tr{mark}><th scope="row">{_text(name)}</th>{"".join(map(_cell, cells))}{play}</tr>')
-    return _scrolling(caption, f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
+        line = "".join(f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(cells, kinds[1:], strict=True))
+        lines.append(f'<tr{mark}><th scope="row">{_text(name)}</th>{line}{play}</tr>')
+    return _scrolling(caption, f"<table>{_caption(caption)}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
 
 
-def heat_table(caption: str, corner: str, rows: Sequence[str], columns: Sequence[str], values: np.ndarray, form: str = "{:.2f}") -> str:
+def heat_table(caption: str, corner: str, rows: Sequence[str], columns: Sequence[str], values: np.ndarray, form: str = "{:z.2f}") -> str:
     """A matrix `[row, column]` as a table whose cells are tinted by size, negative ones in another hue; the numbers stand in them."""
     largest = max(float(np.abs(values).max(initial=0)), 1e-12)
     head = "".join(f'<th scope="col">{escape(c)}</th>' for c in columns)
@@ -98,12 +108,12 @@ def heat_table(caption: str, corner: str, rows: Sequence[str], columns: Sequence
         )
         lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
     top = f'<thead><tr><th scope="col">{escape(corner)}</th>{head}</tr></thead>'
-    return _scrolling(caption, f'<table class="heat"><caption>{escape(caption)}</caption>{top}<tbody>{"".join(lines)}</tbody></table>')
+    return _scrolling(caption, f'<table class="heat">{_caption(caption)}{top}<tbody>{"".join(lines)}</tbody></table>')
 
 
-def figure(svg_html: str) -> str:
-    """A drawing of `figures`."""
-    return f'<figure class="scroll" tabindex="0">{svg_html}</figure>'
+def figure(svg_html: str, caption: str) -> str:
+    """A drawing of `figures` under its caption."""
+    return f"<figure><figcaption>{escape(caption)}</figcaption>{_scrolling(caption, svg_html)}</figure>"
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:
@@ -130,12 +140,18 @@ def _scrolling(name: str, html: str) -> str:
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">{html}</div>'
 
 
-def _cell(value: Cell) -> str:
-    words = isinstance(value, str) and len(value) > _LONG
-    return f'<td class="words">{_text(value)}</td>' if words else f"<td>{_text(value)}</td>"
+def _caption(text: str) -> str:
+    return f"<caption><span>{escape(text)}</span></caption>"
+
+
+def _kind(column: Sequence[Cell]) -> str:
+    """How a column is set: numbers to the right, words to the left, sentences wrapped."""
+    words = [cell for cell in column if isinstance(cell, str) and cell[:1].isalpha()]
+    wrapped = " words" if any(len(word) > _LONG for word in words) else ""
+    return f' class="text{wrapped}"' if words else ""
 
 
 def _text(value: Cell) -> str:
     if value is None:
         return "–"
-    return escape(f"{value:.3f}" if isinstance(value, float) else str(value))
+    return escape(f"{value:z.3f}" if isinstance(value, float) else str(value))

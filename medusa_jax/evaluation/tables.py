@@ -71,7 +71,7 @@ def rich_table(systems: Sequence[SystemScores | Row], title: str, *, synthetic: 
     from rich.table import Table
     from rich.text import Text
 
-    headers, lines = _cells(rows_of(systems), _NARROW)
+    headers, lines = cells(rows_of(systems), _NARROW)
     best = _best(rows_of(systems))
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=Text(SYNTHETIC) if synthetic else None)
     for i, header in enumerate(headers):
@@ -83,10 +83,18 @@ def rich_table(systems: Sequence[SystemScores | Row], title: str, *, synthetic: 
 
 def markdown_table(systems: Sequence[SystemScores | Row]) -> str:
     """The same table in Markdown, ending in a newline."""
-    headers, lines = _cells(rows_of(systems), _COLUMNS)
-    best = _best(rows_of(systems))
+    return markdown_rows(rows_of(systems), _COLUMNS, _best(rows_of(systems)))
+
+
+def markdown_rows(rows: Sequence[Row], columns: Mapping[str, str], best: int | None = None) -> str:
+    """Those `columns` (name → header) of any rows as a Markdown table, ending in a newline; the row `best` in bold.
+
+    A number has three digits, and in brackets behind it its interval, where the row has `NAME_low` and `NAME_high`.
+    """
+    headers, lines = cells(rows, columns)
     lines = [[f"**{cell}**" if i == best and cell else cell for cell in map(_escaped, line)] for i, line in enumerate(lines)]
-    rule = ["---" if i < 2 else "---:" for i in range(len(headers))]
+    worded = [all(isinstance(row.get(name), str | None) for row in rows) for name in columns if columns[name] in headers]
+    rule = ["---" if words else "---:" for words in worded]
     return "".join(f"| {' | '.join(line)} |\n" for line in (headers, rule, *lines))
 
 
@@ -95,8 +103,8 @@ def csv_text(systems: Sequence[SystemScores | Row]) -> str:
     return pd.DataFrame([dict(row) for row in rows_of(systems)], dtype=object).to_csv(index=False, lineterminator="\n")
 
 
-def _cells(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
-    """Headers and formatted cells of those `columns` that at least one row fills."""
+def cells(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
+    """Headers and formatted cells of those `columns` (name → header) that at least one row fills."""
     used = [name for name in columns if any(row.get(name) is not None for row in rows)]
     return [columns[name] for name in used], [[_cell(row, name) for name in used] for row in rows]
 
@@ -105,9 +113,11 @@ def _cell(row: Row, name: str) -> str:
     value = row.get(name)
     if value is None or isinstance(value, str):
         return value or ""
-    low, high = row.get("macro_f1_low"), row.get("macro_f1_high")
+    if isinstance(value, int):
+        return f"{value:,}"
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     # Three digits: the fourth of a score on a few thousand utterances is noise.
-    return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if name == "macro_f1" and low is not None else "")
+    return f"{value:z.3f}" + (f" [{low:z.3f}, {high:z.3f}]" if low is not None else "")
 
 
 def _best(rows: Sequence[Row]) -> int | None:

@@ -9,7 +9,7 @@ import pandas as pd
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.ensemble.outputs import Outputs, pooled
 from medusa_jax.errors import EvaluationError
-from medusa_jax.evaluation.intervals import macro_f1_interval
+from medusa_jax.evaluation.intervals import clusters_of, macro_f1_interval
 from medusa_jax.evaluation.metrics import attribute_scores, classification_scores
 from medusa_jax.evaluation.report import CorpusFacts, write_report
 from medusa_jax.evaluation.tables import SystemScores
@@ -114,7 +114,8 @@ def _systems(prepared: Prepared, rows_of_folds: list[np.ndarray]) -> Iterator[tu
 def _scores(corpus: Corpus, name: str, kind: str, outputs: Outputs) -> SystemScores:
     """One system on the utterances of `corpus`, which are those of `outputs`."""
     speakers = corpus.frame["speaker"].astype(object).where(corpus.frame["speaker"].notna(), None)
-    interval = macro_f1_interval(corpus.labels, outputs.logits.argmax(axis=1), corpus.classes, speakers)
+    several = len(np.unique(clusters_of(speakers)[corpus.labels >= 0])) > 1  # one speaker tells nothing of the next
+    interval = macro_f1_interval(corpus.labels, outputs.logits.argmax(axis=1), corpus.classes, speakers) if several else None
     rated = np.isfinite(corpus.attributes).all(axis=1).sum() > 1
     attributes = attribute_scores(corpus.attributes, outputs.attributes) if rated else None
     return SystemScores(name, kind, classification_scores(corpus.labels, outputs.posteriors, corpus.classes), attributes, interval)

@@ -7,6 +7,7 @@ OUT/NAME-DIGEST/    a run: another configuration is another folder (house promis
     config.yaml  provenance.json  corpus.parquet
     [fold-1/ …]  members/ID/  [inner-1/members/ID/ …]  ensemble/
     evaluation/  studies/  submission/
+    report.html  model_card.md  report.json  report/
 """
 
 import json
