@@ -25,7 +25,7 @@ def computed(lengths, ladder):
 
 
 @given(count=st.integers(1, 60), modalities=st.integers(1, 3), shapes=st.integers(1, 8), longest=st.integers(1, 300), seed=st.integers(0, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_everyone_fits_and_in_no_smaller_rung(count, modalities, shapes, longest, seed):
     lengths = np.random.default_rng(seed).integers(0, longest + 1, (count, modalities))
     ladder, rungs = ladder_of(lengths, shapes)

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from medusa_jax.errors import TrainingError
@@ -62,7 +62,8 @@ def test_a_class_without_utterances_is_an_error_that_names_it(labels):
 
 
 @given(count=st.integers(1, 400), batch=st.integers(1, 40), rungs=st.integers(1, 6), seed=st.integers(0, 99), epoch=st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
+@example(count=1, batch=2, rungs=1, seed=0, epoch=0)
+@settings(max_examples=100)
 def test_batches_are_a_permutation_less_the_remainder(count, batch, rungs, seed, epoch):
     positions = np.random.default_rng(count).choice(1000, count, replace=False)
     rung_n = np.random.default_rng(1).integers(0, rungs, 1000)
@@ -119,7 +120,8 @@ def test_an_epoch_of_msp_podcast_is_planned_in_no_time():
 
 
 @given(count=st.integers(1, 200), batch=st.integers(1, 40))
-@settings(max_examples=50, deadline=None)
+@example(count=1, batch=2)
+@settings(max_examples=50)
 def test_every_batch_holds_everyone_and_repeats_one(count, batch):
     positions = np.random.default_rng(count).choice(1000, count, replace=False)
     rungs = np.random.default_rng(1).integers(0, 4, 1000)

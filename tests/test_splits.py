@@ -63,7 +63,7 @@ def test_the_held_out_part_depends_on_ids_and_seed_alone(many):
     assert set(many.frame["id"][hold_out(many, 0.1, 2)]) != held
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(["a", "b", "c", "d", None]), min_size=1, max_size=30), st.floats(0.01, 0.99), st.integers(0, 9))
 def test_neither_side_is_ever_empty(tmp_path_factory, speakers, fraction, seed):
     corpus = corpus_of(tmp_path_factory.getbasetemp(), speakers, [CLASSES[i % 3] for i in range(len(speakers))])

@@ -48,7 +48,7 @@ def test_attributes_stand_in_the_order_act_val_dom_clipped_and_unrounded(tmp_pat
     assert lines[3].split(",")[1] == "7.0"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(1, 7), min_size=12, max_size=12), st.permutations(range(4)))
 def test_attributes_survive_the_file_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, values: list[float], order: list[int]) -> None:
     path = tmp_path_factory.mktemp("w") / "task2.csv"
