@@ -74,9 +74,11 @@ def test_a_finished_store_is_not_touched_and_takes_no_lock(corpus, made):
     assert seen == [(10, 10)]
 
 
-def test_a_run_killed_just_before_its_end_still_lists_the_failures(corpus, made):
+@pytest.mark.parametrize("stale", [None, '{"id": "another"}\n'])
+@pytest.mark.parametrize("name", ["failures.jsonl", "warnings.jsonl"])
+def test_a_run_killed_just_before_its_end_still_writes_its_lists(corpus, made, name, stale):
     before = bytes_of(made)
-    (made / "failures.jsonl").unlink()
+    (made / name).unlink() if stale is None else (made / name).write_text(stale)
     extract(corpus, LOGMEL, made, shard_rows=3)
     assert bytes_of(made) == before
 

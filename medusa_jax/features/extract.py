@@ -11,7 +11,7 @@ from medusa_jax.errors import StoreError
 from medusa_jax.feature_config import ExtractorConfig, TranscriptionConfig
 from medusa_jax.features.extractor import Extractor
 from medusa_jax.features.filling import Advance, Make, Making, cores, fill, same
-from medusa_jax.features.ledger import FAILURES, Plan
+from medusa_jax.features.ledger import Plan, lists_stand
 from medusa_jax.features.maker import ShardMaker
 from medusa_jax.features.planning import plan_of
 from medusa_jax.features.registry import build_extractor
@@ -79,7 +79,7 @@ def _finished(folder: Path, wanted: Plan, allowed: int, verify: bool) -> Feature
             store.verify()
     except StoreError:
         return None
-    whole = same(store.plan, wanted) and len(store.failed) <= allowed and (folder / FAILURES).is_file()
+    whole = same(store.plan, wanted) and len(store.failed) <= allowed and lists_stand(folder, store.entries)
     return store if whole else None
 
 

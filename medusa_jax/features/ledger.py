@@ -135,14 +135,31 @@ def read_entry(folder: Path, plan: Plan, shard: int) -> Entry:
 
 def write_lists(folder: Path, entries: Iterable[Entry]) -> None:
     """`failures.jsonl` and `warnings.jsonl`, in the corpus's order: for people, all they say stands in the entries."""
+    for name, text in _lists(entries).items():
+        write_text(folder / name, text)
+
+
+def lists_stand(folder: Path, entries: Iterable[Entry]) -> bool:
+    """Whether both lists are there and say what the entries say: a process may have been killed before it wrote them."""
+    return all((folder / name).is_file() and (folder / name).read_bytes() == text.encode() for name, text in _lists(entries).items())
+
+
+def _lists(entries: Iterable[Entry]) -> dict[str, str]:
+    """The content of each list by its file's name."""
     ordered = sorted(entries, key=lambda entry: entry.shard)
-    write_rows(folder / FAILURES, [row for entry in ordered for row in entry.failed])
-    write_rows(folder / WARNINGS, [row for entry in ordered for row in entry.warned])
+    return {
+        FAILURES: _json_lines(row for entry in ordered for row in entry.failed),
+        WARNINGS: _json_lines(row for entry in ordered for row in entry.warned),
+    }
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> None:
     """One JSON line a row."""
-    write_text(path, "".join(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, _json_lines(rows))
+
+
+def _json_lines(rows: Iterable[BaseModel]) -> str:
+    return "".join(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n" for row in rows)
 
 
 def refuse_foreign(folder: Path, plan: Plan) -> None:
