@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and folders that one process uses at a time (house promises 3 and 4)."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -8,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medusa_jax.errors import RunFolderError
+from medusa_jax.errors import MedusaError, RunFolderError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system calls a full disk, a used-up quota, a file that may not grow."""
 
 
 @contextmanager
@@ -34,6 +38,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file whole or not at all."""
     with write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def disk_errors(kind: type[MedusaError], what: str, where: Path, kept: str) -> Iterator[None]:
+    """Turn the system's refusal to write (full disk, quota, no permission) into `kind`: what cannot be written, where, and what is `kept`."""
+    try:
+        yield
+    except OSError as error:
+        mend = f"{'free some disk space' if error.errno in FULL else 'mend that'} and run the same command again: {kept}"
+        raise kind(f"{what} cannot be written: {error.strerror or error}", where=where, mend=mend) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from medusa_jax.cli import corpus, features, leaderboard, models, submit
 from medusa_jax.cli.run import Config, Out, Settings, prepared_run, results, say, together, unfinished_run
 from medusa_jax.errors import ConfigError, Interrupted, MedusaError
+from medusa_jax.files import FULL
 
 if TYPE_CHECKING:
     from medusa_jax.evaluation.tables import SystemScores
@@ -24,7 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Speech emotion recognition with MEDUSA, from raw audio to a challenge submission. New here? `medusa demo` shows everything in minutes.",
 )
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -195,7 +195,7 @@ def main() -> None:
 def _explained(error: OSError) -> MedusaError:
     """What the system refused, where, and what to do about it."""
     mend = None
-    if error.errno in _FULL:
+    if error.errno in FULL:
         mend = "free some disk space and run the same command again: what is finished is kept"
     elif error.errno in _FORBIDDEN:
         mend = "choose a folder that you may write to (--out), or ask for permission"

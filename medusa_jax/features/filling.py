@@ -2,16 +2,16 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from medusa_jax.errors import FeatureError, StoreError
 from medusa_jax.features.ledger import FAILURES, PLAN, WARNINGS, Entry, Plan, entry_path, read_entry, refuse_foreign, shard_path, write_lists
 from medusa_jax.features.shard import MappedShard
 from medusa_jax.features.share import EVERYTHING, Share
-from medusa_jax.files import PartLocks
+from medusa_jax.files import PartLocks, disk_errors
 
 Make = Callable[[int], Entry]
 """Writes the file of a shard and returns its entry."""
@@ -30,7 +30,7 @@ def fill(
     `tell(done, total)` counts the share's utterances. Raises `StoreError` when the folder holds other features, the disk is
     full, or another process is making one of these shards; `FeatureError` when more than `allowed` utterances fail.
     """
-    with _disk_errors(folder), PartLocks(folder) as locks:
+    with disk_errors(StoreError, "the feature store", folder, "finished shards are kept"), PartLocks(folder) as locks:
         with locks.whole():
             plan = _settled(folder, wanted)
         own = share.shards(plan.shards)
@@ -173,13 +173,3 @@ def _refuse_many(folder: Path, plan: Plan, entries: Iterable[Entry], allowed: in
             where=folder / FAILURES,
             mend="mend those files and run the same command again, or allow more: corpus.max_failures",
         )
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """Turn the system's refusal to write (full disk, quota, no permission) into a `StoreError`; finished shards stay as they are."""
-    try:
-        yield
-    except OSError as error:
-        mend = "free space and run the same command again: finished shards are kept"
-        raise StoreError(f"the feature store cannot be written: {error.strerror or error}", where=folder, mend=mend) from error

@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from medusa_jax.config import MemberConfig, TrackingConfig, digest_of
-from medusa_jax.files import write_text
+from medusa_jax.errors import TrainingError
+from medusa_jax.files import disk_errors, write_text
 from medusa_jax.training import checkpoint
 from medusa_jax.training.cohort import Progress, begun
 from medusa_jax.training.examples import Examples
@@ -95,7 +96,9 @@ class Keeper:
         for name, one in progress.items():
             if one.finished and not (self.folder_of(name) / "member.json").exists():
                 record = {"member": self.configs[name].model_dump(mode="json"), "held_out_macro_f1": one.best, **asdict(one)}
-                write_text(self.folder_of(name) / "member.json", json.dumps(record, indent=1))
+                path = self.folder_of(name) / "member.json"
+                with disk_errors(TrainingError, "the member's record", path, "training goes on from what was saved last"):
+                    write_text(path, json.dumps(record, indent=1))
         self._steps += steps
         if states:
             about = {"members": {name: asdict(one) for name, one in progress.items()}, "steps": self._steps}

@@ -3,15 +3,15 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, Protocol, runtime_checkable
 
 from medusa_jax.config import TrackingConfig
-from medusa_jax.errors import DependencyError
-from medusa_jax.files import write_text
+from medusa_jax.errors import DependencyError, TrainingError
+from medusa_jax.files import disk_errors, write_text
 
 Metrics = Mapping[str, float | int | str]
 
@@ -66,15 +66,19 @@ class JsonLines:
     def __init__(self, path: Path, done: int = 0) -> None:
         self._path = path
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        write_text(path, "".join(line + "\n" for line in lines if _epoch_of(line) <= done))
+        with self._told():
+            write_text(path, "".join(line + "\n" for line in lines if _epoch_of(line) <= done))
 
     def log(self, metrics: Metrics, step: int) -> None:
-        """Append a line."""
-        with open(self._path, "a", encoding="utf-8") as file:
+        """Append a line. Raises `TrainingError` on a full disk; what was written of the line is dropped when the training goes on."""
+        with self._told(), open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": step, **metrics}) + "\n")
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _told(self) -> AbstractContextManager[None]:
+        return disk_errors(TrainingError, "the metrics", self._path, "training goes on from what was saved last")
 
 
 def _epoch_of(line: str) -> float:
