@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from medusa_jax.config import ModelConfig
 from medusa_jax.models.attention import attend
 from medusa_jax.models.noise import dropout, relu_dropout, seed_of
+from medusa_jax.models.norm import normalised
 from medusa_jax.models.product import dense
 
 
@@ -54,19 +55,19 @@ class Layer(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.attention = Attention(config, rngs=rngs)
-        self.norm1 = nnx.LayerNorm(config.hidden, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+        self.norm1 = nnx.LayerNorm(config.hidden, rngs=rngs)
         self.wide = linear(config.hidden, config.feedforward, rngs)
         self.narrow = linear(config.feedforward, config.hidden, rngs)
-        self.norm2 = nnx.LayerNorm(config.hidden, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+        self.norm2 = nnx.LayerNorm(config.hidden, rngs=rngs)
         self.rate, self.compute = config.dropout, jnp.dtype(config.precision)
 
     def __call__(self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None) -> Float[Array, "b t h"]:
         """Attend, then widen and narrow, each with a residual and a norm behind it."""
         k_attention, k_after, k_wide, k_narrow = (None,) * 4 if key is None else jax.random.split(key, 4)
         attended_bth = self.attention(x_bth, valid_bt, k_attention)
-        x_bth = self.norm1(x_bth + dropout(attended_bth, self.rate, k_after))
+        x_bth = normalised(self.norm1, x_bth + dropout(attended_bth, self.rate, k_after))
         wide = relu_dropout(dense(self.wide, x_bth, self.compute), self.rate, k_wide)
-        return self.norm2(x_bth + dropout(dense(self.narrow, wide, self.compute), self.rate, k_narrow))
+        return normalised(self.norm2, x_bth + dropout(dense(self.narrow, wide, self.compute), self.rate, k_narrow))
 
 
 class Encoder(nnx.Module):
