@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from medusa_jax.config import RunConfig
+from medusa_jax.config import RunConfig, merged
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.ensemble.outputs import Outputs
@@ -58,9 +58,9 @@ def scored_corpus(
     return Corpus(frame=frame, classes=CLASSES, root=root, name=name, synthetic=synthetic)
 
 
-def scored_run(out: Path, *, members: int = 2, corpus: Corpus | None = None, **changes: Any) -> Prepared:
+def scored_run(out: Path, *, members: int = 2, table: Corpus | None = None, **changes: Any) -> Prepared:
     """The run with its folder: corpus, outputs of every member, logs of two epochs, votes, meta-classifier and soup."""
-    corpus = corpus or scored_corpus(out / "audio")
+    corpus = table or scored_corpus(out / "audio")
     raw = {
         "name": "scored",
         "about": "what a report is tested on",
@@ -69,7 +69,7 @@ def scored_run(out: Path, *, members: int = 2, corpus: Corpus | None = None, **c
         "members": [{"id": f"m{i}", "modalities": ["logmel"], "seed": i} for i in range(members)],
         "ensemble": {"epochs": 1, "seeds": 2},
     }
-    run = Run(RunConfig.model_validate({**raw, **changes}), out)
+    run = Run(RunConfig.model_validate(merged(raw, changes)), out)
     with opened(run):
         corpus.save(run.corpus_file)
         keep_provenance(run, corpus=corpus.digest())

@@ -159,7 +159,7 @@ def test_mistakes_are_told(tmp_path, folder, part, words):
 
 
 def test_the_command_writes_what_it_shows(tmp_path, medusa):
-    prepared = scored_run(tmp_path / "runs", corpus=scored_corpus(tmp_path / "audio", synthetic=True, name="generated", audio=False))
+    prepared = scored_run(tmp_path / "runs", table=scored_corpus(tmp_path / "audio", synthetic=True, name="generated", audio=False))
     evaluate(prepared)
     add(tmp_path / "runs", "unfinished", 0.4)
     next(tmp_path.glob("runs/unfinished-*/evaluation/*/scores.json")).unlink()

@@ -164,7 +164,7 @@ def test_it_loads_nothing_from_elsewhere_and_escapes_what_it_shows(shown, writte
 
 
 def test_generated_speech_is_called_so_loudly(tmp_path):
-    written = report(scored_run(tmp_path, corpus=scored_corpus(tmp_path / "audio", synthetic=True, name="generated", audio=False)))
+    written = report(scored_run(tmp_path, table=scored_corpus(tmp_path / "audio", synthetic=True, name="generated", audio=False)))
     page, card = read_page(written.page).said, written.card.read_text(encoding="utf-8")
     for text in (page, card):
         assert "generated, synthetic speech" in text
@@ -179,7 +179,7 @@ def test_generated_speech_is_called_so_loudly(tmp_path):
 def test_a_run_with_hardly_anything_is_still_reported(tmp_path):
     corpus = scored_corpus(tmp_path / "audio", rated=False, voted=False, absent="sad", audio=False)
     corpus = replace(corpus, frame=corpus.frame.assign(gender=None, transcript=None, seconds=np.nan))
-    prepared = scored_run(tmp_path, members=1, corpus=corpus)
+    prepared = scored_run(tmp_path, members=1, table=corpus)
     (prepared.run.folder / "members/m0/metrics.jsonl").unlink()
     for path in (prepared.run.folder / "ensemble/checkpoints").iterdir():
         path.rename(tmp_path / path.name)
@@ -198,13 +198,25 @@ def test_a_run_with_hardly_anything_is_still_reported(tmp_path):
     ):
         assert sentence in said
     assert "No labelled example of sad" in card
+    assert "nobody rated those here" in card
     assert {path.stem for path in written.tables.glob("*.csv")}.isdisjoint({"curves", "weights", "ablation", "ensembles"})
+
+
+def test_folds_are_pooled_and_said_to_be(tmp_path):
+    prepared = scored_run(tmp_path, table=scored_corpus(tmp_path / "audio", audio=False), corpus={"folds": 3})
+    written = report(prepared)
+    rows, found = read_page(written.page), json.loads(written.numbers.read_text(encoding="utf-8"))
+    assert found["part"] == "folds"
+    assert found["corpus"]["counts"]["scored utterances"] == len(prepared.corpus)
+    assert "Held-out Macro-F1 by epoch (fold 1)" in rows.said
+    assert {row["fold"] for row in found["tables"]["curves"]} == {1, 2, 3}
+    assert "There are 3 such ensembles, one a fold" in written.card.read_text(encoding="utf-8")
 
 
 def test_one_speaker_has_no_interval_and_no_test(tmp_path):
     corpus = scored_corpus(tmp_path / "audio", audio=False)
     corpus = replace(corpus, frame=corpus.frame[corpus.frame["split"].eq("train") | corpus.frame["speaker"].eq("s06")].reset_index(drop=True))
-    written = report(scored_run(tmp_path, corpus=corpus))
+    written = report(scored_run(tmp_path, table=corpus))
     said = read_page(written.page).said
     assert "No interval in test1: it takes two speakers." in said
     assert "Differences cannot be tested" in said
@@ -220,7 +232,7 @@ def test_one_speaker_has_no_interval_and_no_test(tmp_path):
     ],
 )
 def test_a_damaged_study_is_left_out_by_name(tmp_path, text, words):
-    prepared = scored_run(tmp_path, corpus=scored_corpus(tmp_path / "audio", audio=False))
+    prepared = scored_run(tmp_path, table=scored_corpus(tmp_path / "audio", audio=False))
     (prepared.run.folder / "studies").mkdir()
     (prepared.run.folder / "studies" / "ablation-test1.csv").write_text(text, encoding="utf-8")
     said = read_page(report(prepared).page).said
