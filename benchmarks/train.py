@@ -1,9 +1,11 @@
 """DeepSER's training step against a plain PyTorch loop on the same utterances. Separate processes in turn, an epoch each.
 
-    python benchmarks/train.py [--quick] [--hidden 256] [--batch 16] [--utterances 192] [--rounds 3] [--members 4] [--out FILE]
+    python benchmarks/train.py [--quick] [--hidden 256] [--batch 16] [--utterances 192] [--longest 550]
+        [--rounds 3] [--members 4] [--one-shape] [--out FILE]
 
 Without a GPU: PyTorch in float32, ours in float32 and in bfloat16. With one also PyTorch in bfloat16 under torch.compile; there use
-`--hidden 1024 --utterances 4096`, with `--batch 16` and `--batch 64`. `--members 4` adds four seeds on one stream of batches against four runs.
+`--hidden 1024 --utterances 4096`, with `--batch 16` and `--batch 64`. `--members 4` adds four seeds on one stream of batches against four runs,
+`--one-shape` a run whose batches are all padded alike.
 """
 
 import argparse
@@ -48,9 +50,10 @@ print(json.dumps(found))
 """
 
 
-def python(*arguments: str) -> dict[str, Any]:
+def python(*arguments: str, **environment: str) -> dict[str, Any]:
     """What a fresh Python prints last."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env={**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"})
+    around = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", **environment}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=around)
     if done.returncode:
         raise SystemExit(f"{arguments[0]} failed:\n{done.stderr[-3000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -63,12 +66,14 @@ def peaks(device: str) -> dict[str, float]:
     return {name: max(one[name] for one in both) for name in both[0]}
 
 
-def contenders(device: str, members: int) -> dict[str, dict[str, Any]]:
+def contenders(device: str, members: int, one_shape: bool) -> dict[str, dict[str, Any]]:
     """Settings of each, by name; the first is what the others are compared with."""
     found: dict[str, dict[str, Any]] = {"torch float32": {"worker": "train_torch.py", "precision": "float32", "compiled": False}}
     if device == "cuda":
         found["torch bfloat16 compiled"] = {"worker": "train_torch.py", "precision": "bfloat16", "compiled": True}
     found |= {f"ours {name}": {"worker": "train_ours.py", "precision": name, "members": 1} for name in ("float32", "bfloat16")}
+    if one_shape:
+        found["ours one shape"] = {"worker": "train_ours.py", "precision": "float32", "members": 1, "shapes": 1}
     if members > 1:
         found["ours group"] = {"worker": "train_ours.py", "precision": "float32", "members": members}
     return found
@@ -76,11 +81,11 @@ def contenders(device: str, members: int) -> dict[str, dict[str, Any]]:
 
 def measure(given: argparse.Namespace, device: str, folder: Path) -> Rows:
     """Every round of every contender."""
-    train_task.write(folder, given.utterances)
+    train_task.write(folder, given.utterances, given.longest)
     task = {"folder": str(folder), "device": device, "hidden": given.hidden, "batch": given.batch, "shapes": given.shapes}
-    rows: Rows = {name: [] for name in contenders(device, given.members)}
+    rows: Rows = {name: [] for name in contenders(device, given.members, given.one_shape)}
     for _ in range(given.rounds):
-        for name, own in contenders(device, given.members).items():
+        for name, own in contenders(device, given.members, given.one_shape).items():
             row = python(str(HERE / own["worker"]), json.dumps({**task, **own}))
             row["rate"] = row["utterances"] / row["seconds"]
             rows[name].append(row)
@@ -131,6 +136,10 @@ def judge(given: argparse.Namespace, device: str, rows: Rows, ratios: dict[str, 
     target("train-gpu-eager", "10 times PyTorch float32", None if cpu else rounded, rounded >= 10)
     target("train-gpu-compiled", "3 times PyTorch bfloat16 compiled", compiled, (compiled or 0) >= 3)
     target("train-gpu-peak", "40 % of the bfloat16 peak at batch 64", busy if not cpu and given.batch == 64 else None, busy >= 0.4)
+    if given.one_shape:
+        few, one = rows["ours float32"], rows["ours one shape"]
+        faster = float(np.median([b["seconds"] / a["seconds"] for a, b in zip(few, one, strict=True)]))
+        print(f"{given.shapes} shapes against one: x{faster:.2f} in time, x{one[0]['computed'] / few[0]['computed']:.2f} in operations")
     if given.members > 1:
         group, alone = rows["ours group"], rows["ours float32"]
         cheaper = float(np.median([given.members * one["seconds"] / many["seconds"] for one, many in zip(alone, group, strict=True)]))
@@ -146,7 +155,9 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--utterances", type=int, default=192)
+    parser.add_argument("--longest", type=int, default=550, help="frames of speech that an utterance has at most")
     parser.add_argument("--shapes", type=int, default=6)
+    parser.add_argument("--one-shape", action="store_true", help="also ours with every batch padded to the longest utterance of all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--members", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON to write")

@@ -16,10 +16,10 @@ WIDTHS = {"hubert": 1024, "roberta": 1024, "wavlm": 1024}
 FEEDFORWARD, LAYERS = 2048, 2
 
 
-def lengths(count: int) -> np.ndarray:
-    """Frames `[n, k]` in the order of `WIDTHS`: 100 to 550 of each speech encoder, 10 to 60 tokens."""
+def lengths(count: int, longest: int = 550) -> np.ndarray:
+    """Frames `[n, k]` in the order of `WIDTHS`: 100 to `longest` of each speech encoder, 10 to 60 tokens."""
     rng = np.random.default_rng(0)
-    speech = rng.integers(100, 551, count)
+    speech = rng.integers(100, longest + 1, count)
     return np.stack([speech, rng.integers(10, 61, count), speech], axis=1)
 
 
@@ -34,11 +34,11 @@ def corpus_of(count: int) -> Corpus:
     return Corpus(assemble(plain, votes, np.zeros_like(votes), CLASSES), CLASSES, Path("nowhere"), "random")
 
 
-def write(folder: Path, count: int) -> None:
+def write(folder: Path, count: int, longest: int = 550) -> None:
     """`folder/corpus.parquet`, and each modality's frames twice: `npy/NAME/ID.npy` for PyTorch, the store `stores/NAME` for ours."""
     corpus, rng = corpus_of(count), np.random.default_rng(2)
     corpus.save(folder / "corpus.parquet")
-    for name, length_n in zip(WIDTHS, lengths(count).T, strict=True):
+    for name, length_n in zip(WIDTHS, lengths(count, longest).T, strict=True):
         files = folder / "npy" / name
         files.mkdir(parents=True)
         for id, length in zip(corpus.frame["id"], length_n, strict=True):

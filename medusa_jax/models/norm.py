@@ -7,7 +7,6 @@ Legend: `r` row (an utterance's frame), `h` hidden.
 """
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
