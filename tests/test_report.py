@@ -27,6 +27,22 @@ difference_high,p,p_corrected
 soft_vote,all,,3,0.5,0.4,0.6,0.01,0.52,0.1,,,,,,
 soup,all,train,3,0.5511,0.45,0.65,0.02,0.57,0.08,soft_vote all,0.0511,0.02,0.08,0.004,0.03
 """
+QUESTIONS = {
+    "rows": [{"macro_f1": 0.5}, {"macro_f1": 0.5511}],
+    "questions": [
+        {
+            "question": "Does the soup beat the soft vote?",
+            "one": "soup, all",
+            "other": "soft_vote, all",
+            "difference": 0.0511,
+            "difference_low": 0.02,
+            "difference_high": 0.08,
+            "p": 0.004,
+            "p_corrected": 0.008,
+        }
+    ],
+    "notes": ["What the study was made with."],
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +52,8 @@ def prepared(tmp_path_factory):
     studies.mkdir()
     (studies / "ablation-test1.csv").write_text(ABLATION, encoding="utf-8")
     (studies / "ensemble-test1.csv").write_text(ENSEMBLE, encoding="utf-8")
+    (studies / "ensemble-test1.json").write_text(json.dumps(QUESTIONS), encoding="utf-8")
+    (studies / "ablation-test1.json").write_text(json.dumps({**QUESTIONS, "notes": ["of another table"]}), encoding="utf-8")
     return found
 
 
@@ -71,10 +89,12 @@ def test_the_scores_are_scikit_learns_on_the_posteriors_as_written(prepared, fou
 
 
 def test_the_csv_files_hold_the_numbers_of_the_json(written, found):
-    files = {path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in written.tables.glob("*.csv")}
+    files = {
+        path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""], float_precision="round_trip") for path in written.tables.glob("*.csv")
+    }
     assert set(files) == {name for name, rows in found["tables"].items() if rows}
     assert set(files) >= {"scores", "comparisons", "classes", "confusion", "curves", "weights", "calibration", "agreement", "groups", "worst"}
-    assert {"ablation", "ensembles"} <= set(files)
+    assert {"ablation", "ensembles", "questions"} <= set(files)
     for name, frame in files.items():
         for row, read in zip(found["tables"][name], frame.astype(object).where(frame.notna(), None).to_dict("records"), strict=True):
             assert {key: read[key] for key in row} == row, name
@@ -145,6 +165,9 @@ def test_studies_are_shown_with_their_marks(shown):
     assert len(shown.table("Each member on test1")) == 5
     assert [row[-1] for row in shown.table("Against what each is compared with")] == ["0.030 *"]
     assert shown.table("Ways to combine")[1][:4] == ["soup", "all", "train", "0.551"]
+    assert shown.table("Questions and answers on test1") == [["Does the soup beat the soft vote?", "0.051", "+0.020 to +0.080", "0.008 *"]]
+    assert "What the study was made with." in shown.said
+    assert "of another table" not in shown.said
     assert "*: p below 0.05" in shown.said
 
 
@@ -245,6 +268,7 @@ def test_a_table_that_is_gone_leaves_no_file_behind(prepared, written):
     try:
         report(prepared)
         assert not (written.tables / "ensembles.csv").exists()
+        assert not (written.tables / "questions.csv").exists()
     finally:
         (prepared.run.out / "kept.csv").rename(prepared.run.folder / "studies" / "ensemble-test1.csv")
         report(prepared)

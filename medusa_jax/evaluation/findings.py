@@ -31,7 +31,7 @@ class Findings:
     """A run's report before it has a form.
 
     `system` is the one that the report is about, `part` the utterances on which. `missing` says by table why it is empty or
-    lacks something. `players` are addresses of the audio of `worst`, where it is on this machine.
+    lacks something; `notes` are the studies' own. `players` are addresses of the audio of `worst`, where it is on this machine.
     """
 
     run: str
@@ -44,6 +44,7 @@ class Findings:
     learned_from: str
     tables: Mapping[str, Sequence[Row]]
     missing: Mapping[str, str]
+    notes: Mapping[str, Sequence[str]]
     provenance: Mapping[str, object]
     config: Mapping[str, object]
     players: Mapping[str, str]
@@ -61,7 +62,7 @@ class Findings:
         """Everything, as the text of `report.json`."""
         corpus = {"name": self.corpus.name, "synthetic": self.corpus.synthetic, "counts": dict(self.corpus.counts), "classes": self.classes}
         head = {"run": self.run, "about": self.about, "corpus": corpus, "part": self.part, "system": self.system}
-        rest = {"members": self.members, "learned_from": self.learned_from, "missing": self.missing, "tables": self.tables}
+        rest = {"members": self.members, "learned_from": self.learned_from, "missing": self.missing, "notes": self.notes, "tables": self.tables}
         found = {**head, **rest, "provenance": self.provenance, "config": self.config}
         return json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 

@@ -93,7 +93,7 @@ def _limits(findings: Findings, licence: Licence) -> str:
     if own:
         side = "more" if float(own["overconfidence"] or 0) > 0 else "less"
         found.append(f"- The first choice is on average {abs(float(own['overconfidence'] or 0)):.3f} {side} confident than it is right.")
-    found += [f"- {text}" for text in findings.missing.values() if text and "`medusa" not in text and "audio" not in text]
+    found += [f"- {findings.missing[table]}" for table in ("scores", "comparisons", "classes") if table in findings.missing]
     return "\n".join(found)
 
 

@@ -27,23 +27,40 @@ def ablation(findings: Findings) -> str:
         if len(rows) > len(means):
             every: list[list[page.Cell]] = [[row["row"], row["member"], *_measured(row), *_tested(row)] for row in rows]
             html += page.folded("Each member", page.table(f"Each member on {part}, {_seeds(rows)}", ["row", "member", *_MEASURED, *_TESTED], every))
-    return html + page.paragraph(_NOTE, "faint") if html else ""
+    return html + _explained(findings.notes.get("ablation", ())) if html else ""
 
 
 def ensembles(findings: Findings) -> str:
     """Each way to combine the members, and what it is compared with."""
     html = ""
+    asked = dict(_by_part(findings.rows("questions")))
     for part, rows in _by_part(findings.rows("ensembles")):
+        answers: list[list[page.Cell]] = [[row["question"], *_tested(row)] for row in asked.get(part, ())]
+        html += page.table(f"Questions and answers on {part}", ["question", *_TESTED], answers) if answers else ""
         title = f"Difference to what each is compared with on {part} of {findings.corpus.label}"
-        html += _drawn([(f"{row['system']}, {row['members']}", row) for row in rows], title)
+        html += _drawn([(", ".join(filter(None, (row["system"], row["members"], _taught(rows, row)))), row) for row in rows], title)  # type: ignore[arg-type]
         who: list[list[page.Cell]] = [[row["system"], row["members"]] for row in rows]
         scored = [[*names, row["learned_from"], *_measured(row), row["ece"]] for names, row in zip(who, rows, strict=True)]
-        tested = [[*names, row["against"], *_tested(row)] for names, row in zip(who, rows, strict=True) if row["difference"] is not None]
+        tested = [
+            [*names, row["learned_from"], row["against"], *_tested(row)]
+            for names, row in zip(who, rows, strict=True)
+            if row["difference"] is not None
+        ]
         best = max(range(len(rows)), key=lambda i: float(rows[i]["macro_f1"] or 0))
         headers = ["system", "members", "learned from", *_MEASURED, "ECE"]
         html += page.table(f"Ways to combine the members on {part}, {_seeds(rows)}", headers, scored, best)
-        html += page.table(f"Against what each is compared with on {part}", ["system", "members", "against", *_TESTED], tested)
-    return html + page.paragraph(_NOTE, "faint") if html else ""
+        html += page.table(f"Against what each is compared with on {part}", ["system", "members", "learned from", "against", *_TESTED], tested)
+    return html + _explained(findings.notes.get("ensembles", ())) if html else ""
+
+
+def _taught(rows: Sequence[Row], row: Row) -> page.Cell:
+    """What a system learned from, where the table has it with the same members twice."""
+    twins = [one for one in rows if (one["system"], one["members"]) == (row["system"], row["members"])]
+    return row["learned_from"] if len(twins) > 1 else None
+
+
+def _explained(notes: Sequence[str]) -> str:
+    return "".join(page.paragraph(note, "faint") for note in (_NOTE, *notes))
 
 
 def _by_part(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

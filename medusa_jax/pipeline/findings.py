@@ -30,6 +30,8 @@ def findings(prepared: Prepared) -> Findings:
     shown = next(system for system in part.systems if system.name == wanted)
     epochs, no_epochs = records.curves(prepared)
     worst, players, no_worst = _worst(part, shown)
+    ablation, _, ablation_notes = records.study(prepared.run, "ablation")
+    ensembles, questions, ensemble_notes = records.study(prepared.run, "ensemble")
     found: dict[str, Found] = {
         "scores": _scores(parts),
         "comparisons": _comparisons(part, shown),
@@ -39,8 +41,9 @@ def findings(prepared: Prepared) -> Findings:
         "weights": records.weights(prepared),
         **_belief(part, shown),
         "groups": _groups(part, shown),
-        "ablation": records.study(prepared.run, "ablation"),
-        "ensembles": records.study(prepared.run, "ensemble"),
+        "ablation": ablation,
+        "ensembles": ensembles,
+        "questions": questions,
         "worst": (worst, no_worst),
     }
     return Findings(
@@ -54,6 +57,7 @@ def findings(prepared: Prepared) -> Findings:
         learned_from=config.ensemble.learned_from,
         tables={name: rows for name, (rows, _) in found.items()},
         missing={name: lacking for name, (_, lacking) in found.items() if lacking},
+        notes={"ablation": ablation_notes, "ensembles": ensemble_notes},
         provenance=records.made_by(prepared, epochs),
         config=config.model_dump(mode="json"),
         players=players,

@@ -50,18 +50,26 @@ def weights(prepared: Prepared) -> Found:
     return [{"member": m, "class": c, "weight": float(own_mc[i, j])} for i, m in enumerate(members) for j, c in enumerate(classes)], ""
 
 
-def study(run: Run, kind: str) -> Found:
-    """The rows of `studies/KIND-PART.csv` of every part, each with its part; a file that cannot be read is said to be missing."""
+def study(run: Run, kind: str) -> tuple[Found, Found, list[str]]:
+    """The rows of `studies/KIND-PART.csv` of every part, each with its part; the questions that the study asked, likewise; its notes.
+
+    A file that cannot be read is said to be missing.
+    """
     columns, command = _STUDIES[kind]
-    rows, wrong = list[Row](), list[str]()
+    rows, questions, notes, wrong = list[Row](), list[Row](), dict[str, None](), list[str]()
     for path in sorted((run.folder / "studies").glob(f"{kind}-*.csv")):
+        part = {"part": path.stem.removeprefix(f"{kind}-")}
         try:
-            rows += [{"part": path.stem.removeprefix(f"{kind}-"), **row} for row in read_study(path, columns)]
+            found = read_study(path, columns)
         except EvaluationError as error:
             wrong.append(f"{path.name} is left out: {error.what}.")
+            continue
+        rows += [part | dict(row) for row in found.rows]
+        questions += [part | dict(row) for row in found.questions]
+        notes |= dict.fromkeys(found.notes)
     if not rows and not wrong:
         wrong = [f"This run has no such study yet: `{command}` makes it."]
-    return rows, " ".join(wrong)
+    return (rows, " ".join(wrong)), (questions, ""), list(notes)
 
 
 def made_by(prepared: Prepared, epochs: list[Row]) -> dict[str, object]:
