@@ -15,6 +15,8 @@ EPSILON = 1e-5  # PyTorch's
 
 def normalised(norm: nnx.LayerNorm, x: Float[Array, "*r h"]) -> Float[Array, "*r h"]:
     """`x` of each row shifted and scaled to mean 0 and variance 1, then by the scale and bias of `norm`; float32."""
+    assert norm.scale is not None, "DeepSER's norms have a scale and a bias"
+    assert norm.bias is not None
     return _normalised(x, norm.scale[...], norm.bias[...])
 
 
