@@ -32,6 +32,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "ensemble": config.EnsembleConfig,
     "tracking": config.TrackingConfig,
     "submission": config.SubmissionConfig,
+    "ablation": config.AblationConfig,
+    "ablation.rows.NAME": config.AblationRowConfig,
 }
 _KINDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true, false", "array": "list", "object": "mapping", "null": "null"}
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

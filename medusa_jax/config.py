@@ -147,6 +147,20 @@ class SubmissionConfig(Config):
     system: Literal["soup", "meta_classifier", "soft_vote", "majority_vote"] = "soup"
 
 
+class AblationRowConfig(Config):
+    """One more row of `medusa ablate`: what it changes of every member."""
+
+    about: str = Field("", description="the row in words")
+    model: dict[str, Any] = Field(default_factory=dict, description="keys of `model` with other values")
+    training: dict[str, Any] = Field(default_factory=dict, description="keys of `training` with other values")
+
+
+class AblationConfig(Config):
+    """Rows of `medusa ablate` beside its own; changes no number of the run, so that another choice is no other run."""
+
+    rows: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], AblationRowConfig] = Field(default_factory=dict, description="by name")
+
+
 class RunConfig(Config):
     """A whole run: from a corpus to submission files."""
 
@@ -163,6 +177,7 @@ class RunConfig(Config):
     ensemble: EnsembleConfig = EnsembleConfig()
     tracking: TrackingConfig = TrackingConfig()
     submission: SubmissionConfig | None = Field(None, description="none: the run writes no challenge files")
+    ablation: AblationConfig = AblationConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -191,7 +206,7 @@ class RunConfig(Config):
     def digest(self) -> str:
         """SHA-256 of what determines the numbers: not what the run is for, how it is computed, or where metrics go."""
         outside = {"offline", "device", "batch_seconds"}
-        exclude: Any = {"about": True, "engine": True, "tracking": True, "features": {"__all__": outside}, "transcription": outside}
+        exclude: Any = {"about": True, "engine": True, "tracking": True, "ablation": True, "features": {"__all__": outside}, "transcription": outside}
         if self.ensemble.fit_on != "out_of_fold":
             exclude["ensemble"] = {"inner_folds"}
         return digest_of(self.model_dump(mode="json", exclude=exclude))

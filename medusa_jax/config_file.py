@@ -31,7 +31,7 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_explain(error), where=path, mend="correct this in the file, or with --set section.key=value") from error
+        raise ConfigError(explained(error), where=path, mend="correct this in the file, or with --set section.key=value") from error
 
 
 def _apply(raw: Any, setting: str) -> None:
@@ -56,7 +56,7 @@ def _apply(raw: Any, setting: str) -> None:
         raise ConfigError(f"not a YAML value: {text!r}", where=f"--set {setting}") from error
 
 
-def _explain(error: ValidationError) -> str:
+def explained(error: ValidationError) -> str:
     """One line a mistake, with the key's path and, for an unknown key, the known one it looks like."""
     lines = []
     errors = error.errors()

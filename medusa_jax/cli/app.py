@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Speech emotion recognition with MEDUSA, from raw audio to a challenge submission. New here? `medusa demo` shows everything in minutes.",
 )
+Speed = Annotated[float | None, typer.Option(help="With --plan: TFLOP/s to reckon with, instead of measuring some steps here.", min=1e-6)]
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -92,7 +93,7 @@ def train(
     out: Out = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run below --out.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Say what training will do and need, and train nothing.")] = False,
-    speed: Annotated[float | None, typer.Option(help="With --plan: TFLOP/s to reckon with, instead of measuring some steps here.", min=1e-6)] = None,
+    speed: Speed = None,
     profile: Annotated[bool, typer.Option("--profile", help="Write a trace of some steps of each group into the run's folder.")] = False,
     distributed: Annotated[bool, typer.Option("--distributed", help="This is one of several processes, started by srun or mpirun.")] = False,
 ) -> None:
@@ -101,17 +102,11 @@ def train(
         raise ConfigError("nothing says which run to train", where="medusa train", mend="give a configuration or a run's folder, or --resume")
     with together(distributed), prepared_run(config or unfinished_run(out), settings, out) as prepared:
         if plan:
-            _plan(prepared, speed)
+            from medusa_jax.cli.plan import plan_training
+
+            plan_training(prepared, speed)
         else:
             _train(prepared, profile)
-
-
-def _plan(prepared: "Prepared", speed: float | None) -> None:
-    from medusa_jax.cli.plan import show_plan
-    from medusa_jax.pipeline.plan import measured_speed, plan_of
-
-    found = plan_of(prepared)
-    show_plan(found, speed * 1e12 if speed else measured_speed(prepared) if found.groups else 1.0, measured=speed is None)
 
 
 def _train(prepared: "Prepared", profile: bool) -> None:
@@ -145,6 +140,23 @@ def evaluate(config: Config, settings: Settings = None, out: Out = Path("runs"))
         from medusa_jax.pipeline.evaluate import evaluate as score_all
 
         _show_scores(prepared, score_all(prepared))
+
+
+@app.command()
+def ablate(
+    config: Config,
+    settings: Settings = None,
+    out: Out = Path("runs"),
+    seeds: Annotated[int, typer.Option(help="How often each member of each row is trained, from different seeds.", min=1)] = 3,
+    members: Annotated[str | None, typer.Option(help="Ids of members, with commas; all if not given.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Names of rows, with commas; all if not given.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what training will do and need, and train nothing.")] = False,
+    speed: Speed = None,
+) -> None:
+    """Train every member without one thing at a time (the paper's Table 2) and test the differences. Run it again to go on."""
+    from medusa_jax.cli.ablation import ablate as run_ablation
+
+    run_ablation(config, settings, out, seeds, members, rows, plan, speed)
 
 
 @app.command()

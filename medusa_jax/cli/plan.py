@@ -9,6 +9,15 @@ from medusa_jax.cli.run import results
 
 if TYPE_CHECKING:
     from medusa_jax.pipeline.plan import GroupPlan, Plan
+    from medusa_jax.pipeline.steps import Prepared
+
+
+def plan_training(prepared: "Prepared", speed: float | None) -> None:
+    """Plan what training this run still needs and print it, at `speed` TFLOP/s or at what some real steps reach here."""
+    from medusa_jax.pipeline.plan import measured_speed, plan_of
+
+    found = plan_of(prepared)
+    show_plan(found, speed * 1e12 if speed else measured_speed(prepared) if found.groups else 1.0, measured=speed is None)
 
 
 def show_plan(plan: "Plan", speed: float, measured: bool) -> None:

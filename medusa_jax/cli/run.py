@@ -53,7 +53,7 @@ def prepared_run(config: Path, settings: list[str] | None, out: Path, *, feature
     with stoppable(chosen), opened(chosen):
         say(f"[bold]{escape(chosen.config.name)}[/bold] in {escape(str(chosen.folder))}")
         prepared = prepare(chosen, features=features, verify=verify)
-        _tell_failures(prepared)
+        tell_failures(prepared)
         yield prepared
 
 
@@ -76,7 +76,7 @@ def stoppable(run: "Run") -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _tell_failures(prepared: "Prepared") -> None:
+def tell_failures(prepared: "Prepared") -> None:
     """Say which feature sets lack utterances: they are predicted from the other modalities, and nobody should learn that late."""
     for name, store in prepared.stores.items():
         if store.failed:

@@ -92,10 +92,15 @@ def markdown_rows(rows: Sequence[Row], columns: Mapping[str, str], best: int | N
     A number has three digits, and in brackets behind it its interval, where the row has `NAME_low` and `NAME_high`.
     """
     headers, lines = cells(rows, columns)
-    lines = [[f"**{cell}**" if i == best and cell else cell for cell in map(_escaped, line)] for i, line in enumerate(lines)]
     worded = [all(isinstance(row.get(name), str | None) for row in rows) for name in columns if columns[name] in headers]
+    return piped(headers, lines, worded, best)
+
+
+def piped(headers: Sequence[str], lines: Sequence[Sequence[str]], worded: Sequence[bool], best: int | None = None) -> str:
+    """Formatted cells as a Markdown table, ending in a newline; columns that are `worded` stand left, the line `best` in bold."""
+    shown = [[f"**{cell}**" if i == best and cell else cell for cell in map(_escaped, line)] for i, line in enumerate(lines)]
     rule = ["---" if words else "---:" for words in worded]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (headers, rule, *lines))
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headers, rule, *shown))
 
 
 def csv_text(systems: Sequence[SystemScores | Row]) -> str:

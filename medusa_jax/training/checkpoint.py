@@ -80,15 +80,29 @@ def restore(folder: Path, kind: str, digest: str | None = None) -> tuple[PyTree,
 
 def newest_about(folder: Path, kind: str) -> dict[str, Any] | None:
     """The `about` of the newest checkpoint of `kind`, without its arrays; None if there is none. Raises `CheckpointError` if it is damaged."""
+    record = _newest(folder, kind)
+    return None if record is None else record["about"]
+
+
+def newest_digest(folder: Path, kind: str) -> str | None:
+    """The digest that the newest checkpoint of `kind` was saved under, likewise."""
+    record = _newest(folder, kind)
+    return None if record is None else record["config"]
+
+
+def _newest(folder: Path, kind: str) -> dict[str, Any] | None:
+    """The record of the newest checkpoint of `kind`."""
     records = sorted(folder.glob(f"{kind}-*.json"))
     if not records:
         return None
     try:
-        about: dict[str, Any] = _opened(records[-1].read_text(encoding="utf-8"))["about"]
+        record = _opened(records[-1].read_text(encoding="utf-8"))
+        if not {"about", "config"} <= record.keys():
+            raise ValueError("its JSON lacks what a checkpoint says")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         mend = f"remove {records[-1].stem} and {records[-1].name} to go on without it"
         raise CheckpointError(f"the checkpoint cannot be read: {error}", where=records[-1].with_suffix(""), mend=mend) from error
-    return about
+    return record
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:

@@ -1,0 +1,59 @@
+"""`medusa ablate`: the ablation trained, scored and shown."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from medusa_jax.cli.run import prepared_run, results, say, tell_failures
+
+if TYPE_CHECKING:
+    from medusa_jax.pipeline.ablation_study import Conducted
+
+
+def ablate(
+    config: Path, settings: list[str] | None, out: Path, seeds: int, members: str | None, rows: str | None, plan: bool, speed: float | None
+) -> None:
+    """Train what the ablation of `config` needs and is not there yet, write its tables and show the one that matters most; or only plan it."""
+    with prepared_run(config, settings, out, features=False) as base:
+        from medusa_jax.pipeline.ablation import opened_ablation, planned
+        from medusa_jax.pipeline.ablation_study import check_scorable, conduct
+        from medusa_jax.pipeline.adoption import adopt
+
+        ablation = planned(base, seeds, _names(members), _names(rows))
+        check_scorable(base)
+        for note in ablation.notes:
+            say(f"[yellow]note:[/yellow] {escape(note)}")
+        with opened_ablation(ablation) as prepared:
+            run = prepared.run
+            size = f"{len(ablation.rows)} rows, {len(run.config.members)} members in all"
+            say(f"[bold]{escape(run.config.name)}[/bold] in {escape(str(run.folder))}: {size}")
+            tell_failures(prepared)
+            if taken := adopt(prepared):
+                say(f"{taken} of them are trained already, in an earlier ablation, and taken over")
+            if plan:
+                from medusa_jax.cli.plan import plan_training
+
+                plan_training(prepared, speed)
+                return
+            _show(conduct(ablation, prepared))
+
+
+def _names(text: str | None) -> list[str] | None:
+    """The names of a list with commas; none: all."""
+    names = [name.strip() for name in text.split(",")] if text is not None else []
+    return [name for name in names if name] or None
+
+
+def _show(done: "Conducted") -> None:
+    """Print the last part's table and say where all of them are."""
+    from medusa_jax.evaluation.study_table import study_table
+
+    last = list(done.studies.values())[-1]
+    results().print(study_table(last))
+    for note in last.notes:
+        results().print(note, style="dim", highlight=False, markup=False)
+    for part, paths in done.files.items():
+        print(f"ablation on {part}:")
+        for path in paths:
+            print(f"    {path}")
