@@ -118,13 +118,13 @@ def test_the_files_and_the_terminal_show_the_same(table, tmp_path):
 
 
 def test_the_terminal_shows_all_in_80_columns_and_marks_what_is_significant(table, capsys):
-    named = [{**row, "row": f"changed_{row['row']}", "member": f"logmel-text-{row['member']}"} for row in table]
+    named = [{**row, "row": f"no_{row['row']}", "member": f"mel-txt-{row['member']}"} for row in table]
     for synthetic in (True, False):
         Console(width=80).print(study_table(Study("An ablation", CorpusFacts("some", synthetic, {}), WORDS, named)))
         said = capsys.readouterr().out
         assert "…" not in said
         assert sum(line.rstrip().endswith(" *") for line in said.splitlines()) == 3
         assert len(re.findall(r"\[\S+, \S+\]", said)) == 2 * len(table) - 3, "every interval whole, on its line"
-        assert [line.strip() for line in said.splitlines() if "changed" in line] == [f"changed_{r}" for r in ("base", "worse", "partial")]
-        assert all(f"logmel-text-{member} " in said for member in ("a", "b", MEAN))
+        assert [line.strip() for line in said.splitlines() if " no_" in line] == [f"no_{r}" for r in ("base", "worse", "partial")]
+        assert all(f"mel-txt-{member} " in said for member in ("a", "b", MEAN))
         assert ("generated, synthetic speech" in said) is synthetic
