@@ -23,11 +23,11 @@ from medusa_jax.files import write_text
 
 WAYS: dict[str, dict[str, str]] = {
     "defaults": {},
-    "huge pages": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
+    "large pages": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
     "memory kept": {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "67108864"},
-    "vectors of 512 bits": {"XLA_FLAGS": "--xla_cpu_prefer_vector_width=512"},
     "schedule for memory": {"XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false"},
     "generator rbg": {"JAX_DEFAULT_PRNG_IMPL": "rbg"},
+    "XLA's own options": {"MEDUSA_BENCHMARK_PLAIN": "1"},  # those of `training.compiler` left out
 }
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import train_task
 
+from medusa_jax.cli.start import PAGES, large_pages
 from medusa_jax.files import write_text
 
 HERE = Path(__file__).parent
@@ -86,7 +87,8 @@ def measure(given: argparse.Namespace, device: str, folder: Path) -> Rows:
     rows: Rows = {name: [] for name in contenders(device, given.members, given.one_shape)}
     for _ in range(given.rounds):
         for name, own in contenders(device, given.members, given.one_shape).items():
-            row = python(str(HERE / own["worker"]), json.dumps({**task, **own}))
+            around = large_pages({}, PAGES) if own["worker"] == "train_ours.py" else {}  # as the command `medusa` sets it for itself
+            row = python(str(HERE / own["worker"]), json.dumps({**task, **own}), **around)
             row["rate"] = row["utterances"] / row["seconds"]
             rows[name].append(row)
     return rows

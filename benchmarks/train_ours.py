@@ -4,6 +4,7 @@ Called with a JSON of settings; prints a JSON of measurements.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -16,6 +17,7 @@ from train_task import WIDTHS, operations
 from medusa_jax.config import MemberConfig, ModelConfig, TrainingConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.features.store import FeatureStore
+from medusa_jax.training import step
 from medusa_jax.training.examples import Batch, Examples, gather
 from medusa_jax.training.loader import Loader
 from medusa_jax.training.member import build, member_keys
@@ -42,6 +44,8 @@ def stacks(task: dict, examples: Examples, steps: int) -> list[Stack]:
 
 def main() -> None:
     task = json.loads(sys.argv[1])
+    if os.environ.get("MEDUSA_BENCHMARK_PLAIN"):
+        step.compiler_options = lambda: None
     folder, read = Path(task["folder"]), [0]
     examples = gather(
         Corpus.load(folder / "corpus.parquet"), tuple(WIDTHS), {name: FeatureStore.open(folder / "stores" / name) for name in WIDTHS}, task["shapes"]

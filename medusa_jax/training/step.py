@@ -17,6 +17,7 @@ from jaxtyping import Array
 
 from medusa_jax.models.deepser import DeepSER
 from medusa_jax.models.mixup import manifold_mixup
+from medusa_jax.training.compiler import compiler_options
 from medusa_jax.training.examples import Batch
 from medusa_jax.training.objective import attribute_loss, classification_loss
 from medusa_jax.training.settings import Settings, learning_rate
@@ -68,7 +69,8 @@ def train_step(
         gradients, parts = jax.grad(partial(losses, graph, micro_batches), has_aux=True)(state.params, statistics, settings, batch, key)
         return _updated(state, gradients, settings)._replace(step=state.step + 1, sums=state.sums + parts), parts
 
-    return jax.jit(jax.vmap(step, in_axes=(0, 0, 0, None)) if stacked else step, donate_argnums=0, out_shardings=where)
+    run = jax.vmap(step, in_axes=(0, 0, 0, None)) if stacked else step
+    return jax.jit(run, donate_argnums=0, out_shardings=where, compiler_options=compiler_options())
 
 
 def losses(
@@ -127,4 +129,5 @@ def predict_step(graph: nnx.GraphDef, stacked: bool = False, where: NamedShardin
     def step(params: PyTree, statistics: PyTree, batch: Batch) -> tuple[Array, Array]:
         return nnx.merge(graph, params, statistics)(batch.inputs, batch.lengths)
 
-    return jax.jit(jax.vmap(step, in_axes=(0, 0, None), out_axes=1) if stacked else step, out_shardings=where)
+    run = jax.vmap(step, in_axes=(0, 0, None), out_axes=1) if stacked else step
+    return jax.jit(run, out_shardings=where, compiler_options=compiler_options())
