@@ -31,7 +31,7 @@ class Findings:
     """A run's report before it has a form.
 
     `system` is the one that the report is about, `part` the utterances on which. `missing` says by table why it is empty or
-    lacks something; `notes` are the studies' own. `players` are addresses of the audio of `worst`, where it is on this machine.
+    lacks something; `notes` are a study's own, by `TABLE-PART`. `players` are addresses of the audio of `worst`, where it is on this machine.
     """
 
     run: str

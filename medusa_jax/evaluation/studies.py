@@ -1,11 +1,12 @@
 """The tables of `medusa ablate` and `medusa ensemble --study`, as a run's folder keeps them, read back for its report."""
 
+import csv
+import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.tables import Row
@@ -37,18 +38,29 @@ def read_study(path: Path, columns: Sequence[str]) -> StudyRecord:
     """
     mend = "run the study again, or move the file away"
     try:
-        frame = pd.read_csv(path, dtype={name: str for name in _WORDS}, keep_default_na=False, na_values=[""], float_precision="round_trip")
-    except (OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+        lines = list(csv.DictReader(io.StringIO(text), strict=True))
+        rows = [{name: line[name] or None for name in columns} for line in lines]
+    except (OSError, ValueError, csv.Error) as error:
         raise EvaluationError(f"the study cannot be read: {error}", where=path, mend=mend) from error
-    lacking = [name for name in columns if name not in frame.columns]
-    if lacking:
-        raise EvaluationError(f"the study lacks the column(s) {', '.join(lacking)}", where=path, mend=mend)
-    words = [name for name in columns if name not in _WORDS and not pd.api.types.is_numeric_dtype(frame[name])]
-    if words and len(frame):
-        raise EvaluationError(f"there are other things than numbers in the column(s) {', '.join(words)}", where=path, mend=mend)
-    kept = frame[list(columns)].astype(object)
-    rows = [{str(name): value for name, value in row.items()} for row in kept.where(kept.notna(), None).to_dict("records")]
-    return _with_words(rows, path.with_suffix(".json"))
+    except KeyError as error:
+        raise EvaluationError(f"the study lacks the column {error}", where=path, mend=mend) from error
+    if rows and (not text.endswith("\n") or any(None in line or None in line.values() for line in lines)):
+        raise EvaluationError("the study's table is cut off", where=path, mend=mend)
+    if not rows:
+        raise EvaluationError("the study's table has no rows", where=path, mend=mend)
+    return _with_words([_numbered(row, path, mend) for row in rows], path.with_suffix(".json"))
+
+
+def _numbered(row: dict[str, str | None], path: Path, mend: str) -> Row:
+    """The row with numbers where numbers belong. Raises `EvaluationError` for anything else there."""
+    try:
+        numbers = {name: float(value) for name, value in row.items() if value is not None and name not in _WORDS}
+    except ValueError as error:
+        raise EvaluationError(f"there is something else than a number: {error}", where=path, mend=mend) from error
+    if not all(map(math.isfinite, numbers.values())):
+        raise EvaluationError("a number is not finite", where=path, mend=mend)
+    return row | numbers
 
 
 def _with_words(rows: Sequence[Row], path: Path) -> StudyRecord:

@@ -1,6 +1,6 @@
 """The ablation and the ensemble study in `report.html`: tables with significance marks, and the differences drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from medusa_jax.evaluation import figures, page
 from medusa_jax.evaluation.findings import SIGNIFICANT, Findings, interval_text, p_text
@@ -16,56 +16,60 @@ _TESTED = ["difference", "95 % interval", "p"]
 
 
 def ablation(findings: Findings) -> str:
-    """Each row of the ablation against the full system: means over the members, their lines folded."""
-    html = ""
-    for part, rows in _by_part(findings.rows("ablation")):
-        means = [row for row in rows if row["member"] == MEAN] or rows
-        title = f"Difference to the full system on {part} of {findings.corpus.label}"
-        lines: list[list[page.Cell]] = [[row["row"], *_measured(row), *_tested(row)] for row in means]
-        html += _drawn([(str(row["row"]), row) for row in means], title)
-        html += page.table(f"Means over the members on {part}, {_seeds(rows)}", ["row", *_MEASURED, *_TESTED], lines)
-        if len(rows) > len(means):
-            every: list[list[page.Cell]] = [[row["row"], row["member"], *_measured(row), *_tested(row)] for row in rows]
-            html += page.folded("Each member", page.table(f"Each member on {part}, {_seeds(rows)}", ["row", "member", *_MEASURED, *_TESTED], every))
-    return html + _explained(findings.notes.get("ablation", ())) if html else ""
+    """Each row of the ablation against the full system, part by part."""
+    return _by_part(findings, "ablation", _ablation)
 
 
 def ensembles(findings: Findings) -> str:
-    """Each way to combine the members, and what it is compared with."""
-    html = ""
-    asked = dict(_by_part(findings.rows("questions")))
-    for part, rows in _by_part(findings.rows("ensembles")):
-        answers: list[list[page.Cell]] = [[row["question"], *_tested(row)] for row in asked.get(part, ())]
-        html += page.table(f"Questions and answers on {part}", ["question", *_TESTED], answers) if answers else ""
-        title = f"Difference to what each is compared with on {part} of {findings.corpus.label}"
-        html += _drawn([(", ".join(filter(None, (row["system"], row["members"], _taught(rows, row)))), row) for row in rows], title)  # type: ignore[arg-type]
-        who: list[list[page.Cell]] = [[row["system"], row["members"]] for row in rows]
-        scored = [[*names, row["learned_from"], *_measured(row), row["ece"]] for names, row in zip(who, rows, strict=True)]
-        tested = [
-            [*names, row["learned_from"], row["against"], *_tested(row)]
-            for names, row in zip(who, rows, strict=True)
-            if row["difference"] is not None
-        ]
-        best = max(range(len(rows)), key=lambda i: float(rows[i]["macro_f1"] or 0))
-        headers = ["system", "members", "learned from", *_MEASURED, "ECE"]
-        html += page.table(f"Ways to combine the members on {part}, {_seeds(rows)}", headers, scored, best)
-        html += page.table(f"Against what each is compared with on {part}", ["system", "members", "learned from", "against", *_TESTED], tested)
-    return html + _explained(findings.notes.get("ensembles", ())) if html else ""
+    """Each way to combine the members, and what it is compared with, part by part."""
+    return _by_part(findings, "ensembles", _ensembles)
 
 
-def _taught(rows: Sequence[Row], row: Row) -> page.Cell:
-    """What a system learned from, where the table has it with the same members twice."""
+def _by_part(findings: Findings, table: str, make: Callable[[Findings, str, Sequence[Row]], str]) -> str:
+    """What `make` makes of each part's rows, the part that the page is about first, others folded; and how to read it."""
+    of_part: dict[str, list[Row]] = {}
+    for row in findings.rows(table):
+        of_part.setdefault(str(row["part"]), []).append(row)
+    pieces: list[str] = []
+    for part, rows in sorted(of_part.items(), key=lambda item: item[0] != findings.part):
+        notes = "".join(page.paragraph(note) for note in findings.notes.get(f"{table}-{part}", ()))
+        html = make(findings, part, rows) + page.paragraph(_NOTE, "faint") + (page.folded("How to read it", notes) if notes else "")
+        pieces.append(page.folded(f"The same on {part}", html) if pieces else html)
+    return "".join(pieces)
+
+
+def _ablation(findings: Findings, part: str, rows: Sequence[Row]) -> str:
+    """Means over the members; their lines folded."""
+    means = [row for row in rows if row["member"] == MEAN] or rows
+    title = f"Difference to the full system on {part} of {findings.corpus.label}"
+    lines: list[list[page.Cell]] = [[row["row"], *_measured(row), *_tested(row)] for row in means]
+    html = _drawn([(str(row["row"]), row) for row in means], title)
+    html += page.table(f"Means over the members on {part}, {_seeds(rows)}", ["row", *_MEASURED, *_TESTED], lines)
+    if len(rows) == len(means):
+        return html
+    every: list[list[page.Cell]] = [[row["row"], row["member"], *_measured(row), *_tested(row)] for row in rows]
+    return html + page.folded("Each member", page.table(f"Each member on {part}, {_seeds(rows)}", ["row", "member", *_MEASURED, *_TESTED], every))
+
+
+def _ensembles(findings: Findings, part: str, rows: Sequence[Row]) -> str:
+    """The questions first, then the systems, then every comparison."""
+    answers: list[list[page.Cell]] = [[row["question"], *_tested(row)] for row in findings.rows("questions") if row["part"] == part]
+    html = page.table(f"Questions and answers on {part}", ["question", *_TESTED], answers) if answers else ""
+    title = f"Difference to what each is compared with on {part} of {findings.corpus.label}"
+    html += _drawn([(_name(rows, row), row) for row in rows], title)
+    who = {id(row): [row["system"], row["members"], row["learned_from"]] for row in rows}
+    scored: list[list[page.Cell]] = [[*who[id(row)], *_measured(row), row["ece"]] for row in rows]
+    tested: list[list[page.Cell]] = [[*who[id(row)], row["against"], *_tested(row)] for row in rows if row["difference"] is not None]
+    best = max(range(len(rows)), key=lambda i: float(rows[i]["macro_f1"] or 0))
+    headers = ["system", "members", "learned from"]
+    html += page.table(f"Ways to combine the members on {part}, {_seeds(rows)}", [*headers, *_MEASURED, "ECE"], scored, best)
+    return html + page.table(f"Against what each is compared with on {part}", [*headers, "against", *_TESTED], tested)
+
+
+def _name(rows: Sequence[Row], row: Row) -> str:
+    """A system and its members; and what it learned from, where the table has the two twice."""
     twins = [one for one in rows if (one["system"], one["members"]) == (row["system"], row["members"])]
-    return row["learned_from"] if len(twins) > 1 else None
-
-
-def _explained(notes: Sequence[str]) -> str:
-    return "".join(page.paragraph(note, "faint") for note in (_NOTE, *notes))
-
-
-def _by_part(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    parts = dict.fromkeys(str(row["part"]) for row in rows)
-    return [(part, [row for row in rows if row["part"] == part]) for part in parts]
+    return ", ".join(str(word) for word in (row["system"], row["members"], row["learned_from"] if len(twins) > 1 else None) if word)
 
 
 def _seeds(rows: Sequence[Row]) -> str:

@@ -32,6 +32,7 @@ def findings(prepared: Prepared) -> Findings:
     worst, players, no_worst = _worst(part, shown)
     ablation, _, ablation_notes = records.study(prepared.run, "ablation")
     ensembles, questions, ensemble_notes = records.study(prepared.run, "ensemble")
+    notes = {"ablation": ablation_notes, "ensembles": ensemble_notes}
     found: dict[str, Found] = {
         "scores": _scores(parts),
         "comparisons": _comparisons(part, shown),
@@ -57,7 +58,7 @@ def findings(prepared: Prepared) -> Findings:
         learned_from=config.ensemble.learned_from,
         tables={name: rows for name, (rows, _) in found.items()},
         missing={name: lacking for name, (_, lacking) in found.items() if lacking},
-        notes={"ablation": ablation_notes, "ensembles": ensemble_notes},
+        notes={f"{table}-{part}": said for table, of_part in notes.items() for part, said in of_part.items()},
         provenance=records.made_by(prepared, epochs),
         config=config.model_dump(mode="json"),
         players=players,

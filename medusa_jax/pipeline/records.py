@@ -1,6 +1,7 @@
 """What a run's folder keeps beside its outputs, as rows for its report: training, the meta-classifier's weights, studies, provenance."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -50,13 +51,13 @@ def weights(prepared: Prepared) -> Found:
     return [{"member": m, "class": c, "weight": float(own_mc[i, j])} for i, m in enumerate(members) for j, c in enumerate(classes)], ""
 
 
-def study(run: Run, kind: str) -> tuple[Found, Found, list[str]]:
-    """The rows of `studies/KIND-PART.csv` of every part, each with its part; the questions that the study asked, likewise; its notes.
+def study(run: Run, kind: str) -> tuple[Found, Found, dict[str, Sequence[str]]]:
+    """The rows of `studies/KIND-PART.csv` of every part, each with its part; the questions that the study asked, likewise; its notes by part.
 
     A file that cannot be read is said to be missing.
     """
     columns, command = _STUDIES[kind]
-    rows, questions, notes, wrong = list[Row](), list[Row](), dict[str, None](), list[str]()
+    rows, questions, notes, wrong = list[Row](), list[Row](), dict[str, Sequence[str]](), list[str]()
     for path in sorted((run.folder / "studies").glob(f"{kind}-*.csv")):
         part = {"part": path.stem.removeprefix(f"{kind}-")}
         try:
@@ -66,10 +67,10 @@ def study(run: Run, kind: str) -> tuple[Found, Found, list[str]]:
             continue
         rows += [part | dict(row) for row in found.rows]
         questions += [part | dict(row) for row in found.questions]
-        notes |= dict.fromkeys(found.notes)
+        notes[part["part"]] = found.notes
     if not rows and not wrong:
         wrong = [f"This run has no such study yet: `{command}` makes it."]
-    return (rows, " ".join(wrong)), (questions, ""), list(notes)
+    return (rows, " ".join(wrong)), (questions, ""), notes
 
 
 def made_by(prepared: Prepared, epochs: list[Row]) -> dict[str, object]:
