@@ -178,6 +178,7 @@ class RunConfig(Config):
     tracking: TrackingConfig = TrackingConfig()
     submission: SubmissionConfig | None = Field(None, description="none: the run writes no challenge files")
     ablation: AblationConfig = AblationConfig()
+    study_of: str | None = Field(None, description="the run for a study of which this one trains members; set by the study, not by hand")
 
     @model_validator(mode="before")
     @classmethod
@@ -206,7 +207,8 @@ class RunConfig(Config):
     def digest(self) -> str:
         """SHA-256 of what determines the numbers: not what the run is for, how it is computed, or where metrics go."""
         outside = {"offline", "device", "batch_seconds"}
-        exclude: Any = {"about": True, "engine": True, "tracking": True, "ablation": True, "features": {"__all__": outside}, "transcription": outside}
+        exclude: Any = {"about": True, "engine": True, "tracking": True, "features": {"__all__": outside}, "transcription": outside}
+        exclude |= dict.fromkeys(("ablation", "study_of"), True)
         if self.ensemble.fit_on != "out_of_fold":
             exclude["ensemble"] = {"inner_folds"}
         return digest_of(self.model_dump(mode="json", exclude=exclude))

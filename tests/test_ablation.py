@@ -68,6 +68,7 @@ def test_every_row_member_and_seed_is_one_member_of_one_run(base):
     assert [m.id for m in config.members[:4]] == ["deepser.one.s1", "deepser.one.s2", "deepser.one.s3", "deepser.two.s1"]
     assert len(config.members) == len(ROWS) * 2 * 3
     assert RunConfig.model_validate(config.model_dump()) == config, "what is written to config.yaml is what is run"
+    assert config.study_of == base.run.folder.name
     assert config.digest() == planned(base_of(base.run.out, ensemble={"epochs": 7}, submission=None), seeds=3).run.config.digest()
     assert (config.corpus, config.features, config.seed) == (base.run.config.corpus, base.run.config.features, base.run.config.seed)
     members = {m.id: m for m in config.members}
@@ -253,6 +254,12 @@ def test_a_corpus_that_cannot_be_scored_is_told_before_training(medusa, base, ou
         code, _, err = medusa("ablate", config, "--out", tmp_path / "out")
         assert (code, words in err) == (8, True), err
     assert not list((tmp_path / "out").glob("small-ablation-*"))
+
+
+def test_an_ablation_has_no_ablation(medusa, done):
+    run, own = done
+    code, _, err = medusa("ablate", own)
+    assert (code, "trains members for a study" in err, run.name in err) == (2, True, True)
 
 
 def test_two_at_once_and_another_corpus_are_refused(medusa, base, out, tmp_path):

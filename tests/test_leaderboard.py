@@ -134,17 +134,20 @@ def test_damaged_and_unfinished_runs_are_named_and_stop_nobody(tmp_path):
         "bytes": lambda path: path.write_bytes(b"\xff\xfe\x00"),
     }.items():
         damage(add(tmp_path, name, 0.4) / "evaluation" / "test1" / "scores.json")
+    study = add(tmp_path, "study", 0.4, study_of="good-12345678")
+    (study / "evaluation" / "test1" / "scores.json").unlink()
     broken = add(tmp_path, "broken", 0.4)
     (broken / "config.yaml").write_text("a: b: c", encoding="utf-8")
     board = leaderboard(tmp_path)
     assert runs_of(board) == [["good:soup"]]
     why = {run.split("-")[0]: text for run, text in board.left_out.items()}
-    assert set(why) == {"cut", "empty", "words", "stale", "lacking", "unscored", "bytes", "broken"}
+    assert set(why) == {"cut", "empty", "words", "stale", "lacking", "unscored", "bytes", "study", "broken"}
     assert all("damaged" in why[name] for name in ("cut", "empty", "words", "bytes"))
     assert "macro_f1" in why["words"]
     assert "another configuration" in why["stale"]
     assert "no system soup" in why["lacking"]
     assert "not evaluated yet, 0 of 1 members are trained" in why["unscored"]
+    assert why["study"] == "trains members for a study of good-12345678"
     assert "not YAML" in why["broken"]
 
 

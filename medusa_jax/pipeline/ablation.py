@@ -71,7 +71,7 @@ class Ablation:
     def run(self) -> Run:
         """The run that trains all trials, beside the base run."""
         config = self.base.run.config
-        own = {"name": f"{config.name}-ablation", "about": f"every row of the ablation of {self.base.run.folder.name}", "submission": None}
+        own = {"name": f"{config.name}-ablation", "about": "what `medusa ablate` trains", "study_of": self.base.run.folder.name, "submission": None}
         neutral = {name: RunConfig.model_fields[name].default for name in ("ensemble", "ablation")}  # no number of a member depends on them
         members = tuple(trial.config for trial in self.trials)
         return Run(config.model_copy(update={**own, **neutral, "members": members}), self.base.run.out)
@@ -81,9 +81,11 @@ def planned(base: Prepared, seeds: int = 3, members: Sequence[str] | None = None
     """The ablation of these members and rows (none: all), each trained with so many seeds.
 
     A row that does nothing to a member on this corpus is left out for it, with a note. Raises `ConfigError` for an unknown
-    row or member, a change that makes no valid member, or if nothing is left to compare.
+    row or member, a change that makes no valid member, a run that is a study's own, or if nothing is left to compare.
     """
     config = base.run.config
+    if config.study_of is not None:
+        raise ConfigError("this run trains members for a study and has none of its own", where=base.run.folder, mend=f"name {config.study_of}")
     known = known_rows(config)
     chosen = _named(members, {member.id: member for member in config.members}, "member", "--members")
     wanted = _named([BASE, *(name for name in rows if name != BASE)] if rows else None, known, "row", "--rows")

@@ -127,6 +127,8 @@ def _rows(folder: Path, part: str | None, every: bool) -> Iterator[Row]:
     """One run's rows. Raises `MedusaError` that says why it has none."""
     config = load_config(folder / "config.yaml")
     scored = {path.parent.name: path for path in folder.glob("evaluation/*/scores.json")}
+    if not scored and config.study_of is not None:
+        raise EvaluationError(f"trains members for a study of {config.study_of}")
     if not scored:
         studied = next((config.name.removesuffix(ending) for ending in _STUDIES if config.name.endswith(ending)), None)
         if studied and any(folder.parent.glob(f"{studied}-????????/config.yaml")):
