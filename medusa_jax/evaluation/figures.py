@@ -82,6 +82,7 @@ def differences(rows: Sequence[Bar], title: str, label: str) -> str:
         axes.errorbar([row.value for row in rows], places, xerr=spread, fmt="o", color=COLOURS[0], ecolor=_INK, ms=5, elinewidth=1.2, capsize=3)
         axes.set_yticks(places, [row.name for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel(label)
         axes.grid(axis="x", alpha=0.2)
     return done[0]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from medusa_jax.evaluation import figures, page
 from medusa_jax.evaluation.findings import SIGNIFICANT, Findings, interval_text, p_text
 from medusa_jax.evaluation.studies import MEAN
+from medusa_jax.evaluation.study_table import significant
 from medusa_jax.evaluation.tables import Row
 
 _NOTE = (
@@ -89,12 +90,8 @@ def _tested(row: Row) -> list[page.Cell]:
 def _drawn(named: Sequence[tuple[str, Row]], title: str) -> str:
     """The differences that were tested, with their intervals."""
     bars = [
-        figures.Bar(name + ("*" if _significant(row) else ""), float(row["difference"] or 0), row["difference_low"], row["difference_high"])  # type: ignore[arg-type]
+        figures.Bar(name + ("*" if significant(row) else ""), float(row["difference"] or 0), row["difference_low"], row["difference_high"])  # type: ignore[arg-type]
         for name, row in named
         if row["difference"] is not None
     ]
     return page.figure(figures.differences(bars, title, "difference in Macro-F1, 95 % intervals"), title) if bars else ""
-
-
-def _significant(row: Row) -> bool:
-    return row["p_corrected"] is not None and float(row["p_corrected"]) < SIGNIFICANT
