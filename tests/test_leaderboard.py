@@ -147,20 +147,8 @@ def test_damaged_and_unfinished_runs_are_named_and_stop_nobody(tmp_path):
     assert "another configuration" in why["stale"]
     assert "no system soup" in why["lacking"]
     assert "not evaluated yet, 0 of 1 members are trained" in why["unscored"]
-    assert why["study"] == "trains members for a study of good-12345678"
+    assert why["study"] == "trains members for a study of good-12345678, in whose folder studies/ the table is"
     assert "not YAML" in why["broken"]
-
-
-def test_runs_that_studies_trained_are_called_so(tmp_path):
-    add(tmp_path, "mine", 0.4)
-    for name in ("mine-ablation", "mine-seeds", "other-ablation"):
-        (add(tmp_path, name, 0.4) / "evaluation" / "test1" / "scores.json").unlink()
-    board = leaderboard(tmp_path)
-    assert runs_of(board) == [["mine:soup"]]
-    why = {run.rsplit("-", 1)[0]: text for run, text in board.left_out.items()}
-    assert "trained for a study of mine" in why["mine-ablation"]
-    assert "trained for a study of mine" in why["mine-seeds"]
-    assert "not evaluated yet" in why["other-ablation"]
 
 
 @pytest.mark.parametrize(

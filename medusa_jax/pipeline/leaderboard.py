@@ -20,7 +20,6 @@ from submission.leaderboard import published_rows, source_of
 PARTS = ("development", "test1", "test2", "test3", FOLDS)
 """Every part that is scored, the one that matters most last."""
 
-_STUDIES = ("-ablation", "-seeds")  # how the runs are called that `medusa ablate` and `medusa ensemble --study` train
 COLUMNS = {
     "system": "system",
     "run": "run",
@@ -128,11 +127,8 @@ def _rows(folder: Path, part: str | None, every: bool) -> Iterator[Row]:
     config = load_config(folder / "config.yaml")
     scored = {path.parent.name: path for path in folder.glob("evaluation/*/scores.json")}
     if not scored and config.study_of is not None:
-        raise EvaluationError(f"trains members for a study of {config.study_of}")
+        raise EvaluationError(f"trains members for a study of {config.study_of}, in whose folder studies/ the table is")
     if not scored:
-        studied = next((config.name.removesuffix(ending) for ending in _STUDIES if config.name.endswith(ending)), None)
-        if studied and any(folder.parent.glob(f"{studied}-????????/config.yaml")):
-            raise EvaluationError(f"trained for a study of {studied}, whose folder has the study's table in studies/")
         trained = len(list(folder.glob("members/*/outputs.parquet"))) + len(list(folder.glob("fold-*/members/*/outputs.parquet")))
         wanted = len(config.members) * (config.corpus.folds or 1)
         raise EvaluationError(f"not evaluated yet, {trained} of {wanted} members are trained", mend=f"medusa run {folder}")
