@@ -108,7 +108,7 @@ def test_the_files_and_the_terminal_show_the_same(table, tmp_path):
     assert record["rows"] == table
     assert record["corpus"] == {"name": "made | up", "synthetic": True, "counts": {"speakers": SPEAKERS}}
     read = read_study(paths[".csv"], ABLATION)
-    assert [[row[name] for name in ABLATION] for row in read] == [[row[name] for name in ABLATION] for row in table], "as the report reads it"
+    assert [[row[name] for name in ABLATION] for row in read.rows] == [[row[name] for name in ABLATION] for row in table], "as the report reads it"
     page = paths[".md"].read_text()
     worse = line(table, "worse", MEAN)
     numbers = f"{worse['macro_f1']:.3f} [", f"{worse['difference']:+.3f} ["

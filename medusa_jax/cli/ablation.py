@@ -1,14 +1,11 @@
 """`medusa ablate`: the ablation trained, scored and shown."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from medusa_jax.cli.run import prepared_run, results, say, tell_failures
-
-if TYPE_CHECKING:
-    from medusa_jax.pipeline.ablation_study import Conducted
+from medusa_jax.cli.run import prepared_run, say, tell_failures
+from medusa_jax.cli.studies import show
 
 
 def ablate(
@@ -17,8 +14,9 @@ def ablate(
     """Train what the ablation of `config` needs and is not there yet, write its tables and show the one that matters most; or only plan it."""
     with prepared_run(config, settings, out, features=False) as base:
         from medusa_jax.pipeline.ablation import opened_ablation, planned
-        from medusa_jax.pipeline.ablation_study import check_scorable, conduct
+        from medusa_jax.pipeline.ablation_study import conduct
         from medusa_jax.pipeline.adoption import adopt
+        from medusa_jax.pipeline.studies import check_scorable
 
         ablation = planned(base, seeds, _names(members), _names(rows))
         check_scorable(base)
@@ -36,24 +34,10 @@ def ablate(
 
                 plan_training(prepared, speed)
                 return
-            _show(conduct(ablation, prepared))
+            show(conduct(ablation, prepared), "ablation")
 
 
 def _names(text: str | None) -> list[str] | None:
     """The names of a list with commas; none: all."""
     names = [name.strip() for name in text.split(",")] if text is not None else []
     return [name for name in names if name] or None
-
-
-def _show(done: "Conducted") -> None:
-    """Print the last part's table and say where all of them are."""
-    from medusa_jax.evaluation.study_table import study_table
-
-    last = list(done.studies.values())[-1]
-    results().print(study_table(last))
-    for note in last.notes:
-        results().print(note, style="dim", highlight=False, markup=False)
-    for part, paths in done.files.items():
-        print(f"ablation on {part}:")
-        for path in paths:
-            print(f"    {path}")

@@ -124,8 +124,25 @@ def _train(prepared: "Prepared", profile: bool) -> None:
 
 
 @app.command()
-def ensemble(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
-    """Combine the trained members: votes, meta-classifier (Stage 3) and soup (Stage 4)."""
+def ensemble(
+    config: Config,
+    settings: Settings = None,
+    out: Out = Path("runs"),
+    study: Annotated[bool, typer.Option("--study", help="Compare all ways to combine members (the paper's Table 3), and test them.")] = False,
+    seeds: Annotated[int, typer.Option(help="With --study: train every member with so many seeds first; 1: take the run's own members.", min=1)] = 1,
+    top: Annotated[str, typer.Option(help="With --study: sets of the best members on the held-out part, with commas.")] = "5,7",
+    plan: Annotated[bool, typer.Option("--plan", help="With --study --seeds: say what training will do and need, and train nothing.")] = False,
+    speed: Speed = None,
+) -> None:
+    """Combine the trained members: votes, meta-classifier (Stage 3) and soup (Stage 4). Or, with --study, in every way, and compare."""
+    if study:
+        from medusa_jax.cli.ensemble import study_ensembles
+
+        study_ensembles(config, settings, out, seeds, top, plan, speed)
+        return
+    if seeds != 1 or top != "5,7" or plan:
+        mend = "add --study, or leave them out"
+        raise ConfigError("--seeds, --top and --plan belong to the study of ensembles", where="medusa ensemble", mend=mend)
     with prepared_run(config, settings, out, features=False) as prepared:
         from medusa_jax.pipeline import steps
 

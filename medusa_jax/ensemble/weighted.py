@@ -1,4 +1,4 @@
-"""Weights for the members: a convex combination of their posteriors that fits held-out utterances best (as the WavLM paper does).
+"""What is fitted to held-out utterances: weights of the members (as the WavLM paper does), a temperature, the prior behind posteriors.
 
 Legend: `n` utterance, `m` member, `c` class.
 """
@@ -6,7 +6,7 @@ Legend: `n` utterance, `m` member, `c` class.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
@@ -66,6 +66,28 @@ def temperature_of(outputs: Outputs, targets: Float[np.ndarray, "n c"]) -> float
 def tempered(outputs: Outputs, temperature: float) -> Outputs:
     """The same outputs at this temperature: first choices stay, confidence changes."""
     return Outputs(outputs.ids, outputs.classes, (outputs.logits / temperature).astype(np.float32), outputs.attributes)
+
+
+def learned_prior(outputs: Outputs, labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " c"]:
+    """The class prior `[c]` that the posteriors seem to have been learned under, from utterances with labels (−1 does not count).
+
+    Frequencies of the training part are not it: a member learns from balanced subsets and a weighted loss (spec section 6).
+    It is the prior that `rebalanced` must undo for the mean posterior to be even over utterances of which every class counts
+    the same; the least cross-entropy of a shift of the logits. Raises `EvaluationError` if a class has no utterance.
+    """
+    counts_c = np.bincount(labels[labels >= 0], minlength=len(outputs.classes))
+    if not counts_c.all():
+        absent = ", ".join(c for c, count in zip(outputs.classes, counts_c, strict=True) if not count)
+        raise EvaluationError(f"class(es) without an utterance to learn a prior from: {absent}")
+    logits_nc, truth_n = outputs.logits[labels >= 0].astype(np.float64), labels[labels >= 0]
+    one_hot_nc = np.eye(len(counts_c))[truth_n]
+    weight_n1 = (1 / counts_c[truth_n] / len(counts_c))[:, None]
+
+    def loss(shift_c: np.ndarray) -> tuple[float, np.ndarray]:
+        said_nc = log_softmax(logits_nc - shift_c, axis=1)
+        return float(-(weight_n1 * one_hot_nc * said_nc).sum()), (weight_n1 * (one_hot_nc - np.exp(said_nc))).sum(axis=0)
+
+    return np.asarray(softmax(minimize(loss, np.zeros(len(counts_c)), jac=True, method="BFGS").x))
 
 
 def rebalanced(outputs: Outputs, prior: Float[np.ndarray, " c"]) -> Outputs:

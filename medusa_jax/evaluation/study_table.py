@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MARK = f"*: p < {SIGNIFICANT} after correction"
-_NARROW = {"macro_f1": "Macro-F1", "seed_sd": "sd", "ece": "ECE", "against": "against", "difference": "difference", "p_corrected": "p"}
+_NARROW = {"macro_f1": "Macro-F1", "seed_sd": "sd", "ece": "ECE", "difference": "difference", "p_corrected": "p"}
 """What a terminal has room for."""
 _WIDE = {
     "seeds": "seeds",
@@ -35,11 +35,15 @@ _WIDE = {
 }
 
 
+_ASKED = {"question": "question", "one": "difference of", "other": "to"}
+
+
 @dataclass(frozen=True)
 class Study:
     """`words` maps the two or more columns that say who a row is about to their headers; `notes` are sentences that a reader must know.
 
     `reference` are lines of published numbers beside ours, one mapping of headers a line; `settings` says how the study was made.
+    `questions` are lines of `question`, `one`, `other` and `difference_columns`: what the table is read for, each tested.
     """
 
     title: str
@@ -50,6 +54,7 @@ class Study:
     reference: Sequence[Row] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
+    questions: Sequence[Row] = ()
 
 
 def score_columns(scores: SeedScores) -> dict[str, str | float | None]:
@@ -80,6 +85,7 @@ def write_study(folder: Path, name: str, study: Study) -> list[Path]:
         "title": study.title,
         "corpus": about,
         "rows": list(map(dict, study.rows)),
+        "questions": list(map(dict, study.questions)),
         "notes": list(study.notes),
         "reference": list(map(dict, study.reference)),
         "settings": dict(study.settings),
@@ -97,24 +103,43 @@ def write_study(folder: Path, name: str, study: Study) -> list[Path]:
 
 
 def study_table(study: Study) -> "Table":
-    """The table for a terminal of 80 columns; rows of the same first word stand below it, and what is significant is in bold."""
+    """The table for a terminal of 80 columns: rows of the same first word stand below it, further words side by side; what is significant is bold."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     caption = "\n".join([MARK, *([SYNTHETIC] if study.corpus.synthetic else [])])
     table = Table(title=Text(study.title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=Text(caption))
-    headers, lines = _cells(study, _NARROW)
-    for i, header in enumerate(headers[1:], start=1):
-        words = i < len(study.words)
-        table.add_column(Text(header), justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    first, *others = study.words
+    spread = any(row.get("seed_sd") is not None for row in study.rows)  # beside it there is no room for the calibration
+    headers, lines = _cells({}, study.rows, {name: header for name, header in _NARROW.items() if name != "ece" or not spread})
+    table.add_column(Text(", ".join(study.words[name] for name in others)), overflow="fold")
+    for header in headers:
+        table.add_column(Text(header), justify="right", no_wrap=True)
     above = None
-    for row, (first, second, *rest) in zip(study.rows, lines, strict=True):
-        if first != above:
+    for row, line in zip(study.rows, lines, strict=True):
+        if row[first] != above:
+            above = row[first]
             table.add_section()
-            table.add_row(Text(first))
-            above = first
-        table.add_row(*map(Text, (f"  {second}", *rest)), style="bold" if significant(row) else None)
+            table.add_row(Text(str(above)))
+        who, *more = [str(row[name]) for name in others if row[name] is not None]
+        said = ", ".join([who, *(word.replace("_", " ") for word in more)])
+        table.add_row(*map(Text, (f"  {said}", *line)), style="bold" if significant(row) else None)
+    return table
+
+
+def question_table(study: Study) -> "Table":
+    """The questions and their answers for a terminal of 80 columns."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=Text(MARK))
+    headers, lines = _cells({"question": "question"}, study.questions, _NARROW)
+    for i, header in enumerate(headers):
+        table.add_column(Text(header), justify="right" if i else "left", no_wrap=i > 0)
+    for row, line in zip(study.questions, lines, strict=True):
+        table.add_row(*map(Text, line), style="bold" if significant(row) else None)
     return table
 
 
@@ -128,9 +153,13 @@ def _markdown(study: Study) -> str:
     counts = ", ".join(f"{count:,} {what}" for what, count in study.corpus.counts.items())
     parts = [f"# {study.title}", f"Corpus: {study.corpus.label}; {counts}."]
     parts += [f"**{SYNTHETIC}**"] if study.corpus.synthetic else []
-    headers, lines = _cells(study, _WIDE)
+    headers, lines = _cells(study.words, study.rows, _WIDE)
     worded = [i < len(study.words) or header == _WIDE["against"] for i, header in enumerate(headers)]
-    parts += [piped(headers, lines, worded).rstrip(), f"{MARK}.", *study.notes]
+    parts += [piped(headers, lines, worded).rstrip(), f"{MARK}."]
+    if study.questions:
+        headers, lines = _cells(_ASKED, study.questions, _WIDE)
+        parts += ["## Questions", piped(headers, lines, [i < len(_ASKED) for i in range(len(headers))]).rstrip(), "## How to read it"]
+    parts += study.notes
     if study.reference:
         headers = list(study.reference[0])
         lines = [[_number(header, row[header]) for header in headers] for row in study.reference]
@@ -142,13 +171,13 @@ def _markdown(study: Study) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _cells(study: Study, columns: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
+def _cells(words: Mapping[str, str], rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
     """Headers and formatted cells of the words and of those `columns` that at least one row fills."""
-    headers, lines = cells(study.rows, {**study.words, **columns})
+    headers, lines = cells(rows, {**words, **columns})
     for name, form in _FORMS.items():
         if columns.get(name) in headers:
             place = headers.index(columns[name])
-            for row, line in zip(study.rows, lines, strict=True):
+            for row, line in zip(rows, lines, strict=True):
                 line[place] = form(row)
     return headers, lines
 

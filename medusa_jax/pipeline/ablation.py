@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from medusa_jax.config import MemberConfig, RunConfig, merged
 from medusa_jax.config_file import explained
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.errors import ConfigError, RunFolderError
+from medusa_jax.errors import ConfigError
 from medusa_jax.pipeline.replicates import replicate
-from medusa_jax.pipeline.run_folder import Run, opened
-from medusa_jax.pipeline.steps import Prepared, prepare
+from medusa_jax.pipeline.run_folder import Run
+from medusa_jax.pipeline.steps import Prepared
+from medusa_jax.pipeline.studies import check_own_run, opened_beside
 
 BASE = "deepser"
 T = TypeVar("T")
@@ -84,8 +85,7 @@ def planned(base: Prepared, seeds: int = 3, members: Sequence[str] | None = None
     row or member, a change that makes no valid member, a run that is a study's own, or if nothing is left to compare.
     """
     config = base.run.config
-    if config.study_of is not None:
-        raise ConfigError("this run trains members for a study and has none of its own", where=base.run.folder, mend=f"name {config.study_of}")
+    check_own_run(base)
     known = known_rows(config)
     chosen = _named(members, {member.id: member for member in config.members}, "member", "--members")
     wanted = _named([BASE, *(name for name in rows if name != BASE)] if rows else None, known, "row", "--rows")
@@ -131,14 +131,7 @@ def changed_member(member: MemberConfig, name: str, row: Row) -> MemberConfig:
 @contextmanager
 def opened_ablation(ablation: Ablation, *, features: bool = True) -> Iterator[Prepared]:
     """The derived run, its folder held by this process, on the very table of utterances that the base run has."""
-    run, corpus = ablation.run, ablation.base.corpus
-    with opened(run):
-        if not run.corpus_file.exists():
-            corpus.save(run.corpus_file)
-        prepared = prepare(run, features=features)
-        if prepared.corpus.digest() != corpus.digest():
-            mend = "remove this folder, or choose another --out"
-            raise RunFolderError("this ablation was begun on another corpus than the run has now", where=run.folder, mend=mend)
+    with opened_beside(ablation.base, ablation.run, features=features) as prepared:
         yield prepared
 
 

@@ -1,13 +1,10 @@
 """An ablation conducted: trained, scored, its tables written into the folder of the run that it is about."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.ablation import WORDS, ablation_rows
 from medusa_jax.evaluation.intervals import clusters_of
 from medusa_jax.evaluation.studies import MEAN
@@ -15,20 +12,10 @@ from medusa_jax.evaluation.study_table import Study, write_study
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.pipeline.ablation import BASE, Ablation
 from medusa_jax.pipeline.ablation import Row as TableRow
-from medusa_jax.pipeline.evaluate import Part, facts_of, parts_to_score, with_answers
+from medusa_jax.pipeline.evaluate import Part, facts_of
 from medusa_jax.pipeline.run_folder import provenance
 from medusa_jax.pipeline.steps import Prepared, member_outputs, train
-
-STUDIES = "studies"
-"""The folder of a run that holds what studies of it found."""
-
-
-@dataclass(frozen=True)
-class Conducted:
-    """The table of each part, the part that matters most last, and the files that hold it."""
-
-    studies: dict[str, Study]
-    files: dict[str, list[Path]]
+from medusa_jax.pipeline.studies import STUDIES, Conducted, check_scorable, labelled_parts
 
 
 def conduct(ablation: Ablation, prepared: Prepared) -> Conducted:
@@ -44,17 +31,6 @@ def conduct(ablation: Ablation, prepared: Prepared) -> Conducted:
     return Conducted(studies, {part: write_study(folder, f"ablation-{part}", study) for part, study in studies.items()})
 
 
-def check_scorable(prepared: Prepared) -> None:
-    """Raise `EvaluationError` if no part is labelled, or one has a single speaker: known before hours of training."""
-    found = list(_parts(prepared))
-    if not found:
-        mend = "label a development or test part of the corpus, or set corpus.folds"
-        raise EvaluationError("no utterance outside the training part is labelled", where=f"corpus {prepared.corpus.name!r}", mend=mend)
-    for part, _ in found:
-        if not clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).any():
-            raise EvaluationError(f"{part.name} has one speaker, and differences are tested over speakers", where=f"corpus {prepared.corpus.name!r}")
-
-
 def studies_of(ablation: Ablation, prepared: Prepared) -> dict[str, Study]:
     """The table of each part. Raises `EvaluationError` if a member is not trained, or where the scores cannot be computed."""
     folds = range(len(prepared.folds))
@@ -63,7 +39,7 @@ def studies_of(ablation: Ablation, prepared: Prepared) -> dict[str, Study]:
         for one in ablation.trials
     }
     studies = {}
-    for part, rows_of_folds in _parts(prepared):
+    for part, rows_of_folds in labelled_parts(prepared):
         predictions: dict[str, dict[str, list[np.ndarray]]] = {}
         for one in ablation.trials:
             said = np.concatenate([guess[rows] for guess, rows in zip(guesses[one.config.id], rows_of_folds, strict=True)])
@@ -72,14 +48,6 @@ def studies_of(ablation: Ablation, prepared: Prepared) -> dict[str, Study]:
         rows = ablation_rows(part.corpus.labels, stacked, part.corpus.classes, part.corpus.frame["speaker"])
         studies[part.name] = _study(ablation, prepared, part, rows)
     return studies
-
-
-def _parts(prepared: Prepared) -> Iterator[tuple[Part, list[np.ndarray]]]:
-    """Each labelled part that nobody learned from, its utterances, and their rows fold by fold."""
-    corpus = with_answers(prepared.corpus)
-    for name, rows_of_folds in parts_to_score(prepared, corpus).items():
-        frame = corpus.frame.iloc[np.concatenate(rows_of_folds)].reset_index(drop=True)
-        yield Part(name, replace(corpus, frame=frame), ()), rows_of_folds
 
 
 def _study(ablation: Ablation, prepared: Prepared, part: Part, rows: list[Row]) -> Study:

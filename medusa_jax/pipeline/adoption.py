@@ -6,8 +6,8 @@ A study with one more row, member or seed is another run in another folder; only
 import shutil
 from pathlib import Path
 
-from medusa_jax.pipeline.run_folder import keep_provenance, known_provenance
-from medusa_jax.pipeline.steps import Prepared, examples_of
+from medusa_jax.pipeline.run_folder import JOINED, OUTPUTS, keep_provenance, known_provenance
+from medusa_jax.pipeline.steps import Prepared, all_courses, examples_of
 from medusa_jax.training import checkpoint
 from medusa_jax.training.member import digest_of_training
 
@@ -21,15 +21,16 @@ def adopt(prepared: Prepared) -> int:
     """
     run, adopted = prepared.run, {}
     others = sorted(path.parent for path in run.out.glob(f"{run.config.name}-*/config.yaml") if path.parent.name != run.folder.name)
-    for fold, parts in enumerate(prepared.folds):
+    for course in (course for fold in all_courses(prepared) for course in fold):
         for config in run.config.members:
-            target = run.member_folder(fold, config.id)
+            target = course.member_folder(config.id)
             place = target.relative_to(run.folder)
-            found = [other for other in others if (other / place / "member.json").exists()] if not target.exists() else []
+            wanted = course.lacks(config.id) and not target.exists()
+            found = [other for other in others if (other / place / "member.json").exists()] if wanted else []
             if not found:
                 continue
-            wanted = digest_of_training(config, examples_of(prepared, config.training.shapes), parts.fit, parts.held_out, run.config.seed)
-            alike = [other for other in found if checkpoint.newest_digest(other / place / "checkpoints", "best") == wanted]
+            digest = digest_of_training(config, examples_of(prepared, config.training.shapes), course.fit, course.held_out, run.config.seed)
+            alike = [other for other in found if checkpoint.newest_digest(other / place / "checkpoints", "best") == digest]
             if alike:
                 _copy(alike[0] / place, target)
                 adopted[place.as_posix()] = alike[0].name
@@ -42,5 +43,5 @@ def _copy(source: Path, target: Path) -> None:
     """All of a member but its outputs, whole or not at all."""
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(source, temporary, ignore=shutil.ignore_patterns("outputs.parquet", "*.tmp"))
+    shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(OUTPUTS, JOINED, "*.tmp"))
     temporary.rename(target)

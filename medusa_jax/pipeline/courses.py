@@ -14,7 +14,7 @@ from medusa_jax.corpus.table import Corpus
 from medusa_jax.ensemble.outputs import Outputs, pooled
 from medusa_jax.errors import EvaluationError
 from medusa_jax.pipeline.data import Parts
-from medusa_jax.pipeline.run_folder import OUT_OF_FOLD, OUTPUTS, Run
+from medusa_jax.pipeline.run_folder import JOINED, OUTPUTS, Run
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Course:
 
     def lacks(self, member: str) -> bool:
         """Whether the member is still to be trained, or to predict."""
-        if self.joined is not None and (self.joined / "members" / member / OUT_OF_FOLD).exists():
+        if self.joined is not None and (self.joined / "members" / member / JOINED).exists():
             return False
         return not self.outputs_file(member).exists()
 
@@ -70,7 +70,7 @@ def join_out_of_fold(run: Run, corpus: Corpus, courses: Sequence[Course]) -> Non
     final, *inner = courses
     rows = np.concatenate([course.predicted for course in inner])
     for member in run.config.members:
-        path = final.member_folder(member.id) / OUT_OF_FOLD
+        path = final.member_folder(member.id) / JOINED
         if not path.exists():
             found = [outputs_of(course.outputs_file(member.id), corpus, course.predicted) for course in inner]
             pooled(found).where(np.argsort(rows)).save(path)

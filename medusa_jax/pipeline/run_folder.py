@@ -28,7 +28,7 @@ from medusa_jax.files import locked, write_text
 
 _PACKAGES = ("medusa-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "datasets", "transformers", "numpy", "pandas", "scikit-learn")
 
-OUTPUTS, OUT_OF_FOLD = "outputs.parquet", "out_of_fold.parquet"
+OUTPUTS, JOINED = "outputs.parquet", "out_of_fold.parquet"
 """In a member's folder: what it says of every utterance; and of its training part, from members trained without the speaker."""
 
 
@@ -74,7 +74,7 @@ def _trained(path: Path) -> bool:
         run = Run(RunConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), path.parent.parent)
     except (ValueError, yaml.YAMLError):
         return True
-    wanted = (OUTPUTS, OUT_OF_FOLD) if run.config.ensemble.fit_on == "out_of_fold" else (OUTPUTS,)
+    wanted = (OUTPUTS, JOINED) if run.config.ensemble.fit_on == "out_of_fold" else (OUTPUTS,)
     places = [run.member_folder(fold, member.id) for fold in range(run.config.corpus.folds or 1) for member in run.config.members]
     return all((place / name).exists() for place in places for name in wanted)
 

@@ -15,11 +15,12 @@ from medusa_jax.config import MemberConfig, digest_of
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.outputs import Outputs, majority_vote, soft_vote
+from medusa_jax.ensemble.systems import ENSEMBLES, HELD_OUT, MAJORITY, OUT_OF_FOLD, SINGLE, SOFT, SOUP
 from medusa_jax.errors import EvaluationError
 from medusa_jax.features.store import FeatureStore
 from medusa_jax.pipeline.courses import Course, courses_of, join_out_of_fold, outputs_of
 from medusa_jax.pipeline.data import Parts, load_corpus, load_stores, parts_of
-from medusa_jax.pipeline.run_folder import OUT_OF_FOLD, OUTPUTS, Run, keep_provenance
+from medusa_jax.pipeline.run_folder import JOINED, OUTPUTS, Run, keep_provenance
 from medusa_jax.progress import Report, track
 from medusa_jax.training.examples import Examples, gather
 from medusa_jax.training.group import train_group
@@ -29,9 +30,6 @@ from medusa_jax.training.member import predict_all
 from medusa_jax.training.memory import Need, budget, need_of, runs_side_by_side
 from medusa_jax.training.mesh import devices_of
 from medusa_jax.training.processes import leads
-
-MAJORITY, SOFT, SINGLE, SOUP = "majority_vote", "soft_vote", "meta_classifier", "soup"
-ENSEMBLES = (MAJORITY, SOFT, SINGLE, SOUP)
 
 
 @dataclass(frozen=True)
@@ -136,23 +134,23 @@ def ensemble(prepared: Prepared) -> None:
         folder = run.fold_folder(fold) / "ensemble"
         if all((folder / f"{name}.parquet").exists() for name in ENSEMBLES):
             continue
-        members = [member_outputs(run, corpus, fold, member.id) for member in run.config.members]
+        members = {member.id: member_outputs(run, corpus, fold, member.id) for member in run.config.members}
         x_nf = meta.inputs_of(taught_outputs(prepared, fold, members), config)
-        learn, select = (parts.held_out, None) if config.fit_on == "held_out" else (parts.fit, parts.held_out)
+        learn, select = (parts.held_out, None) if config.fit_on == HELD_OUT else (parts.fit, parts.held_out)
         found = meta.fit(x_nf, targets_of(corpus), corpus.classes, learn, select, config, run.config.seed)
         found.save(folder / "checkpoints", digest_of([config.model_dump(mode="json"), run.config.digest()]))
-        majority_vote(members).save(folder / f"{MAJORITY}.parquet")
-        soft_vote(members).save(folder / f"{SOFT}.parquet")
+        said = list(members.values())
+        majority_vote(said).save(folder / f"{MAJORITY}.parquet")
+        soft_vote(said).save(folder / f"{SOFT}.parquet")
         for name, params in ((SINGLE, found.single()), (SOUP, found.soup())):
-            meta.outputs_of(params, x_nf, members[0]).save(folder / f"{name}.parquet")
+            meta.outputs_of(params, x_nf, said[0]).save(folder / f"{name}.parquet")
 
 
-def taught_outputs(prepared: Prepared, fold: int, members: Sequence[Outputs]) -> list[Outputs]:
-    """The outputs of the run's `members` as the meta-classifier meets them: of the training part out of fold if it learns from those."""
-    rows, config = prepared.folds[fold].fit, prepared.run.config
-    if config.ensemble.fit_on != "out_of_fold":
-        return list(members)
-    return [one.replaced(rows, out_of_fold_outputs(prepared, fold, m.id)) for one, m in zip(members, config.members, strict=True)]
+def taught_outputs(prepared: Prepared, fold: int, members: Mapping[str, Outputs]) -> list[Outputs]:
+    """The outputs of `members` (by id) as the meta-classifier meets them: of the training part out of fold if it learns from those."""
+    if prepared.run.config.ensemble.fit_on != OUT_OF_FOLD:
+        return list(members.values())
+    return [said.replaced(prepared.folds[fold].fit, out_of_fold_outputs(prepared, fold, name)) for name, said in members.items()]
 
 
 def member_outputs(run: Run, corpus: Corpus, fold: int, member: str) -> Outputs:
@@ -162,7 +160,7 @@ def member_outputs(run: Run, corpus: Corpus, fold: int, member: str) -> Outputs:
 
 def out_of_fold_outputs(prepared: Prepared, fold: int, member: str) -> Outputs:
     """What a member said of the fold's training part out of fold, likewise."""
-    path, rows = prepared.run.member_folder(fold, member) / OUT_OF_FOLD, prepared.folds[fold].fit
+    path, rows = prepared.run.member_folder(fold, member) / JOINED, prepared.folds[fold].fit
     return _there(path, prepared.corpus, rows, f"member {member} has no out-of-fold outputs yet", "medusa train")
 
 

@@ -1,0 +1,48 @@
+"""`medusa ensemble --study`: the study of ensembles trained, scored and shown."""
+
+from pathlib import Path
+
+from rich.markup import escape
+
+from medusa_jax.cli.run import prepared_run, say, tell_failures
+from medusa_jax.cli.studies import show
+from medusa_jax.errors import ConfigError
+
+
+def study_ensembles(config: Path, settings: list[str] | None, out: Path, seeds: int, top: str, plan: bool, speed: float | None) -> None:
+    """Combine the members of `config` in every way, with several seeds after training them; write the tables and show the one that matters most."""
+    tops = _numbers(top)
+    with prepared_run(config, settings, out, features=False) as base:
+        from medusa_jax.pipeline.adoption import adopt
+        from medusa_jax.pipeline.combinations import planned
+        from medusa_jax.pipeline.ensemble_study import conduct
+        from medusa_jax.pipeline.studies import check_scorable, opened_beside
+
+        wanted = planned(base, seeds, tops)
+        check_scorable(base)
+        if seeds == 1:
+            if plan:
+                mend = "add --seeds 3, or leave --plan out"
+                raise ConfigError("a study of one seed trains nothing, so there is nothing to plan", where="--plan", mend=mend)
+            show(conduct(wanted, base), "ensembles")
+            return
+        with opened_beside(base, wanted.run) as prepared:
+            run = prepared.run
+            say(f"[bold]{escape(run.config.name)}[/bold] in {escape(str(run.folder))}: {len(run.config.members)} members in all")
+            tell_failures(prepared)
+            if taken := adopt(prepared):
+                say(f"{taken} of them are trained already, in an earlier study, and taken over")
+            if plan:
+                from medusa_jax.cli.plan import plan_training
+
+                plan_training(prepared, speed)
+            else:
+                show(conduct(wanted, prepared), "ensembles")
+
+
+def _numbers(text: str) -> list[int]:
+    """The numbers of a list with commas."""
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a list of numbers", where="--top", mend="such as --top 5,7") from error

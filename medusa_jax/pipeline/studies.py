@@ -1,0 +1,65 @@
+"""What studies of a run share: which utterances they score, the derived run that trains for them, and where their tables lie."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from medusa_jax.errors import ConfigError, EvaluationError, RunFolderError
+from medusa_jax.evaluation.intervals import clusters_of
+from medusa_jax.evaluation.study_table import Study
+from medusa_jax.pipeline.evaluate import Part, parts_to_score, with_answers
+from medusa_jax.pipeline.run_folder import Run, opened
+from medusa_jax.pipeline.steps import Prepared, prepare
+
+STUDIES = "studies"
+"""The folder of a run that holds what studies of it found."""
+
+
+@dataclass(frozen=True)
+class Conducted:
+    """The table of each part, the part that matters most last, and the files that hold it."""
+
+    studies: dict[str, Study]
+    files: dict[str, list[Path]]
+
+
+def labelled_parts(prepared: Prepared) -> Iterator[tuple[Part, list[np.ndarray]]]:
+    """Each labelled part that nobody learned from, its utterances, and their rows fold by fold."""
+    corpus = with_answers(prepared.corpus)
+    for name, rows_of_folds in parts_to_score(prepared, corpus).items():
+        frame = corpus.frame.iloc[np.concatenate(rows_of_folds)].reset_index(drop=True)
+        yield Part(name, replace(corpus, frame=frame), ()), rows_of_folds
+
+
+def check_own_run(prepared: Prepared) -> None:
+    """Raise `ConfigError` for a run that only trains members for a study of another."""
+    run = prepared.run
+    if run.config.study_of is not None:
+        raise ConfigError("this run trains members for a study and has none of its own", where=run.folder, mend=f"name {run.config.study_of}")
+
+
+def check_scorable(prepared: Prepared) -> None:
+    """Raise `EvaluationError` if no part is labelled, or one has a single speaker: known before hours of training."""
+    found = list(labelled_parts(prepared))
+    if not found:
+        mend = "label a development or test part of the corpus, or set corpus.folds"
+        raise EvaluationError("no utterance outside the training part is labelled", where=f"corpus {prepared.corpus.name!r}", mend=mend)
+    for part, _ in found:
+        if not clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).any():
+            raise EvaluationError(f"{part.name} has one speaker, and differences are tested over speakers", where=f"corpus {prepared.corpus.name!r}")
+
+
+@contextmanager
+def opened_beside(base: Prepared, run: Run, *, features: bool = True) -> Iterator[Prepared]:
+    """A run derived from `base`, its folder held by this process, on the very table of utterances that the base run has."""
+    with opened(run):
+        if not run.corpus_file.exists():
+            base.corpus.save(run.corpus_file)
+        prepared = prepare(run, features=features)
+        if prepared.corpus.digest() != base.corpus.digest():
+            mend = "remove this folder, or choose another --out"
+            raise RunFolderError("this study was begun on another corpus than the run has now", where=run.folder, mend=mend)
+        yield prepared
