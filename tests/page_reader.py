@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-VOID = {"meta", "link", "br", "img", "path", "use", "rect", "line"}
+VOID = {"meta", "link", "br", "wbr", "img", "path", "use", "rect", "line"}
 
 
 class Reader(HTMLParser):

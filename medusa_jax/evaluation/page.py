@@ -93,7 +93,7 @@ def table(
         mark = ' class="best"' if i == best else ""
         play = f"<td>{players[i] or '–'}</td>" if players else ""
         line = "".join(f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(cells, kinds[1:], strict=True))
-        lines.append(f'<tr{mark}><th scope="row">{_text(name)}</th>{line}{play}</tr>')
+        lines.append(f'<tr{mark}><th scope="row">{_breakable(name)}</th>{line}{play}</tr>')
     return _scrolling(caption, f"<table>{_caption(caption)}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
 
 
@@ -149,6 +149,11 @@ def _kind(column: Sequence[Cell]) -> str:
     words = [cell for cell in column if isinstance(cell, str) and cell[:1].isalpha()]
     wrapped = " words" if any(len(word) > _LONG for word in words) else ""
     return f' class="text{wrapped}"' if words else ""
+
+
+def _breakable(name: Cell) -> str:
+    """A name that a narrow column breaks at its underscores."""
+    return _text(name).replace("_", "_<wbr>")
 
 
 def _text(value: Cell) -> str:
