@@ -1,10 +1,13 @@
 """The smallest run that has every part: two members on generated speech, challenge files at the end."""
 
 import copy
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
+from toy_task import MEASURED
 
 from medusa_jax.config import RunConfig, merged
 from medusa_jax.pipeline.chain import Finished, run_all
@@ -27,6 +30,7 @@ SMALL: dict[str, Any] = {
     "ensemble": {"epochs": 3, "seeds": 2, "learning_rate": 1e-2},
     "submission": {"challenge": "interspeech2025"},
 }
+GENERATED = "generated-120-5-0"  # where its corpus lies, below corpora/
 SPEECH_ONLY = {"features": {"logmel": SMALL["features"]["logmel"]}, "members": [{"id": "speech", "modalities": ["logmel"], "seed": 3}]}
 
 
@@ -48,3 +52,19 @@ def finish(out: Path, **changes: Any) -> tuple[Prepared, Finished]:
     with opened(run):
         prepared = prepare(run)
         return prepared, run_all(prepared)
+
+
+def results_of(folder: Path) -> dict[str, bytes]:
+    """Every result of a run by its path: outputs, weights, scores and challenge files, without clocks and paths."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if re.search(r"outputs\.parquet|ensemble/\w+\.parquet|submission/.*csv|scores\.csv|member\.json", name):
+            found[name] = path.read_bytes()
+        if re.fullmatch(r"(best|meta|last)-\d+\.json", path.name):  # every weight's digest; orbax's own files hold the time of day
+            record = json.loads(path.read_text())
+            found[name] = json.dumps({key: record[key] for key in ("config", "step", "about", "leaves")}).encode()
+        if path.name == "metrics.jsonl":
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            found[name] = json.dumps([{k: v for k, v in line.items() if k not in MEASURED} for line in lines]).encode()
+    return found

@@ -1,7 +1,6 @@
 """The whole chain on a small generated corpus: what lies in the run folder, that it agrees with itself, and who saw what."""
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -12,17 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 from sklearn.metrics import accuracy_score, f1_score, recall_score
-from small_run import SMALL, SPEECH_ONLY, finish, small_config
-from toy_task import MEASURED
+from small_run import GENERATED, finish, results_of, small_config
 
 from medusa_jax.config import RunConfig
 from medusa_jax.config_file import load_config
-from medusa_jax.corpus.generated import ASR
 from medusa_jax.corpus.labels import CLASSES, LETTER_OF
-from medusa_jax.corpus.medusa_csv import write_medusa_csv
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
-from medusa_jax.errors import ConfigError, CorpusError, EvaluationError, RunFolderError, SubmissionError
-from medusa_jax.pipeline.data import read_corpus
+from medusa_jax.errors import EvaluationError, RunFolderError
 from medusa_jax.pipeline.evaluate import evaluate, with_answers
 from medusa_jax.pipeline.run_folder import Run, opened
 from medusa_jax.pipeline.steps import ENSEMBLES, prepare
@@ -30,7 +25,6 @@ from submission.challenges import INTERSPEECH2025
 from submission.scoring import score
 from submission.validator import validate
 
-GENERATED = "generated-120-5-0"
 SYSTEMS = ("both", "words", *ENSEMBLES)
 
 
@@ -54,22 +48,6 @@ def folder(done):
 def outputs_of(folder: Path, system: str) -> pd.DataFrame:
     place = f"ensemble/{system}.parquet" if system in ENSEMBLES else f"members/{system}/outputs.parquet"
     return pd.read_parquet(folder / place)
-
-
-def results_of(folder: Path) -> dict[str, bytes]:
-    """Every result of a run by its path: outputs, weights, scores and challenge files, without clocks and paths."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if re.search(r"outputs\.parquet|ensemble/\w+\.parquet|submission/.*csv|scores\.csv|member\.json", name):
-            found[name] = path.read_bytes()
-        if re.fullmatch(r"(best|meta|last)-\d+\.json", path.name):  # every weight's digest; orbax's own files hold the time of day
-            record = json.loads(path.read_text())
-            found[name] = json.dumps({key: record[key] for key in ("config", "step", "about", "leaves")}).encode()
-        if path.name == "metrics.jsonl":
-            lines = [json.loads(line) for line in path.read_text().splitlines()]
-            found[name] = json.dumps([{k: v for k, v in line.items() if k not in MEASURED} for line in lines]).encode()
-    return found
 
 
 def test_every_file_of_the_run_folder_is_there(folder):
@@ -251,96 +229,3 @@ def test_a_folder_of_another_configuration_is_refused(folder, done):
 def test_one_process_at_a_time(done):
     with opened(done[0].run), pytest.raises(RunFolderError, match="another process"), opened(done[0].run):
         pass
-
-
-def test_the_generated_folder_read_as_msp_podcast_is_the_same_corpus(done, out):
-    root = out / "corpora" / GENERATED
-    config = RunConfig.model_validate(small_config(corpus={"source": "msp-podcast", "path": str(root), "transcripts": str(root / ASR)}))
-    read = read_corpus(config.corpus, out)
-    assert read.digest() == done[0].corpus.digest()
-
-
-def test_folds_predict_every_utterance_once(done, out, tmp_path):
-    known = done[0].corpus.where((done[0].corpus.frame["speaker"].notna() & (done[0].corpus.frame["split"] != "test3")).to_numpy())
-    known.save(tmp_path / "known.parquet")
-    source = {"source": "table", "path": str(tmp_path / "known.parquet"), "folds": 3}
-    changes = {"features": {"text": SMALL["features"]["text"]}, "members": [SMALL["members"][1]]}
-    prepared, finished = finish(out, corpus=source, submission=None, **changes)
-    tested = np.concatenate([parts.rest for parts in prepared.folds])
-    assert sorted(tested) == list(range(len(known)))
-    assert list(finished.scored) == ["folds"]
-    for fold, parts in enumerate(prepared.folds):
-        assert (prepared.run.fold_folder(fold) / "ensemble/soup.parquet").is_file()
-        speakers = [set(known.frame["speaker"].iloc[rows]) for rows in (parts.fit, parts.held_out, parts.rest)]
-        assert sum(map(len, speakers)) == len(set().union(*speakers))
-    counts = json.loads((prepared.run.folder / "evaluation/folds/scores.json").read_text())["corpus"]["counts"]
-    assert counts["scored utterances"] == (known.labels >= 0).sum()
-
-
-def test_a_ninth_bucket_is_trained_and_never_predicted(out):
-    prepared, finished = finish(out, corpus={"soft_labels": "with_other"}, members=[SMALL["members"][1]])
-    assert prepared.corpus.targets == (*CLASSES, "other")
-    assert finished.written is not None
-    frame = outputs_of(prepared.run.folder, "words")
-    assert [c for c in frame.columns if c.startswith("p_")] == [f"p_{c}" for c in CLASSES]
-
-
-def test_the_table_that_medusa_users_have_is_a_source(done, out):
-    root = out / "corpora" / GENERATED
-    write_medusa_csv(done[0].corpus, root / "soft.csv")
-    _, finished = finish(out, corpus={"source": "medusa-csv", "path": str(root / "soft.csv")}, submission=None, **SPEECH_ONLY)
-    assert list(finished.scored) == ["development"]
-    assert finished.written is None
-
-
-def test_an_utterance_without_frames_is_predicted_and_told(out, tmp_path):
-    root = tmp_path / "corpora" / GENERATED
-    shutil.copytree(out / "corpora" / GENERATED, root)
-    bad = root / "Audios" / "MSP-PODCAST_test3_0007.wav"
-    bad.write_bytes(bad.read_bytes()[:1000])
-    prepared, finished = finish(tmp_path)
-    assert [failure.id for failure in prepared.stores["logmel"].failed] == [bad.name]
-    assert finished.written is not None
-    assert bad.name in finished.written.files["categorical"].read_text()
-    rows = [json.loads(line) for line in (prepared.stores["logmel"].folder / "failures.jsonl").read_text().splitlines()]
-    assert [(row["id"], row["error"]) for row in rows] == [(bad.name, "AudioError")]
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"corpus": {"source": "msp-podcast"}}, ConfigError, r"corpus\.path"),
-        ({"corpus": {"source": "msp-podcast", "path": "nowhere/at/all"}}, CorpusError, "no corpus here"),
-        ({"corpus": {"folds": 3}}, CorpusError, "unknown speaker"),
-        ({"corpus": {"source": "ravdess", "path": "."}}, CorpusError, "RAVDESS"),
-    ],
-)
-def test_a_corpus_that_is_not_what_the_run_says_stops_it_before_training(tmp_path, monkeypatch, changes, error, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(error, match=message):
-        finish(tmp_path / "out", **changes)
-
-
-def test_a_wish_for_challenge_files_that_cannot_be_met_is_known_before_training(done, out):
-    part = done[0].corpus.of_split("train", "development")
-    part.save(out / "labelled.parquet")
-    changes = {"corpus": {"source": "table", "path": str(out / "labelled.parquet")}, "seed": 99}
-    with pytest.raises(SubmissionError, match="0 test3 utterances"):
-        finish(out, **changes)
-    run = Run(RunConfig.model_validate(small_config(**changes)), out)
-    assert not (run.folder / "members").exists()
-
-
-def test_a_corpus_whose_development_part_is_unlabelled_still_gets_its_files(done, out):
-    part = done[0].corpus.of_split("train", "test3")
-    part.save(out / "unlabelled.parquet")
-    moved = Corpus.load(out / "unlabelled.parquet")
-    assert "development" not in set(moved.frame["split"])
-    os.rename(out / "corpora" / GENERATED / "Answers", out / "Answers")
-    try:
-        _, finished = finish(out, corpus={"source": "table", "path": str(out / "unlabelled.parquet")}, members=[SMALL["members"][1]])
-    finally:
-        os.rename(out / "Answers", out / "corpora" / GENERATED / "Answers")
-    assert finished.scored == {}
-    assert finished.written is not None
-    assert finished.written.scores == {}
