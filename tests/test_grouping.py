@@ -88,6 +88,11 @@ def test_a_members_need_is_its_state_and_grows_with_its_batch(tmp_path):
     )
     assert 1.5 * need.step < need_of(larger, examples).step < 2.5 * need.step
     assert need_of(parts, examples).step < 0.5 * need.step
+    quarter = need_of(config, examples, devices=4)
+    assert quarter.state == need.state, "every device holds all weights"
+    assert quarter.batch == need.batch / 4
+    assert quarter.step == need_of(config.model_copy(update={"training": training.model_copy(update={"batch_size": 4})}), examples).step
+    assert need_of(parts, examples, devices=4).step <= need_of(parts, examples).step
     wide = config.model_copy(update={"model": ModelConfig(hidden=64, feedforward=64)})
     assert need_of(wide, examples).step > 3 * need.step
     assert need_of(wide, examples).structure != need.structure == need_of(toy_group()[1], examples).structure
@@ -96,3 +101,5 @@ def test_a_members_need_is_its_state_and_grows_with_its_batch(tmp_path):
 def test_the_budget_is_what_is_asked_or_most_of_what_there_is():
     assert budget(EngineConfig(memory_gb=1.5)) == 1_500_000_000
     assert budget(EngineConfig()) > 1_000_000
+    if len(jax.devices()) > 1:  # devices of one CPU have one memory
+        assert budget(EngineConfig(devices="all")) == pytest.approx(budget(EngineConfig()) / len(jax.devices()), rel=0.5)

@@ -14,6 +14,7 @@ from medusa_jax.errors import ConfigError, Interrupted
 from medusa_jax.progress import silent
 from medusa_jax.training.group import train_group
 from medusa_jax.training.member import build
+from medusa_jax.training.memory import need_of
 from medusa_jax.training.mesh import devices_of
 from medusa_jax.training.settings import settings_of
 from medusa_jax.training.step import new_state, train_step
@@ -77,15 +78,17 @@ def predictions(members, examples):
 
 @pytest.mark.slow
 def test_each_device_does_its_share_of_the_work(examples):
-    """XLA may compute anything on every device and still be right; a step's operations and its dropout must be divided."""
+    """XLA may compute anything on every device and still be right; a step's operations, its dropout and its memory must be divided."""
     config = toy_member().model_copy(update={"model": ModelConfig(hidden=64, feedforward=128, layers=1)})
-    member, work = build(config, examples, {}, 0), {}
+    member, work, needed = build(config, examples, {}, 0), {}, {}
     for devices in (devices_of(1), devices_of(4)):
         settings = settings_of(config.training, 1, 1, np.ones(3), jax.random.key(0))
         given = devices.replicated((new_state(member.params, ema=False), member.statistics, settings))
         program = train_step(member.graph, 1, False, devices.everywhere).lower(*given, devices.batch(examples, FIT[:16])).compile()
         largest = max(int(np.prod([*map(int, found.split(","))])) for found in re.findall(r"u32\[([\d,]+)\]", program.as_text()))
         work[devices.count] = np.array([program.cost_analysis()["flops"], largest])
+        needed[devices.count] = program.memory_analysis().temp_size_in_bytes, need_of(config, examples, devices.count).step
+    assert all(real < planned < 4 * real for real, planned in needed.values()), needed
     np.testing.assert_allclose(work[4] / work[1], 0.25, rtol=0.2)
 
 

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -9,7 +11,7 @@ import pytest
 from small_run import small_config, small_yaml
 
 from medusa_jax.config import RunConfig
-from medusa_jax.pipeline.plan import Plan, measured_speed, plan_of
+from medusa_jax.pipeline.plan import Plan, plan_of
 from medusa_jax.pipeline.run_folder import Run, opened, unfinished
 from medusa_jax.pipeline.steps import Prepared, examples_of, prepare
 from medusa_jax.training.member import build
@@ -58,12 +60,17 @@ def test_the_plan_counts_what_is_there(plan: Plan, prepared: Prepared):
     assert plan.flops == sum(member.flops for group in plan.groups for member in group.members)
 
 
-def test_twice_the_epochs_take_twice_the_operations(plan: Plan, out: Path):
-    run = run_of(out, members=MEMBERS, training={"shapes": 2, "stage1": {"epochs": 2}, "stage2": {"epochs": 2}})
-    with opened(run):
-        longer = plan_of(prepare(run))
-    assert longer.flops == pytest.approx(2 * plan.flops)
-    assert longer.groups[0].bytes == plan.groups[0].bytes
+def test_every_epoch_takes_as_many_operations_and_the_predictions_at_the_end_come_once(plan: Plan, out: Path):
+    longer = []
+    for epochs in (2, 3):
+        run = run_of(out, members=MEMBERS, training={"shapes": 2, "stage1": {"epochs": epochs}, "stage2": {"epochs": epochs}})
+        with opened(run):
+            longer.append(plan_of(prepare(run)))
+    epoch, again = longer[0].flops - plan.flops, longer[1].flops - longer[0].flops
+    assert epoch == pytest.approx(again)
+    assert 0 < plan.flops - epoch < plan.flops
+    assert longer[0].groups[0].bytes == plan.groups[0].bytes
+    assert longer[0].programs == plan.programs
 
 
 def test_little_memory_splits_the_group(out: Path, plan: Plan):
@@ -72,8 +79,33 @@ def test_little_memory_splits_the_group(out: Path, plan: Plan):
         assert [[m.id for m in group.members] for group in plan_of(prepare(run)).groups] == [["one"], ["two"], ["words"]]
 
 
-def test_the_speed_is_measured_on_real_steps(prepared: Prepared):
-    assert 1e5 < measured_speed(prepared) < 1e15
+_PACES = """
+import sys, json, jax
+from pathlib import Path
+from medusa_jax.config_file import load_config
+from medusa_jax.pipeline.plan import measured_pace
+from medusa_jax.pipeline.run_folder import Run
+from medusa_jax.pipeline.steps import prepare
+jax.config.update("jax_compilation_cache_dir", sys.argv[2])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+folder = Path(sys.argv[1])
+prepared = prepare(Run(load_config(folder / "config.yaml"), folder.parent))
+for _ in range(2):
+    jax.clear_caches()  # as in a new process
+    pace = measured_pace(prepared)
+    print(json.dumps([pace.speed, pace.compiling]))
+"""
+
+
+@pytest.mark.slow
+def test_the_pace_is_of_real_steps_and_compiling_takes_as_long_when_the_programs_are_on_disk(prepared: Prepared, tmp_path: Path):
+    command = [sys.executable, "-c", _PACES, str(prepared.run.folder), str(tmp_path / "compiled")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (speed, first), (_, again) = map(json.loads, done.stdout.splitlines())
+    assert any((tmp_path / "compiled").iterdir())
+    assert 1e5 < speed < 1e15
+    assert 0.2 < again / first < 5
 
 
 def test_the_command_shows_the_plan_and_trains_nothing(medusa, tmp_path: Path, out: Path):

@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Speech emotion recognition with MEDUSA, from raw audio to a challenge submission. New here? `medusa demo` shows everything in minutes.",
 )
-Speed = Annotated[float | None, typer.Option(help="With --plan: TFLOP/s to reckon with, instead of measuring some steps here.", min=1e-6)]
+Speed = Annotated[float | None, typer.Option(help="With --plan: TFLOP/s of all devices to reckon with; none: some steps are measured.", min=1e-6)]
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 

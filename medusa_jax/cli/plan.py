@@ -8,33 +8,37 @@ from rich.table import Table
 from medusa_jax.cli.run import results
 
 if TYPE_CHECKING:
-    from medusa_jax.pipeline.plan import GroupPlan, Plan
+    from medusa_jax.pipeline.plan import GroupPlan, Pace, Plan
     from medusa_jax.pipeline.steps import Prepared
 
 
 def plan_training(prepared: "Prepared", speed: float | None) -> None:
     """Plan what training this run still needs and print it, at `speed` TFLOP/s or at what some real steps reach here."""
-    from medusa_jax.pipeline.plan import measured_speed, plan_of
+    from medusa_jax.pipeline.plan import Pace, measured_pace, plan_of
 
     found = plan_of(prepared)
-    show_plan(found, speed * 1e12 if speed else measured_speed(prepared) if found.groups else 1.0, measured=speed is None)
+    show_plan(found, Pace(speed * 1e12) if speed else measured_pace(prepared) if found.groups else Pace(1.0), measured=speed is None)
 
 
-def show_plan(plan: "Plan", speed: float, measured: bool) -> None:
-    """Print the groups with their members, the memory against the budget, and the time at `speed` (operations a second)."""
+def show_plan(plan: "Plan", pace: "Pace", measured: bool) -> None:
+    """Print the groups with their members, the memory against the budget, and the time at this pace."""
     console = results()
     for number, group in enumerate(plan.groups, start=1):
-        console.print(_members(group, number, speed))
+        console.print(_members(group, number, pace.speed))
         console.print(_stream(group), _memory(group, plan), "", sep="\n", highlight=False)
     if not plan.groups:
         console.print("every member is trained already: there is nothing to plan")
         return
+    steps, compiling = plan.flops / pace.speed, plan.programs * pace.compiling
     how = "measured just now in a few steps of the first member" if measured else "as given by --speed"
-    console.print(
-        f"[bold]in all {_duration(plan.flops / speed)}[/bold] at most on {plan.device}, for {plan.flops:.2e} floating-point operations",
-        highlight=False,
-    )
-    console.print(f"at {speed / 1e12:.3g} TFLOP/s, {how}; patience may end a stage early, scoring and compilation come on top", highlight=False)
+    device = f"{plan.devices} × {plan.device}" if plan.devices > 1 else plan.device
+    compiled = f"{_duration(compiling)} to compile" if measured else "on top of that comes compiling"
+    for line in (
+        f"[bold]in all {_duration(steps + compiling)}[/bold] at most on {device}; patience may end a stage early",
+        f"{_duration(steps)} for {plan.flops:.2e} floating-point operations at {pace.speed / 1e12:.3g} TFLOP/s, {how}",
+        f"{compiled} about {plan.programs} training programs and as many that predict, unless they are in the cache",
+    ):
+        console.print(line, highlight=False)
 
 
 def _members(group: "GroupPlan", number: int, speed: float) -> Table:
@@ -64,13 +68,14 @@ def _stream(group: "GroupPlan") -> str:
     shapes = "   ".join(
         f"{'/'.join(str(shape[name]) for name in names)} ({share:.0%})" for shape, share in zip(group.shapes, group.shares, strict=True)
     )
-    return "\n".join([*stages, f"padded shapes, frames of {'/'.join(names)}: {shapes}; about {group.programs} training program(s) to compile"])
+    return "\n".join([*stages, f"padded shapes, frames of {'/'.join(names)}: {shapes}; about {len(group.programs)} training program(s) to compile"])
 
 
 def _memory(group: "GroupPlan", plan: "Plan") -> str:
     fits = "fits" if group.bytes <= plan.budget else "[yellow]may not fit: raise training.micro_batches[/yellow]"
     batch = _size(max(member.need.batch for member in group.members))
-    return f"memory: {_size(group.bytes)} at most of the {_size(plan.budget)} allowed, {batch} of it a batch: {fits}"
+    each = f" on each of {plan.devices} devices" if plan.devices > 1 else ""
+    return f"memory{each}: {_size(group.bytes)} at most of the {_size(plan.budget)} allowed, {batch} of it a batch: {fits}"
 
 
 def _size(count: int) -> str:

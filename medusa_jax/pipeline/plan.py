@@ -1,8 +1,9 @@
 """What training a run will do and need, before it is done: `medusa train --plan`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,12 +11,14 @@ import numpy as np
 from medusa_jax.config import MemberConfig
 from medusa_jax.pipeline.courses import Course
 from medusa_jax.pipeline.steps import Prepared, all_courses, examples_of, groups_of
+from medusa_jax.training.compilations import seconds_saved
 from medusa_jax.training.examples import Examples
-from medusa_jax.training.flops import training_flops
+from medusa_jax.training.flops import forward_flops, training_flops
 from medusa_jax.training.member import build, member_keys
 from medusa_jax.training.memory import Need, budget, group_bytes, need_of, runs_side_by_side
-from medusa_jax.training.mesh import devices_of
+from medusa_jax.training.mesh import Devices, devices_of
 from medusa_jax.training.objective import class_weights
+from medusa_jax.training.prediction import prediction_batches
 from medusa_jax.training.settings import settings_of
 from medusa_jax.training.stack import Lane, stacks_of
 from medusa_jax.training.stages import class_targets, epoch_plan, stage_of
@@ -26,8 +29,16 @@ _MEASURED = 3  # steps
 
 
 @dataclass(frozen=True)
+class Pace:
+    """What the machine does: floating-point operations a second, and seconds to compile one structure's step and prediction for one shape."""
+
+    speed: float
+    compiling: float = 0.0
+
+
+@dataclass(frozen=True)
 class MemberPlan:
-    """What one member needs, and the floating-point operations of its training if patience ends no stage early."""
+    """What one member needs, and the operations of its training, its scores and its predictions, if patience ends no stage early."""
 
     id: str
     modalities: tuple[str, ...]
@@ -48,12 +59,13 @@ class GroupPlan:
     padding: dict[int, float]
     shapes: list[dict[str, int]]  # padded frames by modality
     shares: list[float]  # of Stage 1's batches, or of Stage 2's if there is no Stage 1
-    bytes: int
+    bytes: int  # of each device
 
     @property
-    def programs(self) -> int:
-        """Training programs to compile, if all members of equal structure go on together: one a structure and shape."""
-        return len(self.shapes) * len({member.need.structure for member in self.members})
+    def programs(self) -> set[Any]:
+        """Training programs, if all members of equal structure go on together: one a structure and shape."""
+        shapes = [tuple(shape.items()) for shape in self.shapes]
+        return {(member.need.structure, self.batch_size, shape) for member in self.members for shape in shapes}
 
     @property
     def flops(self) -> float:
@@ -66,14 +78,20 @@ class Plan:
     """All groups that are still to be trained, in order, and the device that they are planned for."""
 
     groups: tuple[GroupPlan, ...]
-    budget: int  # bytes
+    budget: int  # bytes of each device
     side_by_side: bool
     device: str
+    devices: int  # that share every batch
 
     @property
     def flops(self) -> float:
         """Of the whole training."""
         return sum(group.flops for group in self.groups)
+
+    @property
+    def programs(self) -> int:
+        """Training programs to compile; groups and folds share them."""
+        return len(set().union(*(group.programs for group in self.groups)))
 
 
 def plan_of(prepared: Prepared) -> Plan:
@@ -81,16 +99,17 @@ def plan_of(prepared: Prepared) -> Plan:
     engine = prepared.run.config.engine
     courses = [course for fold in all_courses(prepared) for course in fold]
     groups = [_group(prepared, course, configs) for course in courses for configs in groups_of(prepared, course)]
-    return Plan(tuple(groups), budget(engine), runs_side_by_side(engine), jax.devices()[0].device_kind)
+    return Plan(tuple(groups), budget(engine), runs_side_by_side(engine), jax.devices()[0].device_kind, devices_of(engine.devices).count)
 
 
 def _group(prepared: Prepared, course: Course, configs: Sequence[MemberConfig]) -> GroupPlan:
-    first, side_by_side = configs[0].training, runs_side_by_side(prepared.run.config.engine)
+    engine = prepared.run.config.engine
+    first, side_by_side, devices = configs[0].training, runs_side_by_side(engine), devices_of(engine.devices)
     examples = examples_of(prepared, first.shapes)
     epochs = {stage: max(stage_of(config.training, stage).epochs for config in configs) for stage in STAGES}
     plans = {stage: epoch_plan(examples, course.fit, first, prepared.run.config.seed, stage, 0) for stage in STAGES if epochs[stage]}
-    needs = {config.id: need_of(config, examples) for config in configs}
-    members = tuple(MemberPlan(c.id, c.modalities, needs[c.id], _flops(c, examples, plans)) for c in configs)
+    needs = {config.id: need_of(config, examples, devices.count) for config in configs}
+    members = tuple(MemberPlan(c.id, c.modalities, needs[c.id], _flops(c, examples, plans, course, devices)) for c in configs)
     rungs = examples.rungs[next(iter(plans.values()))].max(axis=1)
     return GroupPlan(
         course=course.name,
@@ -115,26 +134,33 @@ def _stacks(needs: dict[str, Need], side_by_side: bool) -> tuple[tuple[str, ...]
     return tuple(stacks.values())
 
 
-def _flops(config: MemberConfig, examples: Examples, plans: dict[int, np.ndarray]) -> float:
-    """Of all epochs of both stages, padding included."""
-    total = 0.0
-    for stage, plan in plans.items():
-        rungs, counts = np.unique(examples.rungs[plan].max(axis=1), return_counts=True)
-        batches = sum(count * _batch_flops(config, examples, int(rung), plan.shape[1]) for rung, count in zip(rungs, counts.tolist(), strict=True))
-        total += stage_of(config.training, stage).epochs * batches
-    return total
+def _flops(config: MemberConfig, examples: Examples, plans: dict[int, np.ndarray], course: Course, devices: Devices) -> float:
+    """Of all epochs of both stages, the held-out part scored after each, and of the predictions at the end; padding included."""
+    epochs = {stage: stage_of(config.training, stage).epochs for stage in plans}
+    steps = sum(epochs[stage] * _plan_flops(config, examples, plan, training_flops) for stage, plan in plans.items())
+    held_out, predicted = (
+        _plan_flops(config, examples, prediction_batches(examples, positions, devices), forward_flops)
+        for positions in (course.held_out, course.predicted)
+    )
+    return steps + sum(epochs.values()) * held_out + predicted
 
 
-def _batch_flops(config: MemberConfig, examples: Examples, rung: int, size: int) -> float:
-    """Of one step on a batch of this shape."""
+def _plan_flops(config: MemberConfig, examples: Examples, plan: np.ndarray, operations: Callable[..., float]) -> float:
+    """Of all batches `[step, b]` of a plan; `operations` of one utterance."""
+    rungs, counts = np.unique(examples.rungs[plan].max(axis=1), return_counts=True)
+    return plan.shape[1] * sum(count * _flops_on(config, examples, int(rung), operations) for rung, count in zip(rungs, counts.tolist(), strict=True))
+
+
+def _flops_on(config: MemberConfig, examples: Examples, rung: int, operations: Callable[..., float]) -> float:
+    """Of one utterance padded to this shape."""
     shape = dict(zip(examples.modalities, examples.shapes[rung].tolist(), strict=True))
     names = config.modalities
     stacks = [config.model.stack.get(name, 1) for name in names]
-    return size * training_flops(config.model, [examples.widths[name] for name in names], [shape[name] for name in names], stacks)
+    return operations(config.model, [examples.widths[name] for name in names], [shape[name] for name in names], stacks)
 
 
-def measured_speed(prepared: Prepared) -> float:
-    """Floating-point operations a second that this machine reaches in a few real steps of the first member on the most frequent shape."""
+def measured_pace(prepared: Prepared) -> Pace:
+    """What this machine does in a few real steps of the first member on the most frequent shape, on all devices that share a batch."""
     config = prepared.run.config.members[0]
     examples, fit = examples_of(prepared, config.training.shapes), prepared.folds[0].fit
     devices = devices_of(prepared.run.config.engine.devices)
@@ -148,9 +174,14 @@ def measured_speed(prepared: Prepared) -> float:
     state = new_state(member.params, config.training.ema is not None)
     (stack,) = stacks_of([Lane(config.id, member, config.training.micro_batches, settings, state)], False, devices)
     batch = devices.batch(examples, plan[rungs == rung][0])
-    jax.block_until_ready(stack.step(batch))  # compiles
-    began = time.monotonic()
-    for _ in range(_MEASURED):
-        losses = stack.step(batch)
-    jax.block_until_ready(losses)
-    return _MEASURED * _batch_flops(config, examples, rung, plan.shape[1]) / (time.monotonic() - began)
+    compiling = _seconds(lambda: (stack.step(batch), stack.predict(batch)))
+    seconds = _seconds(lambda: [stack.step(batch) for _ in range(_MEASURED)])
+    speed = _MEASURED * plan.shape[1] * _flops_on(config, examples, rung, training_flops) / seconds
+    return Pace(speed, compiling)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """How long the devices take for it; programs that are read from the cache on disk count as compiled."""
+    saved, began = seconds_saved(), time.monotonic()
+    jax.block_until_ready(work())
+    return time.monotonic() - began + seconds_saved() - saved

@@ -110,10 +110,13 @@ def groups_of(prepared: Prepared, course: Course) -> list[list[MemberConfig]]:
     new = [config for config in rest if config not in trained]
     known: dict[str, Need] = {}  # members that differ in their seed only need the same
     needs = {}
+    engine = run.config.engine
+    devices = devices_of(engine.devices).count
     for config in rest:
         key = digest_of(config.model_dump(mode="json", exclude={"id", "seed"}))
-        needs[config.id] = known[key] if key in known else known.setdefault(key, need_of(config, examples_of(prepared, config.training.shapes)))
-    engine = run.config.engine
+        if key not in known:
+            known[key] = need_of(config, examples_of(prepared, config.training.shapes), devices)
+        needs[config.id] = known[key]
     return begun + [group for part in (new, trained) for group in grouped(part, needs, budget(engine), runs_side_by_side(engine))]
 
 

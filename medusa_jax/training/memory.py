@@ -12,6 +12,7 @@ import numpy as np
 from medusa_jax.config import EngineConfig, MemberConfig
 from medusa_jax.training.examples import Examples
 from medusa_jax.training.member import outline
+from medusa_jax.training.mesh import devices_of
 from medusa_jax.training.processes import least
 from medusa_jax.training.settings import settings_of
 from medusa_jax.training.step import losses, new_state
@@ -23,24 +24,25 @@ _BATCHES = 4  # the one in use and those that the loader has made ahead
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that one member needs. `parameters` counts its weights; `structure` is equal for members that can be stacked."""
+    """Bytes that one member needs of each device. `parameters` counts its weights; `structure` is equal for members that can be stacked."""
 
     structure: Any
     parameters: int
     state: int  # weights, AdamW's two moments, and the running mean if there is one: kept as long as the member trains
     step: int  # gradients and what the forward pass keeps for the backward one: only during its step
-    batch: int  # the batch of its group, at the largest shape
+    batch: int  # the device's rows of its group's batch, at the largest shape
 
 
-def need_of(config: MemberConfig, examples: Examples) -> Need:
-    """What a member needs at the largest padded shape.
+def need_of(config: MemberConfig, examples: Examples, devices: int = 1) -> Need:
+    """What a member needs of each of the `devices` that share its batches, at the largest padded shape.
 
     `step` is what automatic differentiation keeps before the compiler saves any of it: what is really used is less, rarely
     under half of it.
     """
     member, training = outline(config, examples), config.training
     state = jax.eval_shape(partial(new_state, ema=training.ema is not None), member.params)
-    batch = examples.largest_batch(training.batch_size)
+    size, parts = training.batch_size, training.micro_batches
+    batch = examples.largest_batch(parts * -(-size // (parts * devices)))  # each part of a batch is spread over the devices
     key = jax.eval_shape(jax.random.key, 0)
     settings = jax.eval_shape(lambda k: settings_of(training, 1, 1, np.ones(examples.soft.shape[1]), k), key)
 
@@ -50,11 +52,10 @@ def need_of(config: MemberConfig, examples: Examples) -> Need:
 
         return bytes_of(jax.eval_shape(backward, member.params, member.statistics, settings, batch.of(config.modalities), key))
 
-    parts = training.micro_batches
     step = kept(1) if parts == 1 else kept(parts) + kept(1) // parts  # of a batch in parts: the inputs, and one part at a time
     weights = bytes_of(member.params)
     structure = (member.graph, training.micro_batches, jax.tree.structure((state, settings)))
-    return Need(structure, weights // 4, bytes_of(state), weights + step, bytes_of(batch))
+    return Need(structure, weights // 4, bytes_of(state), weights + step, bytes_of(examples.largest_batch(-(-size // devices))))
 
 
 def bytes_of(tree: PyTree) -> int:
@@ -72,11 +73,14 @@ def group_bytes(needs: Sequence[Need], side_by_side: bool) -> int:
 
 
 def budget(engine: EngineConfig) -> int:
-    """Bytes that a group may need: as configured, or 80 % of what the device has (of a CPU: what is free now); the least of all hosts."""
+    """Bytes that a group may need of each device: as configured, or 80 % of what it has; the least of all hosts.
+
+    A CPU has what is free now; where it is made to look like several devices, each has its share.
+    """
     if engine.memory_gb is not None:
         return int(engine.memory_gb * 1e9)
     stats = jax.local_devices()[0].memory_stats() or {}
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") // len(devices_of(engine.devices).mesh.local_devices)
     return int(least(_SHARE * stats.get("bytes_limit", free)))
 
 

@@ -15,14 +15,18 @@ from medusa_jax.training.sampling import every_batch
 PREDICT_BATCH = 32
 
 
+def prediction_batches(examples: Examples, positions: np.ndarray, devices: Devices) -> np.ndarray:
+    """The batches `[step, b]` in which `positions` are predicted."""
+    return every_batch(positions, examples.rungs, devices.multiple(min(PREDICT_BATCH, len(positions))))
+
+
 def predicted(run: Callable[[Batch], Any], examples: Examples, positions: np.ndarray, devices: Devices) -> Any:
     """`run(batch)` for all of `positions`: its tree of arrays `[b, …]` as NumPy arrays `[n, …]` in the order of `positions`.
 
     Batches are spread over `devices`; what `run` returns must lie whole on each of them. Results are fetched one batch late,
     so that the device works on the next one meanwhile.
     """
-    size = devices.multiple(min(PREDICT_BATCH, len(positions)))
-    rows = every_batch(positions, examples.rungs, size)
+    rows = prediction_batches(examples, positions, devices)
     found, late = [], None
     with Loader(partial(devices.batch, examples), rows) as batches:
         for batch in batches:
