@@ -107,7 +107,8 @@ def measured(sizes: list[dict[str, float]], environment: dict[str, Any]) -> str:
     first = sizes[0]["seconds"] / sizes[0]["utterances"]
     rows = [f"| {s['utterances']:,.0f} | {s['seconds']:.2f} | {s['seconds'] / s['utterances'] / first:.2f} | {s['gigabytes']:.2f} |" for s in sizes]
     where = f"{environment['cores']} cores, no GPU" if environment["backend"] == "cpu" else environment["backend"]
-    return f"""Measured by `python benchmarks/scaling.py` on {where} (a small member of two modalities; an epoch without its scoring):
+    command = f"python benchmarks/scaling.py{environment['options']}"
+    return f"""Measured by `{command}` on {where} (a small member of two modalities; an epoch without its scoring):
 
 | utterances | seconds an epoch | seconds an utterance, beside the first row | peak memory, GB |
 |---:|---:|---:|---:|
@@ -150,6 +151,7 @@ def main() -> None:
         command = [sys.executable, __file__, "--measure", str(times * (400 if given.quick else 1600))]
         sizes.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]))
     environment = {"machine": platform.platform(), "cores": os.cpu_count(), "backend": jax.default_backend(), "jax": version("jax")}
+    environment["options"] = " --quick" if given.quick else ""
     rows = projection()
     tables = page(sizes, rows, environment)
     print(tables)
