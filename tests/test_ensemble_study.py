@@ -16,11 +16,12 @@ from medusa_jax.ensemble.systems import ALL, ENSEMBLES, OUT_OF_FOLD, SOUP, STACK
 from medusa_jax.errors import ConfigError, EvaluationError
 from medusa_jax.evaluation.studies import ENSEMBLE, read_study
 from medusa_jax.evaluation.study_table import Study
+from medusa_jax.pipeline.adoption import adopt
 from medusa_jax.pipeline.combinations import planned, ranking_of
 from medusa_jax.pipeline.ensemble_study import PAPER, conduct
 from medusa_jax.pipeline.evaluate import with_answers
 from medusa_jax.pipeline.run_folder import Run, opened
-from medusa_jax.pipeline.steps import Prepared, member_outputs, prepare
+from medusa_jax.pipeline.steps import Prepared, member_outputs, prepare, train
 from medusa_jax.pipeline.studies import opened_beside
 
 WORDS: dict[str, object] = {
@@ -141,6 +142,26 @@ def test_a_line_is_the_mean_over_seeds_of_each_seeds_own_members(seeded):
     assert line["seeds"] == 2
     assert line["macro_f1"] == pytest.approx(np.mean(f1))
     assert line["seed_sd"] == pytest.approx(np.std(f1, ddof=1))
+
+
+def test_members_that_were_trained_alike_are_taken_over_with_those_of_the_inner_folds(base, out: Path):
+    """Another run of the same name whose meta-classifier learns longer: nothing is trained again, and all members say the same."""
+    ensemble = {"fit_on": "out_of_fold", "inner_folds": 2, "epochs": 4}
+    run = Run(RunConfig.model_validate(small_config(**{**TAUGHT, "ensemble": ensemble})), out)
+    with opened(run):
+        prepared = prepare(run)
+        assert adopt(prepared) == 9, "three members, each of three courses"
+        assert not list(run.folder.rglob("out*.parquet")), "what they say is made from their weights"
+        train(prepared)
+        assert adopt(prepared) == 0
+    for name in ("outputs", "out_of_fold"):
+        for member in base.run.config.members:
+            path = f"members/{member.id}/{name}.parquet"
+            assert (run.folder / path).read_bytes() == (base.run.folder / path).read_bytes()
+    fewer = {**ensemble, "inner_folds": 3}
+    run = Run(RunConfig.model_validate(small_config(**{**TAUGHT, "ensemble": fewer})), out)
+    with opened(run):
+        assert adopt(prepare(run)) == 3, "other inner folds are other trainings"
 
 
 def test_equal_members_are_ranked_in_their_order(base):
