@@ -24,6 +24,18 @@ class CorpusConfig(Config):
     hold_out: float = Field(0.1, gt=0, lt=0.5, description="share of the training part kept for model selection, speaker-disjoint")
     max_failures: float = Field(0.01, ge=0, le=1, description="share of the utterances whose features may be missing, for unreadable audio")
     folds: int | None = Field(None, ge=2, description="speaker-disjoint folds in place of the corpus's own splits")
+    fold: int | None = Field(None, ge=1, description="the one of them, from 1, that is trained and tested; none: each in turn, pooled")
+
+    @property
+    def splits(self) -> int:
+        """How often everything is trained: once a fold."""
+        return 1 if self.folds is None or self.fold is not None else self.folds
+
+    @model_validator(mode="after")
+    def _is_a_fold(self) -> Self:
+        if self.fold is not None and self.fold > (self.folds or 0):
+            raise ValueError(f"fold ({self.fold}) must be one of the folds (folds: {self.folds or 'none'})")
+        return self
 
 
 class ModelConfig(Config):
@@ -211,6 +223,8 @@ class RunConfig(Config):
         exclude |= dict.fromkeys(("ablation", "study_of"), True)
         if self.ensemble.fit_on != "out_of_fold":
             exclude["ensemble"] = {"inner_folds"}
+        if self.corpus.fold is None:
+            exclude["corpus"] = {"fold"}
         return digest_of(self.model_dump(mode="json", exclude=exclude))
 
 

@@ -163,11 +163,11 @@ def test_a_finished_ablation_is_left_alone_and_a_wider_one_trains_what_is_new(me
     wider = small_yaml(tmp_path / "wider.yaml", **WORDS, **OWN_ROW)
     code, said, err = medusa("ablate", wider, "--out", out, "--seeds", 2, "--rows", "no_mixup,mixed", "--members", "one")
     assert code == 0, err
-    assert "4 of them are trained already" in err
+    assert "4 member(s) were trained alike" in err
     assert "mixed" in said
     (other,) = (folder for folder in out.glob("small-ablation-*") if folder != own)
     assert json.loads((other / "provenance.json").read_text())["adopted"] == {
-        f"members/{row}.one.s{k}": own.name for row in (BASE, "no_mixup") for k in (1, 2)
+        f"members/{row}.one.s{k}": f"{own.name}/members/{row}.one.s{k}" for row in (BASE, "no_mixup") for k in (1, 2)
     }
     for row in (BASE, "no_mixup"):
         for place in (f"members/{row}.one.s2/outputs.parquet", f"members/{row}.one.s2/metrics.jsonl"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from medusa_jax.cli.run import prepared_run, say, tell_failures
+from medusa_jax.cli.run import prepared_run, say, take_over, tell_failures
 from medusa_jax.cli.studies import show
 
 
@@ -15,7 +15,6 @@ def ablate(
     with prepared_run(config, settings, out, features=False) as base:
         from medusa_jax.pipeline.ablation import opened_ablation, planned
         from medusa_jax.pipeline.ablation_study import conduct
-        from medusa_jax.pipeline.adoption import adopt
         from medusa_jax.pipeline.studies import check_scorable
 
         ablation = planned(base, seeds, _names(members), _names(rows))
@@ -27,8 +26,7 @@ def ablate(
             size = f"{len(ablation.rows)} rows, {len(run.config.members)} members in all"
             say(f"[bold]{escape(run.config.name)}[/bold] in {escape(str(run.folder))}: {size}")
             tell_failures(prepared)
-            if taken := adopt(prepared):
-                say(f"{taken} of them are trained already, in an earlier ablation, and taken over")
+            take_over(prepared)
             if plan:
                 from medusa_jax.cli.plan import plan_training
 

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from medusa_jax.cli import corpus, features, leaderboard, models, submit
-from medusa_jax.cli.run import Config, Out, Settings, prepared_run, results, say, together, unfinished_run
+from medusa_jax.cli.run import Config, Out, Settings, prepared_run, results, say, take_over, together, unfinished_run
 from medusa_jax.errors import ConfigError, Interrupted, MedusaError
 from medusa_jax.files import FULL
 
@@ -43,6 +43,7 @@ def run(config: Config, settings: Settings = None, out: Out = Path("runs")) -> N
     with prepared_run(config, settings, out) as prepared:
         from medusa_jax.pipeline.chain import run_all
 
+        take_over(prepared)
         finished = run_all(prepared)
         _show_scores(prepared, finished.scored)
         if finished.written is not None:
@@ -101,6 +102,7 @@ def train(
     if config is None and not resume:
         raise ConfigError("nothing says which run to train", where="medusa train", mend="give a configuration or a run's folder, or --resume")
     with together(distributed), prepared_run(config or unfinished_run(out), settings, out) as prepared:
+        take_over(prepared)
         if plan:
             from medusa_jax.cli.plan import plan_training
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from medusa_jax.cli.run import prepared_run, say, tell_failures
+from medusa_jax.cli.run import prepared_run, say, take_over, tell_failures
 from medusa_jax.cli.studies import show
 from medusa_jax.errors import ConfigError
 
@@ -13,7 +13,6 @@ def study_ensembles(config: Path, settings: list[str] | None, out: Path, seeds: 
     """Combine the members of `config` in every way, with several seeds after training them; write the tables and show the one that matters most."""
     tops = _numbers(top)
     with prepared_run(config, settings, out, features=False) as base:
-        from medusa_jax.pipeline.adoption import adopt
         from medusa_jax.pipeline.combinations import planned
         from medusa_jax.pipeline.ensemble_study import conduct
         from medusa_jax.pipeline.studies import check_scorable, opened_beside
@@ -30,8 +29,7 @@ def study_ensembles(config: Path, settings: list[str] | None, out: Path, seeds: 
             run = prepared.run
             say(f"[bold]{escape(run.config.name)}[/bold] in {escape(str(run.folder))}: {len(run.config.members)} members in all")
             tell_failures(prepared)
-            if taken := adopt(prepared):
-                say(f"{taken} of them are trained already, in an earlier study, and taken over")
+            take_over(prepared)
             if plan:
                 from medusa_jax.cli.plan import plan_training
 

@@ -86,6 +86,14 @@ def tell_failures(prepared: "Prepared") -> None:
             say(f"  where: {escape(str(store.failures_file))}")
 
 
+def take_over(prepared: "Prepared") -> None:
+    """Copy the members that another run has trained to the same bits, and say how many."""
+    from medusa_jax.pipeline.adoption import adopt
+
+    if taken := adopt(prepared):
+        say(f"{taken} member(s) were trained alike in another run, and are taken over")
+
+
 def resolve(config: Path, settings: list[str] | None, out: Path) -> "Run":
     """A YAML file, a run's folder, or the name of a shipped configuration, with `--set` applied.
 

@@ -56,13 +56,15 @@ def _indexed(findings: Findings, dataset: str) -> dict[str, Any]:
 
 def _what(findings: Findings, licence: Licence) -> str:
     reads = sorted({name for modalities in findings.members.values() for name in modalities})
-    rated, folds = findings.score.get("ccc_mean") is not None, findings.config["corpus"]["folds"]  # type: ignore[index]
+    rated, corpus = findings.score.get("ccc_mean") is not None, findings.config["corpus"]
+    folds, fold = corpus["folds"], corpus.get("fold")  # type: ignore[index, attr-defined]
     lines = [
         f"{findings.about[0].upper()}{findings.about[1:]}." if findings.about else "",
         f"An ensemble of {len(findings.members)} DeepSER member(s) after MEDUSA (arXiv 2506.09556), combined by `{findings.system}`: it gives each "
         f"utterance a distribution over {len(findings.classes)} classes ({', '.join(findings.classes)}), and its arousal, valence and dominance "
         "from 1 to 7" + ("." if rated else "; nobody rated those here, so nothing is known of them."),
-        f"There are {folds} such ensembles, one a fold, each scored on the speakers that it never heard." if folds else "",
+        f"There are {folds} such ensembles, one a fold, each scored on the speakers that it never heard." if folds and not fold else "",
+        f"It was trained and scored on fold {fold} of {folds} alone." if fold else "",
         f"The members read {', '.join(f'`{name}`' for name in reads)}. The meta-classifier learned from {findings.learned_from}.",
         "Trained and run with medusa-jax; the checkpoints open with plain orbax.",
     ]

@@ -1,47 +1,71 @@
-"""Members that a run beside this one has trained already, to the same bits: taken over instead of trained again.
+"""Members that another run under the same `out` has trained already, to the same bits: taken over instead of trained again.
 
-A study with one more row, member or seed is another run in another folder; only what is new in it has to be trained.
+A run with one more member or another meta-classifier, and a study with one more row or seed, is another run in another folder;
+only what is new in it has to be trained.
 """
 
+import json
 import shutil
 from pathlib import Path
 
-from medusa_jax.pipeline.run_folder import JOINED, OUTPUTS, keep_provenance, known_provenance
+from medusa_jax.config import MemberConfig
+from medusa_jax.errors import CheckpointError, TrainingError
+from medusa_jax.files import disk_errors, write_text
+from medusa_jax.pipeline.run_folder import JOINED, OUTPUTS, Run, keep_provenance, known_provenance
 from medusa_jax.pipeline.steps import Prepared, all_courses, examples_of
 from medusa_jax.training import checkpoint
 from medusa_jax.training.member import digest_of_training
+from medusa_jax.training.processes import several
 
 
 def adopt(prepared: Prepared) -> int:
-    """Copy finished members from runs of the same name that trained them alike, and return how many.
+    """Copy finished members from runs that trained them alike, and return how many; several processes take over none.
 
-    Alike: same id, configuration, seeds, utterances, features and parts, which a member's checkpoint names by a digest. The
-    copy has no outputs; `steps.train` makes them, and reads every byte of the weights for it. `provenance.json` says what
-    came from where. Raises `CheckpointError` if a record of theirs is damaged.
+    Alike: same configuration (whatever its id), seeds, utterances, features and parts, which a member's checkpoint names by a
+    digest. The copy has no outputs; `steps.train` makes them, and reads every byte of the weights for it. `provenance.json`
+    says what came from where. Raises `TrainingError` if the disk refuses the copy.
     """
-    run, adopted = prepared.run, {}
-    others = sorted(path.parent for path in run.out.glob(f"{run.config.name}-*/config.yaml") if path.parent.name != run.folder.name)
-    for course in (course for fold in all_courses(prepared) for course in fold):
-        for config in run.config.members:
+    run = prepared.run
+    lacking = [(course, one) for fold in all_courses(prepared) for course in fold for one in run.config.members if course.lacks(one.id)]
+    lacking = [(course, one) for course, one in lacking if not course.member_folder(one.id).exists()]
+    known = _trained_beside(run) if lacking and not several() else {}
+    if not known:
+        return 0
+    adopted = {}
+    for course, config in lacking:
+        digest = digest_of_training(config, examples_of(prepared, config.training.shapes), course.fit, course.held_out, run.config.seed)
+        if digest in known:
             target = course.member_folder(config.id)
-            place = target.relative_to(run.folder)
-            wanted = course.lacks(config.id) and not target.exists()
-            found = [other for other in others if (other / place / "member.json").exists()] if wanted else []
-            if not found:
-                continue
-            digest = digest_of_training(config, examples_of(prepared, config.training.shapes), course.fit, course.held_out, run.config.seed)
-            alike = [other for other in found if checkpoint.newest_digest(other / place / "checkpoints", "best") == digest]
-            if alike:
-                _copy(alike[0] / place, target)
-                adopted[place.as_posix()] = alike[0].name
+            with disk_errors(TrainingError, "a member that another run trained", target, "what was taken over stays"):
+                _copy(known[digest], target, config)
+            adopted[target.relative_to(run.folder).as_posix()] = known[digest].relative_to(run.out).as_posix()
     if adopted:
         keep_provenance(run, adopted=known_provenance(run).get("adopted", {}) | adopted)
     return len(adopted)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """All of a member but its outputs, whole or not at all."""
+def _trained_beside(run: Run) -> dict[str, Path]:
+    """Folders of the finished members of all other runs, by the digest of their training; what is damaged is nobody's."""
+    known: dict[str, Path] = {}
+    for below in ("", "fold-*/", "inner-*/", "fold-*/inner-*/"):
+        for record in sorted(run.out.glob(f"*/{below}members/*/member.json")):
+            if run.folder in record.parents:
+                continue
+            try:
+                json.loads(record.read_text(encoding="utf-8"))
+                digest = checkpoint.newest_digest(record.parent / "checkpoints", "best")
+            except (CheckpointError, OSError, ValueError):
+                continue
+            if digest is not None:
+                known.setdefault(digest, record.parent)
+    return known
+
+
+def _copy(source: Path, target: Path, config: MemberConfig) -> None:
+    """All of a member but its outputs, under its new name, whole or not at all."""
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(OUTPUTS, JOINED, "*.tmp"))
+    record = json.loads((temporary / "member.json").read_text(encoding="utf-8"))
+    write_text(temporary / "member.json", json.dumps(record | {"member": config.model_dump(mode="json")}, indent=1))
     temporary.rename(target)

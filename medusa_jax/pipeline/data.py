@@ -174,13 +174,18 @@ def store_folder(run: Run, corpus: Corpus, config: ExtractorConfig) -> Path:
 
 
 def parts_of(run: Run, corpus: Corpus) -> list[Parts]:
-    """One entry a fold, or one for the corpus's own splits; no speaker plays two parts (house promise 7)."""
+    """One entry a fold, or one for a single fold or the corpus's own splits; no speaker plays two parts (house promise 7)."""
     config = run.config.corpus
     if config.folds is None:
         return [_parts(corpus, config)]
     fold_n = speaker_folds(corpus, config.folds)
-    splits = [np.where(fold_n == fold, "test1", "train") for fold in range(config.folds)]
+    splits = [np.where(fold_n == fold, "test1", "train") for fold in _folds(config)]
     return [_parts(replace(corpus, frame=corpus.frame.assign(split=split)), config) for split in splits]
+
+
+def _folds(config: CorpusConfig) -> range:
+    """The folds, from 0, that are tested."""
+    return range(config.folds or 0) if config.fold is None else range(config.fold - 1, config.fold)
 
 
 def _parts(corpus: Corpus, config: CorpusConfig) -> Parts:

@@ -33,7 +33,7 @@ class System:
 
 @dataclass(frozen=True)
 class Part:
-    """A labelled part (`development`, `test1`, …, or `folds`): its utterances, and every system on them in the same order."""
+    """A labelled part (`development`, `test1`, …, `folds`, or `fold-1`): its utterances, and every system on them in the same order."""
 
     name: str
     corpus: Corpus
@@ -94,8 +94,9 @@ def with_answers(corpus: Corpus) -> Corpus:
 
 def parts_to_score(prepared: Prepared, corpus: Corpus) -> dict[str, list[np.ndarray]]:
     """Rows of `corpus` (see `with_answers`) to score by part, one array a fold; empty if nothing but the training part is labelled."""
-    if len(prepared.folds) > 1:
-        return {FOLDS: [parts.rest for parts in prepared.folds]}
+    config = prepared.run.config.corpus
+    if config.folds is not None:
+        return {FOLDS if config.fold is None else f"fold-{config.fold}": [parts.rest for parts in prepared.folds]}
     rest, split = prepared.folds[0].rest, corpus.frame["split"].to_numpy()
     rows = {part: rest[split[rest] == part] for part in ("development", "test1", "test2", "test3")}
     return {part: [found] for part, found in rows.items() if (corpus.labels[found] >= 0).any()}

@@ -130,7 +130,7 @@ def _rows(folder: Path, part: str | None, every: bool) -> Iterator[Row]:
         raise EvaluationError(f"trains members for a study of {config.study_of}, in whose folder studies/ the table is")
     if not scored:
         trained = len(list(folder.glob("members/*/outputs.parquet"))) + len(list(folder.glob("fold-*/members/*/outputs.parquet")))
-        wanted = len(config.members) * (config.corpus.folds or 1)
+        wanted = len(config.members) * config.corpus.splits
         raise EvaluationError(f"not evaluated yet, {trained} of {wanted} members are trained", mend=f"medusa run {folder}")
     chosen = part or max(scored, key=_place)
     if chosen not in scored:

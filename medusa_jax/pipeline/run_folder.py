@@ -50,8 +50,8 @@ class Run:
         return self.folder / "corpus.parquet"
 
     def fold_folder(self, fold: int) -> Path:
-        """Where fold `fold` (from 0) lies: the run folder itself if there are no folds."""
-        return self.folder / f"fold-{fold + 1}" if self.config.corpus.folds else self.folder
+        """Where the run's split `fold` (from 0) lies: the run folder itself if it is the only one."""
+        return self.folder / f"fold-{fold + 1}" if self.config.corpus.splits > 1 else self.folder
 
     def member_folder(self, fold: int, member: str) -> Path:
         """Where a member of a fold lies."""
@@ -75,7 +75,7 @@ def _trained(path: Path) -> bool:
     except (ValueError, yaml.YAMLError):
         return True
     wanted = (OUTPUTS, JOINED) if run.config.ensemble.fit_on == "out_of_fold" else (OUTPUTS,)
-    places = [run.member_folder(fold, member.id) for fold in range(run.config.corpus.folds or 1) for member in run.config.members]
+    places = [run.member_folder(fold, member.id) for fold in range(run.config.corpus.splits) for member in run.config.members]
     return all((place / name).exists() for place in places for name in wanted)
 
 

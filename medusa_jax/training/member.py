@@ -87,9 +87,9 @@ def _model(config: MemberConfig, examples: Examples, key: jax.Array) -> DeepSER:
 
 
 def digest_of_training(config: MemberConfig, examples: Examples, fit: np.ndarray, held_out: np.ndarray, seed: int) -> str:
-    """What determines a member's weights: its checkpoints carry it, and another one is refused."""
+    """What determines a member's weights, which its name does not: its checkpoints carry it, and another one is refused."""
     data = [examples.corpus.digest(), [store.digest for store in examples.stores], fit.tolist(), held_out.tolist()]
-    return digest_of([config.model_dump(mode="json"), seed, data])
+    return digest_of([config.model_dump(mode="json", exclude={"id"}), seed, data])
 
 
 def load_member(config: MemberConfig, examples: Examples, folder: Path, digest: str | None = None) -> Member:
