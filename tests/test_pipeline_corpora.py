@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from small_run import GENERATED, SMALL, SPEECH_ONLY, finish, small_config
 
 from medusa_jax.config import RunConfig
@@ -18,7 +20,7 @@ from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError, CorpusError, SubmissionError
 from medusa_jax.pipeline.data import read_corpus
 from medusa_jax.pipeline.run_folder import Run, opened
-from medusa_jax.pipeline.steps import prepare
+from medusa_jax.pipeline.steps import all_courses, prepare
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,35 @@ def test_folds_predict_every_utterance_once(prepared, out, tmp_path):
         assert sum(map(len, speakers)) == len(set().union(*speakers))
     counts = json.loads((prepared.run.folder / "evaluation/folds/scores.json").read_text())["corpus"]["counts"]
     assert counts["scored utterances"] == (known.labels >= 0).sum()
+
+
+def test_one_fold_alone_is_what_it_is_among_all_also_out_of_fold(prepared, out, tmp_path):
+    """The same members and ensembles in the run's own folder, scored on that fold's speakers; inner folds within folds."""
+    known = prepared.corpus.where((prepared.corpus.frame["speaker"].notna() & (prepared.corpus.frame["split"] != "test3")).to_numpy())
+    classes = [CLASSES[i % len(CLASSES)] for i in range(len(known))]  # so many of each that every inner fold has all
+    known = replace(known, frame=known.frame.sort_values("speaker", ignore_index=True).assign(consensus=classes))
+    known.save(tmp_path / "known.parquet")
+    source = {"source": "table", "path": str(tmp_path / "known.parquet"), "folds": 2}
+    changes = {"features": {"text": SMALL["features"]["text"]}, "members": [SMALL["members"][1]], "submission": None}
+    changes["ensemble"] = {"fit_on": "out_of_fold", "inner_folds": 2}
+    every, pooled = finish(out, corpus=source, **changes)
+    alone, finished = finish(out, corpus={**source, "fold": 2}, **changes)
+    assert (list(pooled.scored), list(finished.scored)) == (["folds"], ["fold-2"])
+    for path in ("members/words/outputs.parquet", "members/words/out_of_fold.parquet", "ensemble/soup.parquet"):
+        assert (alone.run.folder / path).read_bytes() == (every.run.folder / "fold-2" / path).read_bytes()
+    (parts,) = alone.folds
+    np.testing.assert_array_equal(parts.rest, every.folds[1].rest)
+    for course in all_courses(every)[1][1:]:
+        speakers = [set(known.frame["speaker"].iloc[rows]) for rows in (course.fit, course.predicted, course.held_out, parts.rest)]
+        assert sum(map(len, speakers)) == len(set().union(*speakers)), "an inner fold stays within the outer one's training part"
+    counts = json.loads((alone.run.folder / "evaluation/fold-2/scores.json").read_text())["corpus"]["counts"]
+    assert counts["scored utterances"] == (known.labels[parts.rest] >= 0).sum()
+
+
+@pytest.mark.parametrize("corpus", [{"fold": 1}, {"folds": 3, "fold": 4}, {"folds": 3, "fold": 0}])
+def test_a_fold_that_there_is_not_is_told(corpus):
+    with pytest.raises(ValidationError, match=r"must be one of the folds|greater than or equal to 1"):
+        RunConfig.model_validate(small_config(corpus=corpus))
 
 
 def test_a_ninth_bucket_is_trained_and_never_predicted(out):

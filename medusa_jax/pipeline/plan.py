@@ -10,7 +10,7 @@ import numpy as np
 
 from medusa_jax.config import MemberConfig
 from medusa_jax.pipeline.courses import Course
-from medusa_jax.pipeline.steps import Prepared, all_courses, examples_of, groups_of
+from medusa_jax.pipeline.steps import Prepared, alike_but_for_seed, all_courses, examples_of, groups_of
 from medusa_jax.training.compilations import seconds_saved
 from medusa_jax.training.examples import Examples
 from medusa_jax.training.flops import forward_flops, training_flops
@@ -108,8 +108,8 @@ def _group(prepared: Prepared, course: Course, configs: Sequence[MemberConfig]) 
     examples = examples_of(prepared, first.shapes)
     epochs = {stage: max(stage_of(config.training, stage).epochs for config in configs) for stage in STAGES}
     plans = {stage: epoch_plan(examples, course.fit, first, prepared.run.config.seed, stage, 0) for stage in STAGES if epochs[stage]}
-    needs = {config.id: need_of(config, examples, devices.count) for config in configs}
-    members = tuple(MemberPlan(c.id, c.modalities, needs[c.id], _flops(c, examples, plans, course, devices)) for c in configs)
+    members = _members(configs, lambda c: (need_of(c, examples, devices.count), _flops(c, examples, plans, course, devices)))
+    needs = {member.id: member.need for member in members}
     rungs = examples.rungs[next(iter(plans.values()))].max(axis=1)
     return GroupPlan(
         course=course.name,
@@ -123,6 +123,15 @@ def _group(prepared: Prepared, course: Course, configs: Sequence[MemberConfig]) 
         shares=(np.bincount(rungs, minlength=len(examples.shapes)) / len(rungs)).tolist(),
         bytes=group_bytes(list(needs.values()), side_by_side),
     )
+
+
+def _members(configs: Sequence[MemberConfig], costs: Callable[[MemberConfig], tuple[Need, float]]) -> tuple[MemberPlan, ...]:
+    """What each member needs and computes; those that differ in their seed only are reckoned once."""
+    known: dict[str, tuple[Need, float]] = {}
+    for config in configs:
+        if (key := alike_but_for_seed(config)) not in known:
+            known[key] = costs(config)
+    return tuple(MemberPlan(c.id, c.modalities, *known[alike_but_for_seed(c)]) for c in configs)
 
 
 def _stacks(needs: dict[str, Need], side_by_side: bool) -> tuple[tuple[str, ...], ...]:

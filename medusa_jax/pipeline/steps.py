@@ -113,11 +113,15 @@ def groups_of(prepared: Prepared, course: Course) -> list[list[MemberConfig]]:
     engine = run.config.engine
     devices = devices_of(engine.devices).count
     for config in rest:
-        key = digest_of(config.model_dump(mode="json", exclude={"id", "seed"}))
-        if key not in known:
+        if (key := alike_but_for_seed(config)) not in known:
             known[key] = need_of(config, examples_of(prepared, config.training.shapes), devices)
         needs[config.id] = known[key]
     return begun + [group for part in (new, trained) for group in grouped(part, needs, budget(engine), runs_side_by_side(engine))]
+
+
+def alike_but_for_seed(config: MemberConfig) -> str:
+    """Equal for two members that need the same memory and operations because only their seeds differ."""
+    return digest_of(config.model_dump(mode="json", exclude={"id", "seed"}))
 
 
 def examples_of(prepared: Prepared, shapes: int) -> Examples:
