@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def leaderboard(
     out: Annotated[Path, typer.Argument(help="The folder of your runs (their --out), or one run's folder.")] = Path("runs"),
-    part: Annotated[str | None, typer.Option(help="development, test1, test2, test3 or folds; by default each run's last one.")] = None,
+    part: Annotated[str | None, typer.Option(help="development, test1, test2, test3, folds or fold-1; by default each run's last one.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every member and ensemble of a run, not only the system that it submits.")] = False,
     published: Annotated[bool, typer.Option("--published", help="Show the published scores also where no run compares with them.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Also write all numbers to this CSV file.")] = None,
