@@ -109,7 +109,7 @@ def test_the_page_shows_the_numbers_of_the_json(found, shown):
         assert [macro_f1, micro_f1, accuracy, uar, ccc] == [f"{row[key]:z.3f}" for key in ("macro_f1", "micro_f1", "accuracy", "uar", "ccc_mean")]
         assert bounds == f"{row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}"
     against = {row[0]: row[1] for row in shown.table("soup against")}
-    assert against == {row["against"]: f"{row['difference']:z.3f}" for row in tables["comparisons"]}
+    assert against == {row["against"]: f"{row['difference']:+z.3f}" for row in tables["comparisons"]}
     counts = [cell for row in shown.table("Utterances") for cell in row[1:]]
     assert counts == [str(row["utterances"]) for row in tables["confusion"]]
     weights = [cell for row in shown.table("Weight of") for cell in row[1:]]
@@ -166,7 +166,7 @@ def test_studies_are_shown_with_their_marks(shown):
     assert len(shown.table("Each member on test1")) == 5
     assert [row[-1] for row in shown.table("Against what each is compared with")] == ["0.030 *"]
     assert shown.table("Ways to combine")[1][:4] == ["soup", "all", "train", "0.551"]
-    assert shown.table("Questions and answers on test1") == [["Does the soup beat the soft vote?", "0.051", "+0.020 to +0.080", "0.008 *"]]
+    assert shown.table("Questions and answers on test1") == [["Does the soup beat the soft vote?", "+0.051", "+0.020 to +0.080", "0.008 *"]]
     assert "What the study was made with." in shown.said
     assert "of another table" not in shown.said
     assert "*: p below 0.05" in shown.said

@@ -46,7 +46,8 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; fo
 dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 40rem) {
   th, td { padding: 4px 6px; }
-  tbody th { white-space: normal; overflow-wrap: break-word; max-width: 8.5rem; }
+  tbody th { white-space: normal; overflow-wrap: break-word; max-width: 10rem; }
+  tbody th.words { min-width: 10rem; }
 }
 @media print { .scroll { overflow: visible; } details { display: block; } }
 """
@@ -89,11 +90,12 @@ def table(
     head = "".join(f'<th scope="col"{kind}>{escape(h)}</th>' for h, kind in zip(headers, kinds, strict=True))
     head += '<th scope="col" class="text">audio</th>' if players else ""
     lines = []
+    name_kind = ' class="words"' if "words" in kinds[0] else ""
     for i, (name, *cells) in enumerate(rows):
         mark = ' class="best"' if i == best else ""
         play = f"<td>{players[i] or '–'}</td>" if players else ""
         line = "".join(f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(cells, kinds[1:], strict=True))
-        lines.append(f'<tr{mark}><th scope="row">{_breakable(name)}</th>{line}{play}</tr>')
+        lines.append(f'<tr{mark}><th scope="row"{name_kind}>{_breakable(name)}</th>{line}{play}</tr>')
     return _scrolling(caption, f"<table>{_caption(caption)}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from medusa_jax.evaluation import figures, page
-from medusa_jax.evaluation.findings import Findings, interval_text, p_text
+from medusa_jax.evaluation.findings import Findings, interval_text, p_text, signed_text
 from medusa_jax.evaluation.study_sections import ablation, ensembles
 from medusa_jax.evaluation.tables import SYNTHETIC, Row
 
@@ -57,10 +57,10 @@ def _scores_table(findings: Findings, part: str) -> str:
 
 
 def _comparisons(findings: Findings) -> str:
-    rows: list[list[page.Cell]] = [
-        [row["against"], row["difference"], interval_text(row, "difference", "+z.3f"), row["p"], p_text(row["p_corrected"])]
-        for row in findings.rows("comparisons")
-    ]
+    rows: list[list[page.Cell]] = []
+    for row in findings.rows("comparisons"):
+        told = signed_text(row["difference"]), interval_text(row, "difference", "+z.3f")
+        rows.append([row["against"], *told, p_text(row["p"], marked=False), p_text(row["p_corrected"])])
     if not rows:
         return ""
     headers = ["against", "difference", "95 % interval", "p", "p, corrected"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from medusa_jax.evaluation import figures, page
-from medusa_jax.evaluation.findings import SIGNIFICANT, Findings, interval_text, p_text
+from medusa_jax.evaluation.findings import SIGNIFICANT, Findings, interval_text, p_text, signed_text
 from medusa_jax.evaluation.studies import MEAN
 from medusa_jax.evaluation.study_table import significant
 from medusa_jax.evaluation.tables import Row
@@ -84,7 +84,7 @@ def _measured(row: Row) -> list[page.Cell]:
 
 
 def _tested(row: Row) -> list[page.Cell]:
-    return [row["difference"], interval_text(row, "difference", "+z.3f"), p_text(row["p_corrected"])]
+    return [signed_text(row["difference"]), interval_text(row, "difference", "+z.3f"), p_text(row["p_corrected"])]
 
 
 def _drawn(named: Sequence[tuple[str, Row]], title: str) -> str:

@@ -191,7 +191,7 @@ def _difference(row: Row) -> str:
 
 _FORMS: dict[str, Callable[[Row], str]] = {
     "difference": _difference,
-    "p": lambda row: (p_text(row["p"]) or "").removesuffix(" *"),  # only what holds after correction is marked
+    "p": lambda row: p_text(row["p"], marked=False) or "",  # only what holds after correction is marked
     "p_corrected": lambda row: p_text(row["p_corrected"]) or "",
 }
 

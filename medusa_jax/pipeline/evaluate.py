@@ -72,7 +72,8 @@ def scored_parts(prepared: Prepared) -> list[Part]:
 
 def facts_of(part: Part) -> CorpusFacts:
     """What a reader must know of a part."""
-    counts = {"scored utterances": int((part.corpus.labels >= 0).sum()), "speakers": int(part.corpus.frame["speaker"].nunique())}
+    speakers = int(part.corpus.frame["speaker"].nunique())  # none where the corpus does not say who speaks
+    counts = {"scored utterances": int((part.corpus.labels >= 0).sum())} | ({"speakers": speakers} if speakers else {})
     return CorpusFacts(part.corpus.name, part.corpus.synthetic, counts)
 
 
