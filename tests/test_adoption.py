@@ -36,6 +36,12 @@ def test_the_command_trains_only_the_members_that_are_new(first, medusa, tmp_pat
     assert json.loads((folder / "members/same/member.json").read_text())["member"]["id"] == "same"
     assert json.loads((folder / "provenance.json").read_text())["adopted"] == {"members/same": f"{first.run.folder.name}/members/words"}
     assert (folder / "members/new/outputs.parquet").is_file()
+    code, _, err = medusa("report", folder)
+    assert code == 0, err
+    made_by = json.loads((folder / "report.json").read_text())["provenance"]
+    assert made_by["taken over"] == f"1 member(s) that were trained in {first.run.folder.name}"
+    lines = [json.loads(line) for line in (folder / "members/new/metrics.jsonl").read_text().splitlines()]
+    assert made_by["seconds of training"] == round(sum(line["seconds"] for line in lines))
 
 
 @pytest.mark.parametrize(

@@ -78,13 +78,23 @@ def made_by(prepared: Prepared, epochs: list[Row]) -> dict[str, object]:
     known = known_provenance(prepared.run)
     stores = {f"{name} features": digest for name, digest in known.get("stores", {}).items()}
     machines = known["made_by"] or [{}]
-    # Members that train together share the seconds of their epochs.
-    shared = {(row["fold"], row["epoch"], row["seconds"]) for row in epochs}
-    took = {"seconds of training": round(sum(float(seconds or 0) for *_, seconds in shared))} if epochs else {}
     later = {"later worked on by": "; ".join(_differing(machines[0], one) for one in machines[1:])} if len(machines) > 1 else {}
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     head = {"config": prepared.run.config.digest(), "corpus": prepared.corpus.digest()}
-    return head | stores | machines[0] | later | took | {"report written": written}
+    return head | stores | machines[0] | later | _training(prepared.run, epochs) | {"report written": written}
+
+
+def _training(run: Run, epochs: list[Row]) -> dict[str, object]:
+    """How long the run's own training took, and which other runs trained members of it."""
+    adopted = known_provenance(run).get("adopted", {})
+    places = [run.member_folder(int(row["fold"] or 1) - 1, str(row["member"])).relative_to(run.folder).as_posix() for row in epochs]
+    # Members that train together share the seconds of their epochs.
+    own = {(row["fold"], row["epoch"], row["seconds"]) for row, place in zip(epochs, places, strict=True) if place not in adopted}
+    told: dict[str, object] = {"seconds of training": round(sum(float(seconds or 0) for *_, seconds in own))} if own else {}
+    if adopted:
+        runs = sorted({place.split("/")[0] for place in adopted.values()})
+        told["taken over"] = f"{len(adopted)} member(s) that were trained in {', '.join(runs)}"
+    return told
 
 
 def _differing(first: dict[str, object], other: dict[str, object]) -> str:
