@@ -163,7 +163,7 @@ def test_a_finished_ablation_is_left_alone_and_a_wider_one_trains_what_is_new(me
     wider = small_yaml(tmp_path / "wider.yaml", **WORDS, **OWN_ROW)
     code, said, err = medusa("ablate", wider, "--out", out, "--seeds", 2, "--rows", "no_mixup,mixed", "--members", "one")
     assert code == 0, err
-    assert "4 member(s) were trained alike" in err
+    assert "4 training(s) were done alike" in err
     assert "mixed" in said
     (other,) = (folder for folder in out.glob("small-ablation-*") if folder != own)
     taken = json.loads((other / "provenance.json").read_text())["adopted"]

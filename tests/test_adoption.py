@@ -29,7 +29,7 @@ def test_the_command_trains_only_the_members_that_are_new(first, medusa, tmp_pat
     members = [{"id": "same", **MEMBER}, {"id": "new", **MEMBER, "seed": 3}]
     code, _, err = medusa("run", small_yaml(tmp_path / "more.yaml", **{**WORDS, "members": members}), "--out", tmp_path)
     assert code == 0, err
-    assert "1 member(s) were trained alike in another run, and are taken over" in err
+    assert "1 training(s) were done alike in another run, and are taken over" in err
     (folder,) = (path for path in tmp_path.glob("small-*") if path != first.run.folder)
     for name in ("outputs.parquet", "metrics.jsonl"):
         assert (folder / "members/same" / name).read_bytes() == (first.run.folder / "members/words" / name).read_bytes()
@@ -39,7 +39,7 @@ def test_the_command_trains_only_the_members_that_are_new(first, medusa, tmp_pat
     code, _, err = medusa("report", folder)
     assert code == 0, err
     made_by = json.loads((folder / "report.json").read_text())["provenance"]
-    assert made_by["taken over"] == f"1 member(s) that were trained in {first.run.folder.name}"
+    assert made_by["taken over"] == f"1 training(s), done in {first.run.folder.name}"
     lines = [json.loads(line) for line in (folder / "members/new/metrics.jsonl").read_text().splitlines()]
     assert made_by["seconds of training"] == round(sum(line["seconds"] for line in lines))
 

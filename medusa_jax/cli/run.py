@@ -91,7 +91,7 @@ def take_over(prepared: "Prepared") -> None:
     from medusa_jax.pipeline.adoption import adopt
 
     if taken := adopt(prepared):
-        say(f"{taken} member(s) were trained alike in another run, and are taken over")
+        say(f"{taken} training(s) were done alike in another run, and are taken over")
 
 
 def resolve(config: Path, settings: list[str] | None, out: Path) -> "Run":

@@ -93,7 +93,7 @@ def _training(run: Run, epochs: list[Row]) -> dict[str, object]:
     told: dict[str, object] = {"seconds of training": round(sum(float(seconds or 0) for *_, seconds in own))} if own else {}
     if adopted:
         runs = sorted({place.split("/")[0] for place in adopted.values()})
-        told["taken over"] = f"{len(adopted)} member(s) that were trained in {', '.join(runs)}"
+        told["taken over"] = f"{len(adopted)} training(s), done in {', '.join(runs)}"
     return told
 
 
