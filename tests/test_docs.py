@@ -136,3 +136,17 @@ def _imports(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [node.module] if isinstance(node, ast.ImportFrom) else []
+
+
+def test_the_page_on_the_studies_says_the_tables_numbers():
+    """Every difference with an interval on the page stands in a table that the commands wrote; every table is linked or lies beside one that is."""
+    folder = ROOT / "docs/results"
+    page = (folder / "studies.md").read_text(encoding="utf-8")
+    tables = {path: path.read_text(encoding="utf-8") for path in folder.glob("studies/*/*.md")}
+    said = re.findall(r"[+-]0\.\d{3} \[[+-]0\.\d{3}, [+-]0\.\d{3}\]", page)
+    assert len(said) > 15
+    assert [text for text in said if not any(text in table for table in tables.values())] == []
+    linked = {(folder / link).resolve() for link in re.findall(r"\]\((studies/[^)]+\.md)\)", page)}
+    assert linked <= tables.keys()
+    assert {path.parent for path in tables} == {path.parent for path in linked}
+    assert all(path.with_suffix(".csv").is_file() for path in tables)
