@@ -74,6 +74,13 @@ def test_what_was_begun_here_or_is_damaged_there_is_trained(first, tmp_path):
             path.write_bytes(kept[: len(kept) // 2])
             assert adopt(other) == 0, path.name
             path.write_bytes(kept)
+        arrays = first.run.member_folder(0, "words") / "checkpoints"
+        largest = max((path for path in arrays.rglob("*") if path.is_file() and path.suffix != ".json"), key=lambda path: path.stat().st_size)
+        kept = largest.read_bytes()
+        largest.write_bytes(kept[: len(kept) // 2] + bytes([kept[len(kept) // 2] ^ 1]) + kept[len(kept) // 2 + 1 :])
+        assert adopt(other) == 0, "its weights are damaged"
+        assert not list(other.run.folder.glob("members/*")) + list(other.run.folder.glob("members/.*"))
+        largest.write_bytes(kept)
         assert adopt(other) == 1
         train(other)
     said = [run.member_folder(0, "words") / "outputs.parquet" for run in (first.run, other.run)]

@@ -22,8 +22,8 @@ def adopt(prepared: Prepared) -> int:
     """Copy finished members from runs that trained them alike, and return how many; several processes take over none.
 
     Alike: same configuration (whatever its id), seeds, utterances, features and parts, which a member's checkpoint names by a
-    digest. The copy has no outputs; `steps.train` makes them, and reads every byte of the weights for it. `provenance.json`
-    says what came from where. Raises `TrainingError` if the disk refuses the copy.
+    digest; every byte of the copied weights is read. The copy has no outputs: `steps.train` makes them. `provenance.json` says
+    what came from where. What is damaged there is trained here. Raises `TrainingError` if the disk refuses the copy.
     """
     run = prepared.run
     lacking = [(course, one) for fold in all_courses(prepared) for course in fold for one in run.config.members if course.lacks(one.id)]
@@ -36,20 +36,22 @@ def adopt(prepared: Prepared) -> int:
         digest = digest_of_training(config, examples_of(prepared, config.training.shapes), course.fit, course.held_out, run.config.seed)
         if digest in known:
             target = course.member_folder(config.id)
-            with disk_errors(TrainingError, "a member that another run trained", target, "what was taken over stays"):
-                _copy(known[digest], target, config)
+            try:
+                with disk_errors(TrainingError, "a member that another run trained", target, "what was taken over stays"):
+                    _copy(known[digest], target, config, digest)
+            except CheckpointError:
+                continue
             adopted[target.relative_to(run.folder).as_posix()] = known[digest].relative_to(run.out).as_posix()
-    if adopted:
-        keep_provenance(run, adopted=known_provenance(run).get("adopted", {}) | adopted)
+            keep_provenance(run, adopted=known_provenance(run).get("adopted", {}) | adopted)
     return len(adopted)
 
 
 def _trained_beside(run: Run) -> dict[str, Path]:
-    """Folders of the finished members of all other runs, by the digest of their training; what is damaged is nobody's."""
+    """Folders of the finished members of all other runs, by the digest of their training; a record that cannot be read is nobody's."""
     known: dict[str, Path] = {}
     for below in ("", "fold-*/", "inner-*/", "fold-*/inner-*/"):
         for record in sorted(run.out.glob(f"*/{below}members/*/member.json")):
-            if run.folder in record.parents:
+            if run.folder in record.parents or record.parent.name.startswith("."):  # half a copy
                 continue
             try:
                 json.loads(record.read_text(encoding="utf-8"))
@@ -61,11 +63,16 @@ def _trained_beside(run: Run) -> dict[str, Path]:
     return known
 
 
-def _copy(source: Path, target: Path, config: MemberConfig) -> None:
-    """All of a member but its outputs, under its new name, whole or not at all."""
+def _copy(source: Path, target: Path, config: MemberConfig, digest: str) -> None:
+    """All of a member but its outputs, under its new name, whole or not at all. Raises `CheckpointError` if its weights are damaged."""
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(OUTPUTS, JOINED, "*.tmp"))
+    try:
+        checkpoint.restore(temporary / "checkpoints", "best", digest)
+    except CheckpointError:
+        shutil.rmtree(temporary)
+        raise
     record = json.loads((temporary / "member.json").read_text(encoding="utf-8"))
     write_text(temporary / "member.json", json.dumps(record | {"member": config.model_dump(mode="json")}, indent=1))
     temporary.rename(target)
