@@ -12,6 +12,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.fixture(scope="module")
 def encoders():
     """benchmarks/encoders.py as a module."""
+    pytest.importorskip("torch")
     spec = importlib.util.spec_from_file_location("encoders", BENCHMARKS / "encoders.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["encoders"] = module  # dataclasses look their module up
