@@ -106,10 +106,15 @@ def combined(pool: Pool, tops: Sequence[int], config: EnsembleConfig, seed: int)
     return Combined(dict(sorted(said.items(), key=lambda one: SYSTEMS.index(one[0].system))), left_out)
 
 
+def taught_and_chosen_on(source: str, fit: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """The positions that meta-classifiers learn from, and those that choose their epoch (None: the last epoch counts)."""
+    return (held_out, None) if source == HELD_OUT else (fit, held_out)
+
+
 def _meta_classifiers(pool: Pool, source: str, config: EnsembleConfig, seed: int) -> tuple[meta.MetaClassifiers, np.ndarray]:
     """Stage 3 on these outputs, and the features of all utterances."""
     x_nf = meta.inputs_of(pool.taught(source), config)
-    learn, select = (pool.held_out, None) if source == HELD_OUT else (pool.fit, pool.held_out)
+    learn, select = taught_and_chosen_on(source, pool.fit, pool.held_out)
     return meta.fit(x_nf, pool.targets, pool.members[0].classes, learn, select, config, seed), x_nf
 
 

@@ -6,15 +6,17 @@ only what is new in it has to be trained.
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from medusa_jax.config import MemberConfig
 from medusa_jax.errors import CheckpointError, TrainingError
 from medusa_jax.files import disk_errors, write_text
+from medusa_jax.pipeline.courses import Course
 from medusa_jax.pipeline.run_folder import JOINED, OUTPUTS, Run, keep_provenance, known_provenance
 from medusa_jax.pipeline.steps import Prepared, all_courses, examples_of
 from medusa_jax.training import checkpoint
-from medusa_jax.training.member import digest_of_training
+from medusa_jax.training.member import digests_of_training
 from medusa_jax.training.processes import several
 
 
@@ -25,25 +27,28 @@ def adopt(prepared: Prepared) -> int:
     digest; every byte of the copied weights is read. The copy has no outputs: `steps.train` makes them. `provenance.json` says
     what came from where. What is damaged there is trained here. Raises `TrainingError` if the disk refuses the copy.
     """
-    run = prepared.run
-    lacking = [(course, one) for fold in all_courses(prepared) for course in fold for one in run.config.members if course.lacks(one.id)]
-    lacking = [(course, one) for course, one in lacking if not course.member_folder(one.id).exists()]
+    run, adopted = prepared.run, dict[str, str]()
+    courses = [course for fold in all_courses(prepared) for course in fold]
+    lacking = [(course, members) for course in courses if (members := _unbegun(course, run.config.members))]
     known = _trained_beside(run) if lacking and not several() else {}
-    if not known:
-        return 0
-    adopted = {}
-    for course, config in lacking:
-        digest = digest_of_training(config, examples_of(prepared, config.training.shapes), course.fit, course.held_out, run.config.seed)
-        if digest in known:
-            target = course.member_folder(config.id)
+    for course, members in lacking if known else ():
+        examples = examples_of(prepared, members[0].training.shapes)  # corpus and features are the same for any number of shapes
+        digests = digests_of_training(members, examples, course.fit, course.held_out, run.config.seed)
+        for config in (one for one in members if digests[one.id] in known):
+            source, target = known[digests[config.id]], course.member_folder(config.id)
             try:
                 with disk_errors(TrainingError, "a member that another run trained", target, "what was taken over stays"):
-                    _copy(known[digest], target, config, digest)
+                    _copy(source, target, config, digests[config.id])
             except CheckpointError:
                 continue
-            adopted[target.relative_to(run.folder).as_posix()] = known[digest].relative_to(run.out).as_posix()
+            adopted[target.relative_to(run.folder).as_posix()] = source.relative_to(run.out).as_posix()
             keep_provenance(run, adopted=known_provenance(run).get("adopted", {}) | adopted)
     return len(adopted)
+
+
+def _unbegun(course: Course, members: Sequence[MemberConfig]) -> list[MemberConfig]:
+    """Those that the course lacks and has nothing of."""
+    return [one for one in members if course.lacks(one.id) and not course.member_folder(one.id).exists()]
 
 
 def _trained_beside(run: Run) -> dict[str, Path]:

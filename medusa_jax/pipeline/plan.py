@@ -10,13 +10,13 @@ import numpy as np
 
 from medusa_jax.config import MemberConfig
 from medusa_jax.pipeline.courses import Course
-from medusa_jax.pipeline.steps import Prepared, alike_but_for_seed, all_courses, examples_of, groups_of
+from medusa_jax.pipeline.steps import Prepared, all_courses, examples_of, groups_of, needs_of
 from medusa_jax.training.compilations import seconds_saved
 from medusa_jax.training.examples import Examples
 from medusa_jax.training.flops import forward_flops, training_flops
 from medusa_jax.training.member import build, member_keys
-from medusa_jax.training.memory import Need, budget, group_bytes, need_of, runs_side_by_side
-from medusa_jax.training.mesh import Devices, devices_of
+from medusa_jax.training.memory import Need, budget, group_bytes, runs_side_by_side
+from medusa_jax.training.mesh import devices_of
 from medusa_jax.training.objective import class_weights
 from medusa_jax.training.prediction import prediction_batches
 from medusa_jax.training.settings import settings_of
@@ -108,12 +108,13 @@ def _group(prepared: Prepared, course: Course, configs: Sequence[MemberConfig]) 
     examples = examples_of(prepared, first.shapes)
     epochs = {stage: max(stage_of(config.training, stage).epochs for config in configs) for stage in STAGES}
     plans = {stage: epoch_plan(examples, course.fit, first, prepared.run.config.seed, stage, 0) for stage in STAGES if epochs[stage]}
-    members = _members(configs, lambda c: (need_of(c, examples, devices.count), _flops(c, examples, plans, course, devices)))
-    needs = {member.id: member.need for member in members}
+    needs = needs_of(prepared, configs)
+    steps = {stage: _places(examples, plan) for stage, plan in plans.items()}
+    held_out, predicted = (_places(examples, prediction_batches(examples, rows, devices)) for rows in (course.held_out, course.predicted))
     rungs = examples.rungs[next(iter(plans.values()))].max(axis=1)
     return GroupPlan(
         course=course.name,
-        members=members,
+        members=tuple(MemberPlan(c.id, c.modalities, needs[c.id], _flops(c, examples, steps, held_out, predicted)) for c in configs),
         stacks=_stacks(needs, side_by_side),
         batch_size=first.batch_size,
         steps={stage: len(plan) for stage, plan in plans.items()},
@@ -125,15 +126,6 @@ def _group(prepared: Prepared, course: Course, configs: Sequence[MemberConfig]) 
     )
 
 
-def _members(configs: Sequence[MemberConfig], costs: Callable[[MemberConfig], tuple[Need, float]]) -> tuple[MemberPlan, ...]:
-    """What each member needs and computes; those that differ in their seed only are reckoned once."""
-    known: dict[str, tuple[Need, float]] = {}
-    for config in configs:
-        if (key := alike_but_for_seed(config)) not in known:
-            known[key] = costs(config)
-    return tuple(MemberPlan(c.id, c.modalities, *known[alike_but_for_seed(c)]) for c in configs)
-
-
 def _stacks(needs: dict[str, Need], side_by_side: bool) -> tuple[tuple[str, ...], ...]:
     """Ids of the members that one dispatch trains."""
     stacks: dict[object, tuple[str, ...]] = {}
@@ -143,21 +135,21 @@ def _stacks(needs: dict[str, Need], side_by_side: bool) -> tuple[tuple[str, ...]
     return tuple(stacks.values())
 
 
-def _flops(config: MemberConfig, examples: Examples, plans: dict[int, np.ndarray], course: Course, devices: Devices) -> float:
-    """Of all epochs of both stages, the held-out part scored after each, and of the predictions at the end; padding included."""
-    epochs = {stage: stage_of(config.training, stage).epochs for stage in plans}
-    steps = sum(epochs[stage] * _plan_flops(config, examples, plan, training_flops) for stage, plan in plans.items())
-    held_out, predicted = (
-        _plan_flops(config, examples, prediction_batches(examples, positions, devices), forward_flops)
-        for positions in (course.held_out, course.predicted)
-    )
-    return steps + sum(epochs.values()) * held_out + predicted
-
-
-def _plan_flops(config: MemberConfig, examples: Examples, plan: np.ndarray, operations: Callable[..., float]) -> float:
-    """Of all batches `[step, b]` of a plan; `operations` of one utterance."""
+def _places(examples: Examples, plan: np.ndarray) -> dict[int, int]:
+    """Places in all batches `[step, b]` of a plan, by the rung that they are padded to."""
     rungs, counts = np.unique(examples.rungs[plan].max(axis=1), return_counts=True)
-    return plan.shape[1] * sum(count * _flops_on(config, examples, int(rung), operations) for rung, count in zip(rungs, counts.tolist(), strict=True))
+    return dict(zip(rungs.tolist(), (plan.shape[1] * counts).tolist(), strict=True))
+
+
+def _flops(config: MemberConfig, examples: Examples, steps: dict[int, dict[int, int]], held_out: dict[int, int], predicted: dict[int, int]) -> float:
+    """Of all epochs of both stages, the held-out part scored after each, and of the predictions at the end; all as `_places`."""
+
+    def of(places: dict[int, int], operations: Callable[..., float]) -> float:
+        return sum(count * _flops_on(config, examples, rung, operations) for rung, count in places.items())
+
+    epochs = {stage: stage_of(config.training, stage).epochs for stage in steps}
+    trained = sum(epochs[stage] * of(places, training_flops) for stage, places in steps.items())
+    return trained + sum(epochs.values()) * of(held_out, forward_flops) + of(predicted, forward_flops)
 
 
 def _flops_on(config: MemberConfig, examples: Examples, rung: int, operations: Callable[..., float]) -> float:

@@ -15,7 +15,7 @@ from medusa_jax.config import MemberConfig, digest_of
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.outputs import Outputs, majority_vote, soft_vote
-from medusa_jax.ensemble.systems import ENSEMBLES, HELD_OUT, MAJORITY, OUT_OF_FOLD, SINGLE, SOFT, SOUP
+from medusa_jax.ensemble.systems import ENSEMBLES, MAJORITY, OUT_OF_FOLD, SINGLE, SOFT, SOUP, taught_and_chosen_on
 from medusa_jax.errors import EvaluationError
 from medusa_jax.features.store import FeatureStore
 from medusa_jax.pipeline.courses import Course, courses_of, join_out_of_fold, outputs_of
@@ -41,6 +41,7 @@ class Prepared:
     stores: Mapping[str, FeatureStore]
     folds: list[Parts]
     examples: dict[int, Examples] = field(default_factory=dict)  # by number of shapes, gathered when asked for
+    needs: dict[str, Need] = field(default_factory=dict)  # by all of a member but its id and seed, reckoned when asked for
 
 
 def prepare(run: Run, *, features: bool = True, verify: bool = False) -> Prepared:
@@ -108,20 +109,18 @@ def groups_of(prepared: Prepared, course: Course) -> list[list[MemberConfig]]:
     rest = [config for name, config in pending.items() if not any(config in group for group in begun)]
     trained = [config for config in rest if (course.member_folder(config.id) / "member.json").exists()]
     new = [config for config in rest if config not in trained]
-    known: dict[str, Need] = {}  # members that differ in their seed only need the same
-    needs = {}
-    engine = run.config.engine
-    devices = devices_of(engine.devices).count
-    for config in rest:
-        if (key := alike_but_for_seed(config)) not in known:
-            known[key] = need_of(config, examples_of(prepared, config.training.shapes), devices)
-        needs[config.id] = known[key]
+    needs, engine = needs_of(prepared, rest), run.config.engine
     return begun + [group for part in (new, trained) for group in grouped(part, needs, budget(engine), runs_side_by_side(engine))]
 
 
-def alike_but_for_seed(config: MemberConfig) -> str:
-    """Equal for two members that need the same memory and operations because only their seeds differ."""
-    return digest_of(config.model_dump(mode="json", exclude={"id", "seed"}))
+def needs_of(prepared: Prepared, configs: Sequence[MemberConfig]) -> dict[str, Need]:
+    """What each member needs, by id; those that differ in their seed only need the same."""
+    devices, known = devices_of(prepared.run.config.engine.devices).count, prepared.needs
+    keys = {config.id: digest_of(config.model_dump(mode="json", exclude={"id", "seed"})) for config in configs}
+    for config in configs:
+        if keys[config.id] not in known:
+            known[keys[config.id]] = need_of(config, examples_of(prepared, config.training.shapes), devices)
+    return {name: known[key] for name, key in keys.items()}
 
 
 def examples_of(prepared: Prepared, shapes: int) -> Examples:
@@ -143,7 +142,7 @@ def ensemble(prepared: Prepared) -> None:
             continue
         members = {member.id: member_outputs(run, corpus, fold, member.id) for member in run.config.members}
         x_nf = meta.inputs_of(taught_outputs(prepared, fold, members), config)
-        learn, select = (parts.held_out, None) if config.fit_on == HELD_OUT else (parts.fit, parts.held_out)
+        learn, select = taught_and_chosen_on(config.fit_on, parts.fit, parts.held_out)
         found = meta.fit(x_nf, targets_of(corpus), corpus.classes, learn, select, config, run.config.seed)
         found.save(folder / "checkpoints", digest_of([config.model_dump(mode="json"), run.config.digest()]))
         said = list(members.values())

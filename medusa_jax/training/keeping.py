@@ -21,7 +21,7 @@ from medusa_jax.files import disk_errors, write_text
 from medusa_jax.training import checkpoint
 from medusa_jax.training.cohort import Progress, begun
 from medusa_jax.training.examples import Examples
-from medusa_jax.training.member import digest_of_training
+from medusa_jax.training.member import digests_of_training
 from medusa_jax.training.processes import leads
 from medusa_jax.training.step import State
 from medusa_jax.training.tracking import Metrics, Tracker, trackers_of
@@ -43,7 +43,7 @@ class Keeper:
         tracking: TrackingConfig,
     ) -> None:
         self.configs, self.place = {config.id: config for config in configs}, folder
-        self.digests = {config.id: digest_of_training(config, examples, fit, held_out, seed) for config in configs}
+        self.digests = digests_of_training(configs, examples, fit, held_out, seed)
         self._digest = digest_of(self.digests)
         self._group = folder / "groups" / digest_of(sorted(self.configs))[:8]
         self._best: dict[str, tuple[int, PyTree, float]] = {}

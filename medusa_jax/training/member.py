@@ -86,10 +86,10 @@ def _model(config: MemberConfig, examples: Examples, key: jax.Array) -> DeepSER:
     return DeepSER(config.model, widths, len(examples.corpus.targets), rngs=nnx.Rngs(key))
 
 
-def digest_of_training(config: MemberConfig, examples: Examples, fit: np.ndarray, held_out: np.ndarray, seed: int) -> str:
-    """What determines a member's weights, which its name does not: its checkpoints carry it, and another one is refused."""
+def digests_of_training(configs: Sequence[MemberConfig], examples: Examples, fit: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, str]:
+    """By id what determines each member's weights, which its name does not: its checkpoints carry it, and another one is refused."""
     data = [examples.corpus.digest(), [store.digest for store in examples.stores], fit.tolist(), held_out.tolist()]
-    return digest_of([config.model_dump(mode="json", exclude={"id"}), seed, data])
+    return {config.id: digest_of([config.model_dump(mode="json", exclude={"id"}), seed, data]) for config in configs}
 
 
 def load_member(config: MemberConfig, examples: Examples, folder: Path, digest: str | None = None) -> Member:
