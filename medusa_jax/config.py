@@ -27,9 +27,14 @@ class CorpusConfig(Config):
     fold: int | None = Field(None, ge=1, description="the one of them, from 1, that is trained and tested; none: each in turn, pooled")
 
     @property
+    def tested(self) -> range:
+        """The folds, from 0, that are each trained and tested; the corpus's own splits are one."""
+        return range(self.folds or 1) if self.fold is None else range(self.fold - 1, self.fold)
+
+    @property
     def splits(self) -> int:
-        """How often everything is trained: once a fold."""
-        return 1 if self.folds is None or self.fold is not None else self.folds
+        """How often everything is trained."""
+        return len(self.tested)
 
     @model_validator(mode="after")
     def _is_a_fold(self) -> Self:

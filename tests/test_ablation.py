@@ -1,11 +1,6 @@
 """`medusa ablate`: which members it trains, that they are the run's own but for one thing, what it leaves out, refuses and goes on with."""
 
 import json
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -241,10 +236,8 @@ def test_rows_of_ones_own_change_no_run(base):
 
 
 def test_a_corpus_that_cannot_be_scored_is_told_before_training(medusa, base, out, tmp_path):
-    base.corpus.of_split("train", "test3").save(tmp_path / "unlabelled.parquet")
     path = small_yaml(tmp_path / "s.yaml", **WORDS, corpus={"source": "table", "path": str(tmp_path / "unlabelled.parquet")}, submission=None)
     # The table's root is the generated corpus's folder, which keeps the answers: a copy without root has none.
-    base.corpus.of_split("train", "development").save(tmp_path / "few.parquet")
     frame = base.corpus.of_split("train", "development").frame
     frame.loc[frame["split"] == "development", "speaker"] = "the one"
     replace(base.corpus, frame=frame, root=tmp_path).save(tmp_path / "few.parquet")
@@ -282,39 +275,3 @@ def test_the_plan_trains_nothing(medusa, tmp_path):
         assert words in said, words
     assert not list(tmp_path.glob("*/members"))
     assert not list(tmp_path.glob("*/studies"))
-
-
-@pytest.mark.slow
-def test_a_stopped_ablation_goes_on_by_the_same_command_and_ends_as_one_that_was_not(tmp_path):
-    """SIGTERM while it trains, SIGKILL later; the tables are to the last byte those of an ablation never stopped."""
-    path = small_yaml(tmp_path / "s.yaml", **WORDS, training={"stage1": {"epochs": 4}, "stage2": {"epochs": 4}})
-
-    def start(out: Path) -> subprocess.Popen[str]:
-        arguments = ["medusa", "ablate", str(path), "--out", str(out), "--seeds", "2", "--rows", "no_mixup", "--members", "one"]
-        program = f"import sys\nsys.argv = {arguments!r}\nfrom medusa_jax.cli.app import main\nmain()"
-        return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def tables(out: Path) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in out.glob("small-*/studies/*")}
-
-    calm = start(tmp_path / "a")
-    _, err = calm.communicate()
-    assert calm.returncode == 0, err
-    shutil.copytree(tmp_path / "a/compiled", tmp_path / "b/compiled")
-    for epochs, number in ((2, signal.SIGTERM), (5, signal.SIGKILL)):
-        process = start(tmp_path / "b")
-        limit = time.monotonic() + 240
-        while not any(len(file.read_text().splitlines()) >= epochs for file in tmp_path.glob("b/*/members/*/metrics.jsonl")):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < limit
-            time.sleep(0.005)
-        process.send_signal(number)
-        _, err = process.communicate()
-        assert process.returncode == (75 if number == signal.SIGTERM else -9), err
-        assert "Traceback" not in err
-        assert not tables(tmp_path / "b"), "no table before its end"
-    last = start(tmp_path / "b")
-    _, err = last.communicate()
-    assert last.returncode == 0, err
-    assert tables(tmp_path / "b") == tables(tmp_path / "a")
-    assert len(tables(tmp_path / "a")) == 6

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import results_of, small_yaml
+from small_run import SMALL, results_of, small_yaml
 
 from medusa_jax.corpus.table import Corpus
 
@@ -96,3 +97,35 @@ def test_stopped_killed_and_doubled_runs_end_as_one_never_disturbed(tmp_path):
         assert disturbed[name] == content, name
     assert sorted(disturbed) == sorted(results_of(calm))
     assert json.loads((run / "provenance.json").read_text())["corpus"] == Corpus.load(run / "corpus.parquet").digest()
+
+
+@pytest.mark.slow
+def test_a_stopped_ablation_goes_on_by_the_same_command_and_ends_as_one_that_was_not(tmp_path):
+    """SIGTERM while it trains, SIGKILL later; the tables are to the last byte those of an ablation never stopped."""
+    members = [{"id": "one", "modalities": ["text"], "seed": 1}, {"id": "two", "modalities": ["text"], "seed": 2}]
+    words = {"features": {"text": SMALL["features"]["text"]}, "members": members}
+    path = small_yaml(tmp_path / "s.yaml", **words, training={"stage1": {"epochs": 4}, "stage2": {"epochs": 4}})
+
+    def ablate(out: Path) -> subprocess.Popen[str]:
+        return start("ablate", path, "--out", out, "--seeds", 2, "--rows", "no_mixup", "--members", "one")
+
+    def tables(out: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in out.glob("small-*/studies/*")}
+
+    calm = ablate(tmp_path / "a")
+    _, err = calm.communicate()
+    assert calm.returncode == 0, err
+    shutil.copytree(tmp_path / "a/compiled", tmp_path / "b/compiled")
+    for epochs, number in ((2, signal.SIGTERM), (5, signal.SIGKILL)):
+        process = ablate(tmp_path / "b")
+        until(lambda n=epochs: any(len(file.read_text().splitlines()) >= n for file in tmp_path.glob("b/*/members/*/metrics.jsonl")), process)
+        process.send_signal(number)
+        _, err = process.communicate()
+        assert process.returncode == (75 if number == signal.SIGTERM else -9), err
+        assert "Traceback" not in err
+        assert not tables(tmp_path / "b"), "no table before its end"
+    last = ablate(tmp_path / "b")
+    _, err = last.communicate()
+    assert last.returncode == 0, err
+    assert tables(tmp_path / "b") == tables(tmp_path / "a")
+    assert len(tables(tmp_path / "a")) == 6

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from medusa_jax.cli.run import prepared_run, say, take_over, tell_failures
-from medusa_jax.cli.studies import show
+from medusa_jax.cli.run import prepared_run, say
+from medusa_jax.cli.studies import train_and_show
 
 
 def ablate(
@@ -22,17 +22,7 @@ def ablate(
         for note in ablation.notes:
             say(f"[yellow]note:[/yellow] {escape(note)}")
         with opened_ablation(ablation) as prepared:
-            run = prepared.run
-            size = f"{len(ablation.rows)} rows, {len(run.config.members)} members in all"
-            say(f"[bold]{escape(run.config.name)}[/bold] in {escape(str(run.folder))}: {size}")
-            tell_failures(prepared)
-            take_over(prepared)
-            if plan:
-                from medusa_jax.cli.plan import plan_training
-
-                plan_training(prepared, speed)
-                return
-            show(conduct(ablation, prepared), "ablation")
+            train_and_show(prepared, f"{len(ablation.rows)} rows, ", lambda: conduct(ablation, prepared), "ablation", plan, speed)
 
 
 def _names(text: str | None) -> list[str] | None:

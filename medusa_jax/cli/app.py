@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Speech emotion recognition with MEDUSA, from raw audio to a challenge submission. New here? `medusa demo` shows everything in minutes.",
 )
 Speed = Annotated[float | None, typer.Option(help="With --plan: TFLOP/s of all devices to reckon with; none: some steps are measured.", min=1e-6)]
+_TOPS = "5,7"  # the paper's
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -132,7 +133,7 @@ def ensemble(
     out: Out = Path("runs"),
     study: Annotated[bool, typer.Option("--study", help="Compare all ways to combine members (the paper's Table 3), and test them.")] = False,
     seeds: Annotated[int, typer.Option(help="With --study: train every member with so many seeds first; 1: take the run's own members.", min=1)] = 1,
-    top: Annotated[str, typer.Option(help="With --study: sets of the best members on the held-out part, with commas.")] = "5,7",
+    top: Annotated[str, typer.Option(help="With --study: sets of the best members on the held-out part, with commas.")] = _TOPS,
     plan: Annotated[bool, typer.Option("--plan", help="With --study --seeds: say what training will do and need, and train nothing.")] = False,
     speed: Speed = None,
 ) -> None:
@@ -142,7 +143,7 @@ def ensemble(
 
         study_ensembles(config, settings, out, seeds, top, plan, speed)
         return
-    if seeds != 1 or top != "5,7" or plan:
+    if seeds != 1 or top != _TOPS or plan:
         mend = "add --study, or leave them out"
         raise ConfigError("--seeds, --top and --plan belong to the study of ensembles", where="medusa ensemble", mend=mend)
     with prepared_run(config, settings, out, features=False) as prepared:

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from rich.markup import escape
-
-from medusa_jax.cli.run import prepared_run, say, take_over, tell_failures
-from medusa_jax.cli.studies import show
+from medusa_jax.cli.run import prepared_run
+from medusa_jax.cli.studies import show, train_and_show
 from medusa_jax.errors import ConfigError
 
 
@@ -26,16 +24,7 @@ def study_ensembles(config: Path, settings: list[str] | None, out: Path, seeds: 
             show(conduct(wanted, base), "ensembles")
             return
         with opened_beside(base, wanted.run) as prepared:
-            run = prepared.run
-            say(f"[bold]{escape(run.config.name)}[/bold] in {escape(str(run.folder))}: {len(run.config.members)} members in all")
-            tell_failures(prepared)
-            take_over(prepared)
-            if plan:
-                from medusa_jax.cli.plan import plan_training
-
-                plan_training(prepared, speed)
-            else:
-                show(conduct(wanted, prepared), "ensembles")
+            train_and_show(prepared, "", lambda: conduct(wanted, prepared), "ensembles", plan, speed)
 
 
 def _numbers(text: str) -> list[int]:

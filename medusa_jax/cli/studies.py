@@ -1,11 +1,30 @@
-"""How a study's tables look, and where they are."""
+"""What the commands of studies share: their run trained, how the tables look, and where they are."""
 
 from typing import TYPE_CHECKING
 
-from medusa_jax.cli.run import results
+from rich.markup import escape
+
+from medusa_jax.cli.run import results, say, take_over, tell_failures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from medusa_jax.pipeline.steps import Prepared
     from medusa_jax.pipeline.studies import Conducted
+
+
+def train_and_show(prepared: "Prepared", rows: str, conduct: "Callable[[], Conducted]", what: str, plan: bool, speed: float | None) -> None:
+    """Train what the study's own run lacks and show the study, or only plan it; `rows` says what there is beside members."""
+    run = prepared.run
+    say(f"[bold]{escape(run.config.name)}[/bold] in {escape(str(run.folder))}: {rows}{len(run.config.members)} members in all")
+    tell_failures(prepared)
+    take_over(prepared)
+    if plan:
+        from medusa_jax.cli.plan import plan_training
+
+        plan_training(prepared, speed)
+    else:
+        show(conduct(), what)
 
 
 def show(done: "Conducted", what: str) -> None:

@@ -57,7 +57,7 @@ def _indexed(findings: Findings, dataset: str) -> dict[str, Any]:
 def _what(findings: Findings, licence: Licence) -> str:
     reads = sorted({name for modalities in findings.members.values() for name in modalities})
     rated, corpus = findings.score.get("ccc_mean") is not None, findings.config["corpus"]
-    folds, fold = corpus["folds"], corpus.get("fold")  # type: ignore[index, attr-defined]
+    folds, fold = corpus["folds"], corpus["fold"]  # type: ignore[index]
     lines = [
         f"{findings.about[0].upper()}{findings.about[1:]}." if findings.about else "",
         f"An ensemble of {len(findings.members)} DeepSER member(s) after MEDUSA (arXiv 2506.09556), combined by `{findings.system}`: it gives each "

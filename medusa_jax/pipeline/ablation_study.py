@@ -6,16 +6,14 @@ from typing import Any
 import numpy as np
 
 from medusa_jax.evaluation.ablation import WORDS, ablation_rows
-from medusa_jax.evaluation.intervals import clusters_of
 from medusa_jax.evaluation.studies import MEAN
-from medusa_jax.evaluation.study_table import Study, write_study
+from medusa_jax.evaluation.study_table import Study
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.pipeline.ablation import BASE, Ablation
 from medusa_jax.pipeline.ablation import Row as TableRow
 from medusa_jax.pipeline.evaluate import Part, facts_of
-from medusa_jax.pipeline.run_folder import provenance
 from medusa_jax.pipeline.steps import Prepared, member_outputs, train
-from medusa_jax.pipeline.studies import STUDIES, Conducted, check_scorable, labelled_parts
+from medusa_jax.pipeline.studies import Conducted, check_scorable, interval_note, labelled_parts, made_by, written
 
 
 def conduct(ablation: Ablation, prepared: Prepared) -> Conducted:
@@ -26,9 +24,7 @@ def conduct(ablation: Ablation, prepared: Prepared) -> Conducted:
     """
     check_scorable(prepared)
     train(prepared)
-    studies = studies_of(ablation, prepared)
-    folder = ablation.base.run.folder / STUDIES
-    return Conducted(studies, {part: write_study(folder, f"ablation-{part}", study) for part, study in studies.items()})
+    return written(ablation.base.run, "ablation", studies_of(ablation, prepared))
 
 
 def studies_of(ablation: Ablation, prepared: Prepared) -> dict[str, Study]:
@@ -61,9 +57,7 @@ def _study(ablation: Ablation, prepared: Prepared, part: Part, rows: list[Row]) 
         notes=_notes(ablation, part, rows),
         reference=_reference(ablation, rows),
         settings={"seeds": ablation.seeds, "members": ", ".join(members), **{f"row {name}": _told(row) for name, row in ablation.rows.items()}},
-        provenance={"run": ablation.base.run.folder.name, "trained in": prepared.run.folder.name}
-        | provenance(prepared.run)
-        | {"corpus": prepared.corpus.digest()},
+        provenance=made_by(ablation.base, prepared),
     )
 
 
@@ -83,13 +77,12 @@ def _settings(change: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 def _notes(ablation: Ablation, part: Part, rows: Sequence[Row]) -> list[str]:
     """What a reader of the table must know."""
-    clusters = clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).max() + 1
     tested = [row for row in rows if row["row"] != BASE]
     means = sum(row["member"] == MEAN for row in tested)
     seeds = f"Every number is the mean over {ablation.seeds} seeds, and sd their standard deviation." if ablation.seeds > 1 else "One seed."
     return [
         f"{seeds} Another seed is other initial weights, dropout and MixUp; the data, their order and who is held out stay.",
-        f"In brackets: 95 % intervals, bootstrap over {clusters:,} speakers (each utterance of an unknown speaker counts as one).",
+        interval_note(part),
         f"Differences are to {BASE}, over the members that the row has. p: the predictions of the two exchanged at random for whole speakers, all "
         f"seeds together; corrected by Holm over the {means} line(s) `{MEAN}`, and apart from them over the {len(tested) - means} of single members.",
         "Intervals and p tell how sure a difference between these trained members is on other speakers; sd tells how far other seeds may move them.",

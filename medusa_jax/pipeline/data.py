@@ -179,13 +179,8 @@ def parts_of(run: Run, corpus: Corpus) -> list[Parts]:
     if config.folds is None:
         return [_parts(corpus, config)]
     fold_n = speaker_folds(corpus, config.folds)
-    splits = [np.where(fold_n == fold, "test1", "train") for fold in _folds(config)]
+    splits = [np.where(fold_n == fold, "test1", "train") for fold in config.tested]
     return [_parts(replace(corpus, frame=corpus.frame.assign(split=split)), config) for split in splits]
-
-
-def _folds(config: CorpusConfig) -> range:
-    """The folds, from 0, that are tested."""
-    return range(config.folds or 0) if config.fold is None else range(config.fold - 1, config.fold)
 
 
 def _parts(corpus: Corpus, config: CorpusConfig) -> Parts:

@@ -8,14 +8,12 @@ from scipy.special import softmax
 
 from medusa_jax.ensemble.systems import ALL, GREEDY, MAJORITY, OUT_OF_FOLD, REFITTED, SINGLE, SOFT, SOUP, STACKING, WEIGHTED, Combined, Variant
 from medusa_jax.evaluation.ensemble_table import WORDS, Utterances, ensemble_rows, question_rows
-from medusa_jax.evaluation.intervals import clusters_of
-from medusa_jax.evaluation.study_table import Study, write_study
+from medusa_jax.evaluation.study_table import Study
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.pipeline.combinations import EnsembleStudy, combined_all, ranking_of
 from medusa_jax.pipeline.evaluate import Part, facts_of
-from medusa_jax.pipeline.run_folder import provenance
 from medusa_jax.pipeline.steps import Prepared, train
-from medusa_jax.pipeline.studies import STUDIES, Conducted, labelled_parts
+from medusa_jax.pipeline.studies import Conducted, interval_note, labelled_parts, made_by, written
 
 PAPER: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType(
     {
@@ -36,9 +34,7 @@ def conduct(study: EnsembleStudy, prepared: Prepared) -> Conducted:
     """
     if study.seeds > 1:
         train(prepared)
-    studies = studies_of(study, prepared)
-    folder = study.base.run.folder / STUDIES
-    return Conducted(studies, {part: write_study(folder, f"ensemble-{part}", one) for part, one in studies.items()})
+    return written(study.base.run, "ensemble", studies_of(study, prepared))
 
 
 def studies_of(study: EnsembleStudy, prepared: Prepared) -> dict[str, Study]:
@@ -72,22 +68,19 @@ def _study(study: EnsembleStudy, prepared: Prepared, part: Part, rows: list[Row]
         notes=list(_notes(study, part, rows, left_out)),
         reference=_reference(study, rows),
         settings={"seeds": study.seeds, "members": ", ".join(ids), "members, the best on the held-out part first": ", ".join(ranked)},
-        provenance={"run": study.base.run.folder.name, "trained in": prepared.run.folder.name}
-        | provenance(prepared.run)
-        | {"corpus": prepared.corpus.digest()},
+        provenance=made_by(study.base, prepared),
     )
 
 
 def _notes(study: EnsembleStudy, part: Part, rows: Sequence[Row], left_out: Mapping[Variant, str]) -> Iterator[str]:
     """What a reader of the table must know."""
-    clusters = clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).max() + 1
     tested = sum(row["against"] is not None for row in rows)
     if study.seeds > 1:
         yield f"Every number is the mean over {study.seeds} seeds, and sd their standard deviation."
         yield "Another seed is other initial weights, dropout and MixUp; the data, their order in training and who is held out stay."
     else:
         yield "One seed of every member; the soup averages the seeds of the meta-classifier alone."
-    yield f"In brackets: 95 % intervals, bootstrap over {clusters:,} speakers (each utterance of an unknown speaker counts as one)."
+    yield interval_note(part)
     yield "A vote is compared with the soft vote of all members, everything that learns with the soft vote of its own members."
     yield (
         f"p: the predictions of the two exchanged at random for whole speakers, corrected by Holm over the {tested} lines that are compared, "

@@ -12,6 +12,7 @@ from medusa_jax.evaluation.studies import ABLATION, ENSEMBLE, read_study
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.pipeline.run_folder import Run, known_provenance
 from medusa_jax.pipeline.steps import Prepared
+from medusa_jax.pipeline.studies import STUDIES
 
 Found = tuple[list[Row], str]
 """Rows, and what is missing among them in a sentence (empty: nothing)."""
@@ -58,7 +59,7 @@ def study(run: Run, kind: str) -> tuple[Found, Found, dict[str, Sequence[str]]]:
     """
     columns, command = _STUDIES[kind]
     rows, questions, notes, wrong = list[Row](), list[Row](), dict[str, Sequence[str]](), list[str]()
-    for path in sorted((run.folder / "studies").glob(f"{kind}-*.csv")):
+    for path in sorted((run.folder / STUDIES).glob(f"{kind}-*.csv")):
         part = {"part": path.stem.removeprefix(f"{kind}-")}
         try:
             found = read_study(path, columns)

@@ -1,6 +1,6 @@
 """What studies of a run share: which utterances they score, the derived run that trains for them, and where their tables lie."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +9,9 @@ import numpy as np
 
 from medusa_jax.errors import ConfigError, EvaluationError, RunFolderError
 from medusa_jax.evaluation.intervals import clusters_of
-from medusa_jax.evaluation.study_table import Study
+from medusa_jax.evaluation.study_table import Study, write_study
 from medusa_jax.pipeline.evaluate import Part, parts_to_score, with_answers
-from medusa_jax.pipeline.run_folder import Run, opened
+from medusa_jax.pipeline.run_folder import Run, opened, provenance
 from medusa_jax.pipeline.steps import Prepared, prepare
 
 STUDIES = "studies"
@@ -50,6 +50,23 @@ def check_scorable(prepared: Prepared) -> None:
     for part, _ in found:
         if not clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).any():
             raise EvaluationError(f"{part.name} has one speaker, and differences are tested over speakers", where=f"corpus {prepared.corpus.name!r}")
+
+
+def written(base: Run, kind: str, studies: Mapping[str, Study]) -> Conducted:
+    """Write `studies/KIND-PART.csv`, `.json` and `.md` of each part below the base run's folder."""
+    return Conducted(dict(studies), {part: write_study(base.folder / STUDIES, f"{kind}-{part}", study) for part, study in studies.items()})
+
+
+def made_by(base: Prepared, prepared: Prepared) -> dict[str, object]:
+    """Where a study's numbers come from: the run that it is about, the one that trained for it, and what every run says."""
+    names = {"run": base.run.folder.name, "trained in": prepared.run.folder.name}
+    return names | provenance(prepared.run) | {"corpus": prepared.corpus.digest()}
+
+
+def interval_note(part: Part) -> str:
+    """What the intervals of a part's scores are."""
+    clusters = clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).max() + 1
+    return f"In brackets: 95 % intervals, bootstrap over {clusters:,} speakers (each utterance of an unknown speaker counts as one)."
 
 
 @contextmanager
