@@ -10,7 +10,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LARGE = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
 NORMED = dict(feat_extract_norm="layer", do_stable_layer_norm=True)
-TINY = dict(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512, conv_dim=(32,) * 7, num_conv_pos_embedding_groups=4)
+TINY = dict(
+    hidden_size=256,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=512,
+    conv_dim=(32,) * 7,
+    num_conv_pos_embedding_groups=4,
+)
 LAST_4, TOP = "sum_last_4", "last"
 TOKENS_A_SECOND = 4.5  # an assumption: 3.5 words a second, 1.3 tokens a word
 
@@ -31,8 +38,19 @@ class Encoder:
 
 
 def whisper(width: int, layers: int, heads: int, bands: int) -> Encoder:
-    encoder = dict(d_model=width, encoder_layers=layers, encoder_attention_heads=heads, encoder_ffn_dim=4 * width, num_mel_bins=bands)
-    return Encoder("Whisper", {**encoder, "decoder_layers": 1, "decoder_attention_heads": heads, "decoder_ffn_dim": 64}, width, TOP)
+    encoder = dict(
+        d_model=width,
+        encoder_layers=layers,
+        encoder_attention_heads=heads,
+        encoder_ffn_dim=4 * width,
+        num_mel_bins=bands,
+    )
+    return Encoder(
+        "Whisper",
+        {**encoder, "decoder_layers": 1, "decoder_attention_heads": heads, "decoder_ffn_dim": 64},
+        width,
+        TOP,
+    )
 
 
 ENCODERS = {
@@ -43,8 +61,12 @@ ENCODERS = {
     "wavlm-large": Encoder("WavLM", {**LARGE, **NORMED}, 1024),
     "hubert-large": Encoder("Hubert", {**LARGE, **NORMED}, 1024),
     "whisper-large-v3": whisper(1280, 32, 20, 128),
-    "roberta-large": Encoder("Roberta", {**LARGE, "vocab_size": 50265, "max_position_embeddings": 514}, 1024),
-    "modernbert-large": Encoder("ModernBert", {**LARGE, "num_hidden_layers": 28, "intermediate_size": 2624}, 1024),
+    "roberta-large": Encoder(
+        "Roberta", {**LARGE, "vocab_size": 50265, "max_position_embeddings": 514}, 1024
+    ),
+    "modernbert-large": Encoder(
+        "ModernBert", {**LARGE, "num_hidden_layers": 28, "intermediate_size": 2624}, 1024
+    ),
 }
 MEDUSA = ("wavlm-large", "hubert-large", "whisper-large-v3", "roberta-large", "modernbert-large")
 """The five of the paper."""
@@ -68,9 +90,13 @@ def save(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     build(name).save_pretrained(path)
     if encoder.kind == "Whisper":
-        transformers.WhisperFeatureExtractor(feature_size=encoder.settings["num_mel_bins"]).save_pretrained(path)
+        transformers.WhisperFeatureExtractor(
+            feature_size=encoder.settings["num_mel_bins"]
+        ).save_pretrained(path)
     else:
-        transformers.Wav2Vec2FeatureExtractor(do_normalize=encoder.settings.get("do_stable_layer_norm", False)).save_pretrained(path)
+        transformers.Wav2Vec2FeatureExtractor(
+            do_normalize=encoder.settings.get("do_stable_layer_norm", False)
+        ).save_pretrained(path)
     return path
 
 

@@ -24,7 +24,12 @@ from medusa_jax.files import write_text
 WAYS: dict[str, dict[str, str]] = {
     "defaults": {},
     "large pages": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
-    "memory kept": {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "67108864"},
+    "memory kept": {
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": "100000000000",
+        "MALLOC_TOP_PAD_": "67108864",
+    },
     "schedule for memory": {"XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false"},
     "generator rbg": {"JAX_DEFAULT_PRNG_IMPL": "rbg"},
     "XLA's own options": {"MEDUSA_BENCHMARK_PLAIN": "1"},  # those of `training.compiler` left out
@@ -32,7 +37,9 @@ WAYS: dict[str, dict[str, str]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a small model and one round")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--utterances", type=int, default=64)
@@ -45,21 +52,36 @@ def main() -> None:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         train_task.write(Path(folder), given.utterances, given.longest)
-        task = {"folder": folder, "hidden": given.hidden, "batch": 16, "shapes": 1, "precision": "float32", "members": 1}
+        task = {
+            "folder": folder,
+            "hidden": given.hidden,
+            "batch": 16,
+            "shapes": 1,
+            "precision": "float32",
+            "members": 1,
+        }
         for _ in range(given.rounds):
             for name, environment in WAYS.items():
-                rows[name].append(python(str(HERE / "train_ours.py"), json.dumps(task), **environment))
+                rows[name].append(
+                    python(str(HERE / "train_ours.py"), json.dumps(task), **environment)
+                )
     first = np.array([row["seconds"] for row in rows["defaults"]])
     for name, own in rows.items():
         ratio = first / np.array([row["seconds"] for row in own])
         system = np.median([row["system"] / row["seconds"] for row in own]) / (os.cpu_count() or 1)
         memory = max(row["memory"] for row in own) / 1e9
-        print(f"{name:20s} x{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f}); system {system:.0%}; peak memory {memory:.2f} GB")
+        print(
+            f"{name:20s} x{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f}); system {system:.0%}; peak memory {memory:.2f} GB"
+        )
     if given.out:
         versions = {name: version(name) for name in ("jax", "jaxlib", "medusa-jax")}
         machine = {"platform": platform.platform(), "cores": os.cpu_count(), **versions}
         settings = {key: value for key, value in vars(given).items() if key != "out"}
-        write_text(given.out, json.dumps({"environment": machine, "settings": settings, "rows": rows}, indent=1) + "\n")
+        write_text(
+            given.out,
+            json.dumps({"environment": machine, "settings": settings, "rows": rows}, indent=1)
+            + "\n",
+        )
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ import projection
 
 from medusa_jax.corpus.sources import read_source
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.features.store import FeatureStore
 from medusa_jax.files import write_text
+from medusa_jax.store.reader import FeatureStore
 
 CLIPS, MANY = 200, 2000
 SAME = 1e-4  # of the largest number
@@ -39,9 +39,11 @@ def clips(data: Path | None, count: int, folder: Path) -> Corpus:
     if data is not None and (data / "ravdess").is_dir():
         corpus = read_source("ravdess", data / "ravdess")
     else:
-        from medusa_jax.corpus.generated import generate
+        from medusa_jax.synthetic.generate import generate
 
-        corpus = read_source("msp-podcast", generate(folder / "generated", size=100, test_per_class=5))
+        corpus = read_source(
+            "msp-podcast", generate(folder / "generated", size=100, test_per_class=5)
+        )
     rows = np.linspace(0, len(corpus), min(count, len(corpus)), endpoint=False).astype(int)
     frame = corpus.frame.iloc[np.resize(rows, count)].reset_index(drop=True)
     return replace(corpus, frame=frame.assign(id=[f"{place:05d}" for place in range(count)]))
@@ -50,7 +52,9 @@ def clips(data: Path | None, count: int, folder: Path) -> Corpus:
 def run(task: dict[str, Any]) -> dict[str, Any]:
     """One contender in a fresh process."""
     worker = Path(__file__).with_name("extract_worker.py")
-    done = subprocess.run([sys.executable, str(worker), json.dumps(task)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(worker), json.dumps(task)], capture_output=True, text=True
+    )
     if done.returncode:
         raise SystemExit(f"{task['contender']} failed:\n{done.stderr[-3000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -61,18 +65,29 @@ def compare(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     corpus = clips(given.data, 12 if given.quick else given.clips, folder)
     corpus.save(folder / "table.parquet")
     encoder = encoders.ENCODERS[given.model]
-    task = dict(model=str(encoders.save(given.model, folder)), layers=encoder.layers, table=str(folder / "table.parquet"), device=given.device)
+    task = dict(
+        model=str(encoders.save(given.model, folder)),
+        layers=encoder.layers,
+        table=str(folder / "table.parquet"),
+        device=given.device,
+    )
     task |= dict(window="full", compute="float32", dtype="float32")
     contenders = {"published": {"contender": "published"}, "ours": {"contender": "ours"}}
     if given.device == "cuda" or fast_bfloat16():
-        contenders["ours, bfloat16"] = {"contender": "ours", "compute": "bfloat16", "dtype": "float16"}
+        contenders["ours, bfloat16"] = {
+            "contender": "ours",
+            "compute": "bfloat16",
+            "dtype": "float16",
+        }
         if encoder.kind == "Whisper":
             contenders["ours, bfloat16, real"] = {**contenders["ours, bfloat16"], "window": "real"}
     rows: list[dict[str, Any]] = []
     for turn in range(1 if given.quick else given.rounds):
         for name, settings in contenders.items():
             out = folder / f"{name}-{turn}".replace(" ", "")
-            rows.append({"contender": name, "round": turn, **run({**task, **settings, "out": str(out)})})
+            rows.append(
+                {"contender": name, "round": turn, **run({**task, **settings, "out": str(out)})}
+            )
     hours = float(corpus.frame["seconds"].sum()) / 3600
     return {
         "model": given.model,
@@ -93,7 +108,9 @@ def difference(files: Path, store_folder: Path) -> float:
     for id in store.ids:
         wanted_td = np.load(files / f"{id}.npy", allow_pickle=False)
         if wanted_td.shape != store[id].shape:
-            raise SystemExit(f"{id}: {store[id].shape} frames, the published way has {wanted_td.shape}")
+            raise SystemExit(
+                f"{id}: {store[id].shape} frames, the published way has {wanted_td.shape}"
+            )
         largest = max(largest, float(np.abs(store[id] - wanted_td).max() / np.abs(wanted_td).max()))
     return largest
 
@@ -101,7 +118,9 @@ def difference(files: Path, store_folder: Path) -> float:
 def fast_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware."""
     flags = Path("/proc/cpuinfo")
-    return flags.is_file() and any(flag in flags.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+    return flags.is_file() and any(
+        flag in flags.read_text() for flag in ("avx512_bf16", "amx_bf16")
+    )
 
 
 def peak_flops(device: str) -> dict[str, float]:
@@ -136,20 +155,38 @@ def tell(result: dict[str, Any], device: str) -> list[str]:
         rows = table[table["contender"] == name]
         ratios[name] = seconds["published"] / seconds[name]
         rate = result["hours"] * 3600 / rows["seconds"].median()
-        share = result["flops_a_clip"] * result["clips"] / rows["seconds"].median() / result["peak_flops"]["bfloat16" if "bf" in name else "float32"]
-        memory = f"{rows['peak_mb'].max():.0f} MB" + (f", on the card {rows['cuda_peak_mb'].max():.0f} MB" if device == "cuda" else "")
-        spread = f"{ratios[name].median():.2f} ({ratios[name].min():.2f} to {ratios[name].max():.2f})"
+        share = (
+            result["flops_a_clip"]
+            * result["clips"]
+            / rows["seconds"].median()
+            / result["peak_flops"]["bfloat16" if "bf" in name else "float32"]
+        )
+        memory = f"{rows['peak_mb'].max():.0f} MB" + (
+            f", on the card {rows['cuda_peak_mb'].max():.0f} MB" if device == "cuda" else ""
+        )
+        spread = (
+            f"{ratios[name].median():.2f} ({ratios[name].min():.2f} to {ratios[name].max():.2f})"
+        )
         real = ", real" in name
-        print(f"{name:22s} {rate:8.1f} h of audio an hour, x{spread}, {memory}" + ("" if real else f", {share:.0%} of the measured peak"))
+        print(
+            f"{name:22s} {rate:8.1f} h of audio an hour, x{spread}, {memory}"
+            + ("" if real else f", {share:.0%} of the measured peak")
+        )
     equal = float(ratios["ours"].median())
     differ = result["difference"]
-    lines = [f"target same-numbers: wanted at most {SAME}, measured {differ:.1e}: {_verdict(differ <= SAME)}"]
+    lines = [
+        f"target same-numbers: wanted at most {SAME}, measured {differ:.1e}: {_verdict(differ <= SAME)}"
+    ]
     if device == "cpu":
         cores = f"{os.cpu_count()} cores"
-        lines.append(f"target extract-cpu: wanted 1.5 times on 2 cores, measured {equal:.2f} on {cores}: {_verdict(equal >= 1.5)}")
+        lines.append(
+            f"target extract-cpu: wanted 1.5 times on 2 cores, measured {equal:.2f} on {cores}: {_verdict(equal >= 1.5)}"
+        )
         return [*lines, "target extract-h200: wanted 10 times, not measured: no CUDA device"]
     fast = float(ratios["ours, bfloat16"].median())
-    lines.append(f"target extract-h200: wanted 10 times, measured {fast:.2f} in bfloat16 ({equal:.2f} in float32): {_verdict(fast >= 10)}")
+    lines.append(
+        f"target extract-h200: wanted 10 times, measured {fast:.2f} in bfloat16 ({equal:.2f} in float32): {_verdict(fast >= 10)}"
+    )
     return lines
 
 
@@ -164,33 +201,68 @@ def memory(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for count in counts:
         corpus, table = clips(given.data, count, folder), folder / f"{count}.parquet"
         corpus.save(table)
-        task = dict(contender="ours", model=model, layers="sum_last_4", table=str(table), device=given.device, window="full")
+        task = dict(
+            contender="ours",
+            model=model,
+            layers="sum_last_4",
+            table=str(table),
+            device=given.device,
+            window="full",
+        )
         task |= dict(compute="float32", dtype="float16", out=str(folder / f"store-{count}"))
         peaks[count] = run(task)["peak_mb"]
         held[count] = float(corpus.frame["seconds"].sum()) * 16_000 * 4 / 1e6
     few, many = counts
     ratio = peaks[many] / peaks[few]
-    print(*(f"{count} clips: peak {peaks[count]:.0f} MB, waveforms {held[count]:.0f} MB" for count in counts), sep="\n")
-    print(f"target flat-memory: wanted at most {FLAT} times from {few} to {many} clips, measured {ratio:.3f}: {_verdict(ratio <= FLAT)}")
+    print(
+        *(
+            f"{count} clips: peak {peaks[count]:.0f} MB, waveforms {held[count]:.0f} MB"
+            for count in counts
+        ),
+        sep="\n",
+    )
+    print(
+        f"target flat-memory: wanted at most {FLAT} times from {few} to {many} clips, measured {ratio:.3f}: {_verdict(ratio <= FLAT)}"
+    )
     return {"peak_mb": peaks, "waveforms_mb": held, "ratio": ratio}
 
 
 def environment() -> dict[str, object]:
     """What the numbers depend on besides the clips."""
     versions = {name: version(name) for name in ("torch", "transformers", "numpy", "medusa-jax")}
-    return {"python": platform.python_version(), "platform": platform.platform(), "cores": os.cpu_count(), **versions}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        **versions,
+    }
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     shared = os.environ.get("MEDUSA_SHARED_DATA")
-    parser.add_argument("--data", type=Path, default=Path(shared) if shared else None, help="folder that holds ravdess/")
-    parser.add_argument("--model", choices=[name for name, one in encoders.ENCODERS.items() if one.reads == "audio"], default="wavlm-base-plus")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(shared) if shared else None,
+        help="folder that holds ravdess/",
+    )
+    parser.add_argument(
+        "--model",
+        choices=[name for name, one in encoders.ENCODERS.items() if one.reads == "audio"],
+        default="wavlm-base-plus",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--clips", type=int, default=CLIPS)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="12 clips once, or 260 against 1,040 for --memory")
-    parser.add_argument("--memory", action="store_true", help="peak memory of 200 and 2,000 clips instead")
+    parser.add_argument(
+        "--quick", action="store_true", help="12 clips once, or 260 against 1,040 for --memory"
+    )
+    parser.add_argument(
+        "--memory", action="store_true", help="peak memory of 200 and 2,000 clips instead"
+    )
     parser.add_argument("--project", action="store_true", help="what MSP-Podcast needs instead")
     parser.add_argument("--out", type=Path, help="JSON to write")
     return parser.parse_args()

@@ -16,10 +16,10 @@ import numpy as np
 import soundfile
 import torch
 
+from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.feature_config import HuggingFaceConfig
+from medusa_jax.features.encoder import HuggingFace
 from medusa_jax.features.extract import extract
-from medusa_jax.features.huggingface import HuggingFace
 
 WARM_UP = 4  # utterances before the clock starts
 
@@ -44,7 +44,9 @@ def published(corpus: Corpus, task: dict[str, Any]) -> float:
         if task["layers"] == "last":
             frames_td = output.last_hidden_state[0]
         else:  # transformers 5 leaves the final layer norm out of the last of the hidden states
-            frames_td = torch.stack([*output.hidden_states[-4:-1], output.last_hidden_state]).sum(0)[0]
+            frames_td = torch.stack([*output.hidden_states[-4:-1], output.last_hidden_state]).sum(
+                0
+            )[0]
         if whisper:
             frames_td = frames_td[: -(-len(wave_n) // (2 * feeder.hop_length))]
         np.save(folder / f"{corpus.frame['id'].iat[row]}.npy", frames_td.cpu().numpy())
@@ -69,7 +71,9 @@ def ours(corpus: Corpus, task: dict[str, Any]) -> float:
         before += time.perf_counter() - began
 
     HuggingFace.prepare = prepared  # type: ignore[method-assign]
-    settings = {key: task[key] for key in ("model", "layers", "compute", "window", "device", "dtype")}
+    settings = {
+        key: task[key] for key in ("model", "layers", "compute", "window", "device", "dtype")
+    }
     config = HuggingFaceConfig(**settings)
     HuggingFace(config).identity()
     began = time.perf_counter()

@@ -19,15 +19,38 @@ def project() -> dict[str, Any]:
         disk = UTTERANCES * frames * encoder.width * 2 / 1e9
         for window in ("full", "real") if encoder.kind == "Whisper" else ("full",):
             cost = encoders.flops(name, SECONDS, window=window)
-            times = {card: UTTERANCES * cost / (EFFICIENCY * peak) / 3600 for card, peak in CARDS.items()}
+            times = {
+                card: UTTERANCES * cost / (EFFICIENCY * peak) / 3600 for card, peak in CARDS.items()
+            }
             label = name if encoder.kind != "Whisper" else f"{name}, `window: {window}`"
-            rows.append({"encoder": label, "gflop_a_second": cost / SECONDS / 1e9, "hours": times, "disk_gb": disk})
+            rows.append(
+                {
+                    "encoder": label,
+                    "gflop_a_second": cost / SECONDS / 1e9,
+                    "hours": times,
+                    "disk_gb": disk,
+                }
+            )
     head = f"{UTTERANCES:,} utterances of {SECONDS} s: {hours:.0f} h of audio; {EFFICIENCY:.0%} of the peak assumed"
-    lines = [head, "", "| encoder | GFLOP a second of audio | " + " | ".join(CARDS) + " | disk, float16 |", "|---|---:|" + "---:|" * (len(CARDS) + 1)]
+    lines = [
+        head,
+        "",
+        "| encoder | GFLOP a second of audio | " + " | ".join(CARDS) + " | disk, float16 |",
+        "|---|---:|" + "---:|" * (len(CARDS) + 1),
+    ]
     for row in rows:
         times = " | ".join(_time(value) for value in row["hours"].values())
-        lines.append(f"| {row['encoder']} | {row['gflop_a_second']:.1f} | {times} | {row['disk_gb']:.1f} GB |")
-    return {"utterances": UTTERANCES, "hours": hours, "efficiency": EFFICIENCY, "cards": CARDS, "rows": rows, "lines": lines}
+        lines.append(
+            f"| {row['encoder']} | {row['gflop_a_second']:.1f} | {times} | {row['disk_gb']:.1f} GB |"
+        )
+    return {
+        "utterances": UTTERANCES,
+        "hours": hours,
+        "efficiency": EFFICIENCY,
+        "cards": CARDS,
+        "rows": rows,
+        "lines": lines,
+    }
 
 
 def _time(hours: float) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from rich.console import Console
 
-from medusa_jax.corpus.audio import RATE, load_audio
+from medusa_jax.audio.decode import RATE, load_audio
 from medusa_jax.errors import DependencyError, MedusaError
 from medusa_jax.evaluation.intervals import macro_f1_interval
 from medusa_jax.evaluation.metrics import classification_scores
@@ -28,7 +28,16 @@ from medusa_jax.evaluation.report import read_scores
 from medusa_jax.evaluation.tables import Row, SystemScores, rich_table, rows_of
 from medusa_jax.files import write_text, write_whole
 
-CLASSES = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")  # codes 01 to 08 of the file names
+CLASSES = (
+    "neutral",
+    "calm",
+    "happy",
+    "sad",
+    "angry",
+    "fear",
+    "disgust",
+    "surprise",
+)  # codes 01 to 08 of the file names
 ACTORS_A_FOLD = 4
 EXPECTED = {"SVM, eGeMAPS functionals": 0.484, "SVM, ComParE functionals": 0.585}
 TOLERANCE = 0.02  # room for other versions of openSMILE and libsvm
@@ -38,17 +47,27 @@ GOAL = 0.60  # what the systems of `--runs` are to exceed
 def clips_of(folder: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
     """The speech clips below `folder`, sorted by name, with class index and actor number `[n]`, from the file names."""
     # By name: the original archive holds every actor's folder twice.
-    clips = {path.stem: path for path in sorted(folder.rglob("03-01-*.*")) if path.suffix in (".wav", ".flac")}
+    clips = {
+        path.stem: path
+        for path in sorted(folder.rglob("03-01-*.*"))
+        if path.suffix in (".wav", ".flac")
+    }
     if not clips:
         raise MedusaError("no RAVDESS speech clips (03-01-….wav or .flac) found", where=folder)
     codes = [name.split("-") for name in sorted(clips)]
-    return [clips[name] for name in sorted(clips)], np.array([int(c[2]) - 1 for c in codes]), np.array([int(c[6]) for c in codes])
+    return (
+        [clips[name] for name in sorted(clips)],
+        np.array([int(c[2]) - 1 for c in codes]),
+        np.array([int(c[6]) for c in codes]),
+    )
 
 
 def functionals(clips: list[Path], feature_set: str, cache: Path) -> np.ndarray:
     """One vector a clip `[n, d]`, computed on all cores, or read from `cache` if that holds exactly these clips' vectors."""
     if importlib.util.find_spec("opensmile") is None:
-        raise DependencyError("openSMILE is not installed", mend="pip install 'medusa-jax[opensmile]'")
+        raise DependencyError(
+            "openSMILE is not installed", hint="pip install 'medusa-jax[opensmile]'"
+        )
     names = [clip.stem for clip in clips]
     path = cache / f"{feature_set}-{importlib.metadata.version('opensmile')}.npz"
     if path.is_file():
@@ -56,7 +75,13 @@ def functionals(clips: list[Path], feature_set: str, cache: Path) -> np.ndarray:
             if stored["names"].tolist() == names:
                 return stored["x"]
     parts = np.array_split(np.arange(len(clips)), 8 * (os.cpu_count() or 1))
-    x_nd = np.concatenate(Parallel(n_jobs=-1)(delayed(_functionals)([clips[i] for i in part], feature_set) for part in parts if len(part)))
+    x_nd = np.concatenate(
+        Parallel(n_jobs=-1)(
+            delayed(_functionals)([clips[i] for i in part], feature_set)
+            for part in parts
+            if len(part)
+        )
+    )
     with write_whole(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, names=np.array(names), x=x_nd)
     return x_nd
@@ -66,10 +91,14 @@ def _functionals(clips: list[Path], feature_set: str) -> np.ndarray:
     import opensmile
 
     smile = opensmile.Smile(opensmile.FeatureSet[feature_set], opensmile.FeatureLevel.Functionals)
-    return np.concatenate([smile.process_signal(load_audio(clip), RATE).to_numpy(np.float32) for clip in clips])
+    return np.concatenate(
+        [smile.process_signal(load_audio(clip), RATE).to_numpy(np.float32) for clip in clips]
+    )
 
 
-def pooled_predictions(x_nd: np.ndarray, labels_n: np.ndarray, actors_n: np.ndarray, machine: Callable[[], object]) -> np.ndarray:
+def pooled_predictions(
+    x_nd: np.ndarray, labels_n: np.ndarray, actors_n: np.ndarray, machine: Callable[[], object]
+) -> np.ndarray:
     """Predicted class of each clip `[n]` by an SVM that never heard its actor, nor the three tested with them."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -77,7 +106,9 @@ def pooled_predictions(x_nd: np.ndarray, labels_n: np.ndarray, actors_n: np.ndar
     folds_n, guess_n = (actors_n - 1) // ACTORS_A_FOLD, np.empty_like(labels_n)
     for fold in np.unique(folds_n):
         model = make_pipeline(StandardScaler(), machine())
-        guess_n[folds_n == fold] = model.fit(x_nd[folds_n != fold], labels_n[folds_n != fold]).predict(x_nd[folds_n == fold])
+        guess_n[folds_n == fold] = model.fit(
+            x_nd[folds_n != fold], labels_n[folds_n != fold]
+        ).predict(x_nd[folds_n == fold])
     return guess_n
 
 
@@ -102,47 +133,102 @@ def measure(folder: Path, cache: Path, quick: bool) -> list[SystemScores]:
     speakers = [str(actor) for actor in actors_n]
     systems = []
     for name, (feature_set, machine) in list(baselines().items())[: 1 if quick else None]:
-        guess_n = pooled_predictions(functionals(clips, feature_set, cache), labels_n, actors_n, machine)
+        guess_n = pooled_predictions(
+            functionals(clips, feature_set, cache), labels_n, actors_n, machine
+        )
         scores = classification_scores(labels_n, np.eye(len(CLASSES))[guess_n], CLASSES)
-        systems.append(SystemScores(name, "baseline", scores, interval=macro_f1_interval(labels_n, guess_n, CLASSES, speakers)))
+        systems.append(
+            SystemScores(
+                name,
+                "baseline",
+                scores,
+                interval=macro_f1_interval(labels_n, guess_n, CLASSES, speakers),
+            )
+        )
     return systems
 
 
 def environment() -> dict[str, object]:
     """What the numbers depend on besides the clips."""
-    versions = {name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "opensmile", "medusa-jax")}
-    return {"python": platform.python_version(), "machine": platform.machine(), "cpus": os.cpu_count(), **versions}
+    versions = {
+        name: importlib.metadata.version(name)
+        for name in ("numpy", "scikit-learn", "opensmile", "medusa-jax")
+    }
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        **versions,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ravdess", type=Path, help="folder of the RAVDESS speech clips, .wav or .flac, at any depth")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the functionals, made if absent")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "ravdess", type=Path, help="folder of the RAVDESS speech clips, .wav or .flac, at any depth"
+    )
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="folder for the functionals, made if absent"
+    )
     parser.add_argument("--out", type=Path, help="JSON to write")
-    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="run folders whose evaluation/folds/scores.json joins the table")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="run folders whose evaluation/folds/scores.json joins the table",
+    )
     parser.add_argument("--quick", action="store_true", help="eGeMAPS only: within a minute")
     options = parser.parse_args()
     try:
-        scored = {run.name: read_scores(run / "evaluation" / "folds" / "scores.json") for run in options.runs}
-        others = [{**row, "system": f"{name}: {row['system']}"} for name, rows in scored.items() for row in rows]
+        scored = {
+            run.name: read_scores(run / "evaluation" / "folds" / "scores.json")
+            for run in options.runs
+        }
+        others = [
+            {**row, "system": f"{name}: {row['system']}"}
+            for name, rows in scored.items()
+            for row in rows
+        ]
         systems = rows_of([*measure(options.ravdess, options.cache, options.quick), *others])
     except MedusaError as error:
         raise SystemExit(str(error)) from error
-    Console(width=None if os.isatty(1) else 150).print(rich_table(systems, "RAVDESS, six speaker-disjoint folds pooled"))
+    Console(width=None if os.isatty(1) else 150).print(
+        rich_table(systems, "RAVDESS, six speaker-disjoint folds pooled")
+    )
     if options.out:
-        write_text(options.out, json.dumps({"environment": environment(), "systems": systems}, indent=2) + "\n")
+        write_text(
+            options.out,
+            json.dumps({"environment": environment(), "systems": systems}, indent=2) + "\n",
+        )
     print(*targets(systems), sep="\n")
 
 
 def targets(rows: Sequence[Row]) -> list[str]:
     """One line a target: each baseline near its known score, the best of the other systems above the goal."""
-    lines, best = [], max((float(row["macro_f1"] or 0) for row in rows if row["system"] not in EXPECTED and "macro_f1" in row), default=None)
+    lines, best = (
+        [],
+        max(
+            (
+                float(row["macro_f1"] or 0)
+                for row in rows
+                if row["system"] not in EXPECTED and "macro_f1" in row
+            ),
+            default=None,
+        ),
+    )
     for row in rows:
         if (wanted := EXPECTED.get(str(row["system"]))) is not None:
             met = "met" if abs(float(row["macro_f1"] or 0) - wanted) <= TOLERANCE else "missed"
-            lines.append(f"target {row['system']}: wanted {wanted:.3f} ± {TOLERANCE}, measured {row['macro_f1']:.3f}: {met}")
+            lines.append(
+                f"target {row['system']}: wanted {wanted:.3f} ± {TOLERANCE}, measured {row['macro_f1']:.3f}: {met}"
+            )
     if best is not None:
-        lines.append(f"target best of the runs: wanted above {GOAL:.2f}, measured {best:.3f}: {'met' if best > GOAL else 'missed'}")
+        lines.append(
+            f"target best of the runs: wanted above {GOAL:.2f}, measured {best:.3f}: {'met' if best > GOAL else 'missed'}"
+        )
     return lines
 
 

@@ -25,24 +25,37 @@ import numpy as np
 from flax import nnx
 from shapes import lengths, padding
 
-from medusa_jax.config import MemberConfig, ModelConfig, StageConfig, TrainingConfig
-from medusa_jax.config_file import load_config
+from medusa_jax.batches.examples import gather
+from medusa_jax.config.features import HashedTextConfig
+from medusa_jax.config.run import MemberConfig, ModelConfig, StageConfig, TrainingConfig
+from medusa_jax.config.yaml_file import load_config
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
-from medusa_jax.feature_config import HashedTextConfig
 from medusa_jax.features.extract import extract
 from medusa_jax.models.deepser import DeepSER
-from medusa_jax.training.examples import gather
-from medusa_jax.training.flops import training_flops
+from medusa_jax.models.flops import training_flops
 
 ROOT = Path(__file__).parents[1]
-PAGE, BEGIN, END = ROOT / "docs" / "training.md", "<!-- scaling: begin -->\n", "<!-- scaling: end -->\n"
+PAGE, BEGIN, END = (
+    ROOT / "docs" / "training.md",
+    "<!-- scaling: begin -->\n",
+    "<!-- scaling: end -->\n",
+)
 CLASSES = ("angry", "happy", "sad")
 TIMES = (1, 2, 4, 8)
-STAGE1, STAGE2 = 75_800, 10_000  # utterances an epoch: 90 % of Train's 84,260; a balanced subset of about 1,250 of each class
+STAGE1, STAGE2 = (
+    75_800,
+    10_000,
+)  # utterances an epoch: 90 % of Train's 84,260; a balanced subset of about 1,250 of each class
 TEXT = {"roberta", "modernbert"}
-PEAKS = {"one H200": 989e12, "one 24 GB card (RTX 4090)": 165e12, "8 × H200": 8 * 989e12}  # dense bf16, float32 sums, as published by the maker
-EFFICIENCY = 0.35  # assumed share of the peak that the computed operations reach, padding among them
+PEAKS = {
+    "one H200": 989e12,
+    "one 24 GB card (RTX 4090)": 165e12,
+    "8 × H200": 8 * 989e12,
+}  # dense bf16, float32 sums, as published by the maker
+EFFICIENCY = (
+    0.35  # assumed share of the peak that the computed operations reach, padding among them
+)
 
 
 def corpus_of(count: int) -> Corpus:
@@ -63,50 +76,103 @@ def corpus_of(count: int) -> Corpus:
         "transcript": [" ".join(rng.choice(vocabulary, n)) for n in rng.integers(10, 60, count)],
     }
     votes = 5 * np.eye(len(CLASSES) + 1, dtype=int)[classes]  # the last column is for other words
-    return Corpus(assemble(plain, votes, np.zeros_like(votes), CLASSES), CLASSES, Path("nowhere"), "scaling")
+    return Corpus(
+        assemble(plain, votes, np.zeros_like(votes), CLASSES), CLASSES, Path("nowhere"), "scaling"
+    )
 
 
 def measure(count: int) -> dict[str, float]:
     """Median seconds of an epoch of `count` utterances through the real engine, and peak memory in GB."""
-    from medusa_jax.training.group import train_group
+    from medusa_jax.training.loop import train_group
 
     with tempfile.TemporaryDirectory() as name:
         folder, corpus = Path(name), corpus_of(count + 200)
         widths = {"words": 128, "letters": 64}
-        stores = {kind: extract(corpus, HashedTextConfig(width=width), folder / kind) for kind, width in widths.items()}
+        stores = {
+            kind: extract(corpus, HashedTextConfig(width=width), folder / kind)
+            for kind, width in widths.items()
+        }
         stages = {"stage1": StageConfig(epochs=4), "stage2": StageConfig(epochs=0)}
         config = MemberConfig(
-            id="one", modalities=tuple(widths), model=ModelConfig(hidden=64, feedforward=128), training=TrainingConfig(shapes=2, **stages)
+            id="one",
+            modalities=tuple(widths),
+            model=ModelConfig(hidden=64, feedforward=128),
+            training=TrainingConfig(shapes=2, **stages),
         )
-        train_group([config], gather(corpus, list(widths), stores, 2), np.arange(count), np.arange(count, count + 200), folder / "run")
-        lines = [json.loads(line) for line in (folder / "run" / "members" / "one" / "metrics.jsonl").read_text().splitlines()]
-    seconds = [line["utterances"] / line["utterances_per_second"] for line in lines[1:]]  # without the scoring, which is of one size
-    return {"utterances": count, "seconds": float(np.median(seconds)), "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+        train_group(
+            [config],
+            gather(corpus, list(widths), stores, 2),
+            np.arange(count),
+            np.arange(count, count + 200),
+            folder / "run",
+        )
+        lines = [
+            json.loads(line)
+            for line in (folder / "run" / "members" / "one" / "metrics.jsonl")
+            .read_text()
+            .splitlines()
+        ]
+    seconds = [
+        line["utterances"] / line["utterances_per_second"] for line in lines[1:]
+    ]  # without the scoring, which is of one size
+    return {
+        "utterances": count,
+        "seconds": float(np.median(seconds)),
+        "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
 
 
 def projection() -> list[dict[str, Any]]:
     """Operations, bytes of state, and hours on each machine, of all of MEDUSA: a row a machine."""
-    config, frames = load_config(ROOT / "configs" / "medusa.yaml", ["corpus.path=none"]), lengths(20_000)
+    config, frames = (
+        load_config(ROOT / "configs" / "medusa.yaml", ["corpus.path=none"]),
+        lengths(20_000),
+    )
     long, words = frames[:, 0].mean(), frames[:, 1].mean()
     share = padding(frames, TrainingConfig().shapes, 16)
     widths = {"whisper": 1280}
     flops = parameters = 0.0
     for member in config.members:
         sizes = {name: widths.get(name, 1024) for name in member.modalities}
-        an_utterance = training_flops(member.model, list(sizes.values()), [float(words if name in TEXT else long) for name in sizes])
+        an_utterance = training_flops(
+            member.model,
+            list(sizes.values()),
+            [float(words if name in TEXT else long) for name in sizes],
+        )
         training = member.training
-        flops += (training.stage1.epochs * STAGE1 + training.stage2.epochs * STAGE2) * an_utterance / (1 - share)
-        shapes = nnx.eval_shape(lambda m=member, s=sizes: nnx.state(DeepSER(m.model, s, 8, rngs=nnx.Rngs(0)), nnx.Param))
+        flops += (
+            (training.stage1.epochs * STAGE1 + training.stage2.epochs * STAGE2)
+            * an_utterance
+            / (1 - share)
+        )
+        shapes = nnx.eval_shape(
+            lambda m=member, s=sizes: nnx.state(DeepSER(m.model, s, 8, rngs=nnx.Rngs(0)), nnx.Param)
+        )
         parameters += sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    about = {"flops": flops, "parameters": parameters, "state_gigabytes": 12 * parameters / 1e9, "padding": share}
-    return [{"machine": name, "hours": flops / (EFFICIENCY * peak) / 3600, **about} for name, peak in PEAKS.items()]
+    about = {
+        "flops": flops,
+        "parameters": parameters,
+        "state_gigabytes": 12 * parameters / 1e9,
+        "padding": share,
+    }
+    return [
+        {"machine": name, "hours": flops / (EFFICIENCY * peak) / 3600, **about}
+        for name, peak in PEAKS.items()
+    ]
 
 
 def measured(sizes: list[dict[str, float]], environment: dict[str, Any]) -> str:
     """The table of time and memory."""
     first = sizes[0]["seconds"] / sizes[0]["utterances"]
-    rows = [f"| {s['utterances']:,.0f} | {s['seconds']:.2f} | {s['seconds'] / s['utterances'] / first:.2f} | {s['gigabytes']:.2f} |" for s in sizes]
-    where = f"{environment['cores']} cores, no GPU" if environment["backend"] == "cpu" else environment["backend"]
+    rows = [
+        f"| {s['utterances']:,.0f} | {s['seconds']:.2f} | {s['seconds'] / s['utterances'] / first:.2f} | {s['gigabytes']:.2f} |"
+        for s in sizes
+    ]
+    where = (
+        f"{environment['cores']} cores, no GPU"
+        if environment["backend"] == "cpu"
+        else environment["backend"]
+    )
     command = f"python benchmarks/scaling.py{environment['options']}"
     return f"""Measured by `{command}` on {where} (a small member of two modalities; an epoch without its scoring):
 
@@ -117,7 +183,9 @@ def measured(sizes: list[dict[str, float]], environment: dict[str, Any]) -> str:
 """
 
 
-def page(sizes: list[dict[str, float]], rows: list[dict[str, Any]], environment: dict[str, Any]) -> str:
+def page(
+    sizes: list[dict[str, float]], rows: list[dict[str, Any]], environment: dict[str, Any]
+) -> str:
     """Both tables in Markdown, or the second alone if nothing was measured."""
     projected = [f"| {row['machine']} | {row['hours']:.1f} |" for row in rows]
     one = rows[0]
@@ -136,10 +204,16 @@ taken to be eight times as fast as one.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a quarter of the utterances")
-    parser.add_argument("--project", action="store_true", help="the projection only, which measures nothing")
-    parser.add_argument("--docs", action="store_true", help="write the tables into docs/training.md")
+    parser.add_argument(
+        "--project", action="store_true", help="the projection only, which measures nothing"
+    )
+    parser.add_argument(
+        "--docs", action="store_true", help="write the tables into docs/training.md"
+    )
     parser.add_argument("--out", type=Path)
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -148,24 +222,49 @@ def main() -> None:
         return
     sizes = []
     for times in () if given.project else TIMES:
-        command = [sys.executable, __file__, "--measure", str(times * (400 if given.quick else 1600))]
-        sizes.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]))
-    environment = {"machine": platform.platform(), "cores": os.cpu_count(), "backend": jax.default_backend(), "jax": version("jax")}
+        command = [
+            sys.executable,
+            __file__,
+            "--measure",
+            str(times * (400 if given.quick else 1600)),
+        ]
+        sizes.append(
+            json.loads(
+                subprocess.run(
+                    command, check=True, stdout=subprocess.PIPE, text=True
+                ).stdout.splitlines()[-1]
+            )
+        )
+    environment = {
+        "machine": platform.platform(),
+        "cores": os.cpu_count(),
+        "backend": jax.default_backend(),
+        "jax": version("jax"),
+    }
     environment["options"] = " --quick" if given.quick else ""
     rows = projection()
     tables = page(sizes, rows, environment)
     print(tables)
     if given.docs:
         text = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(text[: text.index(BEGIN) + len(BEGIN)] + tables + text[text.index(END) :], encoding="utf-8")
+        PAGE.write_text(
+            text[: text.index(BEGIN) + len(BEGIN)] + tables + text[text.index(END) :],
+            encoding="utf-8",
+        )
     if given.out:
-        given.out.write_text(json.dumps({"environment": environment, "sizes": sizes, "projection": rows}, indent=1))
+        given.out.write_text(
+            json.dumps({"environment": environment, "sizes": sizes, "projection": rows}, indent=1)
+        )
     if not sizes:
         return
     each = [size["seconds"] / size["utterances"] for size in sizes]
     slower, larger = max(each) / min(each), sizes[-1]["gigabytes"] / sizes[0]["gigabytes"]
-    print(f"target linear: wanted seconds an utterance within a factor of 1.25, measured {slower:.2f}: {'met' if slower <= 1.25 else 'missed'}")
-    print(f"target flat: wanted memory at 8× within 1.15 times that at 1×, measured {larger:.2f}: {'met' if larger <= 1.15 else 'missed'}")
+    print(
+        f"target linear: wanted seconds an utterance within a factor of 1.25, measured {slower:.2f}: {'met' if slower <= 1.25 else 'missed'}"
+    )
+    print(
+        f"target flat: wanted memory at 8× within 1.15 times that at 1×, measured {larger:.2f}: {'met' if larger <= 1.15 else 'missed'}"
+    )
 
 
 if __name__ == "__main__":

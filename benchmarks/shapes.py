@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from medusa_jax.config import ModelConfig, TrainingConfig
+from medusa_jax.batches.buckets import ladder_of
+from medusa_jax.batches.examples import Batch
+from medusa_jax.batches.sampling import epoch_batches
+from medusa_jax.config.run import ModelConfig, TrainingConfig
 from medusa_jax.models.deepser import DeepSER, Statistic
-from medusa_jax.training.examples import Batch
-from medusa_jax.training.ladder import ladder_of
-from medusa_jax.training.sampling import epoch_batches
-from medusa_jax.training.settings import settings_of
+from medusa_jax.tasks.hyperparameters import settings_of
 from medusa_jax.training.step import new_state, predict_step, train_step
 
 WIDTHS = {"hubert": 1024, "roberta": 1024, "wavlm": 1024}
@@ -48,7 +48,11 @@ def padding(length_nk: np.ndarray, shapes: int, batch: int) -> float:
 
 def random_padding(length_nk: np.ndarray, batch: int) -> float:
     """The same for random batches, each padded to its longest."""
-    batches = np.random.default_rng(1).permutation(len(length_nk))[: len(length_nk) // batch * batch].reshape(-1, batch)
+    batches = (
+        np.random.default_rng(1)
+        .permutation(len(length_nk))[: len(length_nk) // batch * batch]
+        .reshape(-1, batch)
+    )
     return float(1 - length_nk[batches].sum() / (length_nk[batches].max(axis=1).sum() * batch))
 
 
@@ -63,10 +67,14 @@ def work(length_nk: np.ndarray, hidden: int, wide: int = 2048) -> float:
 
 def compile_seconds(hidden: int, frames: int) -> float:
     """Seconds to compile the training and the predicting step for one shape."""
-    graph, params, statistics = nnx.split(DeepSER(ModelConfig(hidden=hidden), WIDTHS, 8, rngs=nnx.Rngs(0)), nnx.Param, Statistic)
+    graph, params, statistics = nnx.split(
+        DeepSER(ModelConfig(hidden=hidden), WIDTHS, 8, rngs=nnx.Rngs(0)), nnx.Param, Statistic
+    )
     settings = settings_of(TrainingConfig(), 1, 1, np.ones(8), jax.random.key(0))
     began = time.monotonic()
-    train_step(graph).lower(new_state(params, ema=False), statistics, settings, blank(16, frames)).compile()
+    train_step(graph).lower(
+        new_state(params, ema=False), statistics, settings, blank(16, frames)
+    ).compile()
     predict_step(graph).lower(params, statistics, blank(32, frames)).compile()
     return time.monotonic() - began
 
@@ -75,14 +83,27 @@ def blank(batch: int, frames: int) -> Batch:
     """A batch's shapes."""
     array = jax.ShapeDtypeStruct
     long = {"hubert": frames, "roberta": 48, "wavlm": frames}
-    inputs = {name: array((batch, long[name], width), jnp.float16) for name, width in WIDTHS.items()}
+    inputs = {
+        name: array((batch, long[name], width), jnp.float16) for name, width in WIDTHS.items()
+    }
     targets, ratings = array((batch, 8), jnp.float32), array((batch, 3), jnp.float32)
-    return Batch(inputs, dict.fromkeys(WIDTHS, array((batch,), jnp.int32)), targets, targets, ratings, ratings)
+    return Batch(
+        inputs,
+        dict.fromkeys(WIDTHS, array((batch,), jnp.int32)),
+        targets,
+        targets,
+        ratings,
+        ratings,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer utterances, a small model, one compilation")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer utterances, a small model, one compilation"
+    )
     parser.add_argument("--hidden", type=int, default=1024)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -91,22 +112,49 @@ def main() -> None:
     seconds = [compile_seconds(hidden, 200 + 8 * i) for i in range(tries)]
     each, steps = float(np.median(seconds)), TRAINED * work(length_nk, 1024)
     spread = f"(of {tries}: {min(seconds):.1f} to {max(seconds):.1f})"
-    print(f"{platform.machine()}, {os.cpu_count()} cores; hidden {hidden}: {each:.1f} s to compile one shape {spread}")
-    print(f"random batches of 16, each padded to its longest: {random_padding(length_nk, 16):.1%} padding")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores; hidden {hidden}: {each:.1f} s to compile one shape {spread}"
+    )
+    print(
+        f"random batches of 16, each padded to its longest: {random_padding(length_nk, 16):.1%} padding"
+    )
     rows = []
     for shapes in (1, 2, 4, 6, 8, 12, 16):
         share = padding(length_nk, shapes, 16)
-        minutes = {name: (steps / (1 - share) / speed + shapes * each) / 60 for name, speed in SPEEDS.items()}
+        minutes = {
+            name: (steps / (1 - share) / speed + shapes * each) / 60
+            for name, speed in SPEEDS.items()
+        }
         rows.append({"shapes": shapes, "padding": share, "minutes": minutes})
-        print(f"{shapes:3d} shapes: {share:6.1%} padding; a member in " + ", ".join(f"{value:.1f} min ({name})" for name, value in minutes.items()))
+        print(
+            f"{shapes:3d} shapes: {share:6.1%} padding; a member in "
+            + ", ".join(f"{value:.1f} min ({name})" for name, value in minutes.items())
+        )
     if given.out:
         machine = {"machine": platform.platform(), "cores": os.cpu_count(), "jax": jax.__version__}
-        given.out.write_text(json.dumps({"environment": machine, "hidden": hidden, "compile_seconds": seconds, "rows": rows}, indent=1))
+        given.out.write_text(
+            json.dumps(
+                {
+                    "environment": machine,
+                    "hidden": hidden,
+                    "compile_seconds": seconds,
+                    "rows": rows,
+                },
+                indent=1,
+            )
+        )
     chosen = TrainingConfig().shapes
     least = {name: min(row["minutes"][name] for row in rows) for name in SPEEDS}
-    worst = max(row["minutes"][name] / least[name] for row in rows if row["shapes"] == chosen for name in SPEEDS)
+    worst = max(
+        row["minutes"][name] / least[name]
+        for row in rows
+        if row["shapes"] == chosen
+        for name in SPEEDS
+    )
     verdict = "met" if worst < 1.05 else "missed"
-    print(f"target shapes: wanted the default ({chosen}) within 5 % of the least minutes, measured {worst - 1:.1%} above: {verdict}")
+    print(
+        f"target shapes: wanted the default ({chosen}) within 5 % of the least minutes, measured {worst - 1:.1%} above: {verdict}"
+    )
 
 
 if __name__ == "__main__":

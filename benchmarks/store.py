@@ -46,24 +46,40 @@ def clips(count: int) -> Iterator[np.ndarray]:
 # Contenders: how each is written, and how it is opened for reading by position
 
 
-def write_ours(folder: Path, count: int, width: int = WIDTH, source: Iterator[np.ndarray] | None = None) -> None:
-    from medusa_jax.features.ledger import Plan, entry_path
-    from medusa_jax.features.shard import BATCH_ROWS, as_stored
-    from medusa_jax.features.writing import write_shard
+def write_ours(
+    folder: Path, count: int, width: int = WIDTH, source: Iterator[np.ndarray] | None = None
+) -> None:
+    from medusa_jax.store.ledger import Plan, entry_path
+    from medusa_jax.store.shard import BATCH_ROWS, as_stored
+    from medusa_jax.store.shard_writer import write_shard
 
     folder.mkdir()
-    plan = Plan(extractor={"extractor": "noise"}, corpus="noise", inputs="0" * 64, width=width, dtype="float16", utterances=count, shard_rows=512)
+    plan = Plan(
+        extractor={"extractor": "noise"},
+        corpus="noise",
+        inputs="0" * 64,
+        width=width,
+        dtype="float16",
+        utterances=count,
+        shard_rows=512,
+    )
     plan.save(folder / "store.json")
     frames = source or clips(count)
     for shard in range(plan.shards):
         rows = plan.rows(shard)
-        windows = (range(start, min(start + BATCH_ROWS, rows.stop)) for start in range(rows.start, rows.stop, BATCH_ROWS))
-        results = ([as_stored(name_of(row), next(frames), "float16") for row in window] for window in windows)
+        windows = (
+            range(start, min(start + BATCH_ROWS, rows.stop))
+            for start in range(rows.start, rows.stop, BATCH_ROWS)
+        )
+        results = (
+            [as_stored(name_of(row), next(frames), "float16") for row in window]
+            for window in windows
+        )
         write_shard(folder, plan, shard, results, {}).save(entry_path(folder, shard))
 
 
 def open_ours(folder: Path, count: int) -> Read:
-    from medusa_jax.features.store import FeatureStore
+    from medusa_jax.store.reader import FeatureStore
 
     store = FeatureStore.open(folder)
     return lambda row: store.frames(store.ids[row])
@@ -83,7 +99,9 @@ def write_datasets(folder: Path, count: int) -> None:
     import datasets
 
     kind = datasets.Features({"frames": datasets.Array2D((None, WIDTH), "float16")})
-    with datasets.arrow_writer.ArrowWriter(path=str(folder), features=kind, writer_batch_size=16) as writer:
+    with datasets.arrow_writer.ArrowWriter(
+        path=str(folder), features=kind, writer_batch_size=16
+    ) as writer:
         for x_td in clips(count):
             writer.write({"frames": x_td})
         writer.finalize()
@@ -102,13 +120,18 @@ def write_safetensors(folder: Path, count: int) -> None:
     folder.mkdir()
     frames = clips(count)
     for shard in range(0, count, 512):
-        save_file({name_of(row): next(frames).copy() for row in range(shard, min(shard + 512, count))}, folder / f"{shard // 512}.safetensors")
+        save_file(
+            {name_of(row): next(frames).copy() for row in range(shard, min(shard + 512, count))},
+            folder / f"{shard // 512}.safetensors",
+        )
 
 
 def open_safetensors(folder: Path, count: int) -> Read:
     from safetensors import safe_open
 
-    shards = [safe_open(folder / f"{shard}.safetensors", "numpy") for shard in range(-(-count // 512))]
+    shards = [
+        safe_open(folder / f"{shard}.safetensors", "numpy") for shard in range(-(-count // 512))
+    ]
     return lambda row: shards[row // 512].get_tensor(name_of(row))
 
 
@@ -128,10 +151,17 @@ def name_of(row: int) -> str:
 # One turn: a process of its own
 
 
-def turn(contender: str, folder: Path, count: int, seconds: float, threads: int) -> dict[str, float]:
+def turn(
+    contender: str, folder: Path, count: int, seconds: float, threads: int
+) -> dict[str, float]:
     """Utterances a second and GB/s of one contender; `copy`: of the machine itself."""
     if contender == "copy":
-        big = np.random.default_rng(0).standard_normal(LONGEST * WIDTH * 200).astype(np.float16).reshape(200, LONGEST, WIDTH)
+        big = (
+            np.random.default_rng(0)
+            .standard_normal(LONGEST * WIDTH * 200)
+            .astype(np.float16)
+            .reshape(200, LONGEST, WIDTH)
+        )
         read: Read = big.__getitem__
         count = len(big)
     else:
@@ -141,7 +171,12 @@ def turn(contender: str, folder: Path, count: int, seconds: float, threads: int)
     stop = time.perf_counter() + seconds
 
     def work(seed: int) -> tuple[int, int]:
-        rng, buffer_btd, rows, moved = np.random.default_rng(seed), np.zeros((BATCH, LONGEST, WIDTH), np.float16), 0, 0
+        rng, buffer_btd, rows, moved = (
+            np.random.default_rng(seed),
+            np.zeros((BATCH, LONGEST, WIDTH), np.float16),
+            0,
+            0,
+        )
         while time.perf_counter() < stop:
             for place, row in enumerate(rng.integers(count, size=BATCH)):
                 x_td = read(int(row))
@@ -153,12 +188,15 @@ def turn(contender: str, folder: Path, count: int, seconds: float, threads: int)
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(work, range(threads)))
     took = time.perf_counter() - began
-    return {"utterances_per_second": sum(rows for rows, _ in done) / took, "gb_per_second": sum(moved for _, moved in done) / took / 1e9}
+    return {
+        "utterances_per_second": sum(rows for rows, _ in done) / took,
+        "gb_per_second": sum(moved for _, moved in done) / took / 1e9,
+    }
 
 
 def turn_of_opening(folder: Path) -> dict[str, float]:
     """Seconds from the folder's name to the first utterance's length, imports not counted."""
-    from medusa_jax.features.store import FeatureStore
+    from medusa_jax.store.reader import FeatureStore
 
     began = time.perf_counter()
     store = FeatureStore.open(folder / "many")
@@ -168,7 +206,12 @@ def turn_of_opening(folder: Path) -> dict[str, float]:
 
 
 def in_a_process(*arguments: object) -> dict[str, float]:
-    done = subprocess.run([sys.executable, __file__, "--turn", *map(str, arguments)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, __file__, "--turn", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     result: dict[str, float] = json.loads(done.stdout)
     return result
 
@@ -187,42 +230,73 @@ def measure(folder: Path, count: int, turns: int, seconds: float) -> dict[str, o
     opening = []
     for _ in range(turns):
         for name, results in reading.items():
-            results.append(in_a_process(name, folder, count if name != "datasets" else min(count, 512), seconds, threads))
+            results.append(
+                in_a_process(
+                    name, folder, count if name != "datasets" else min(count, 512), seconds, threads
+                )
+            )
         opening.append(in_a_process("open", folder)["seconds"])
     return {"threads": threads, "utterances": count, "reading": reading, "opening_seconds": opening}
 
 
 def show(found: dict) -> None:
     """A line a contender, its ratio to the store with the spread over turns, then the targets."""
-    rates = {name: np.array([r["gb_per_second"] for r in results]) for name, results in found["reading"].items()}
+    rates = {
+        name: np.array([r["gb_per_second"] for r in results])
+        for name, results in found["reading"].items()
+    }
     print(f"{'contender':<12} {'utterances/s':>13} {'GB/s':>7}  store is so many times as fast")
     for name, results in found["reading"].items():
         ratio = rates["store"] / rates[name]
         count = np.median([r["utterances_per_second"] for r in results])
-        print(f"{name:<12} {count:>13.0f} {np.median(rates[name]):>7.2f}  {np.median(ratio):.2f} [{ratio.min():.2f}, {ratio.max():.2f}]")
+        print(
+            f"{name:<12} {count:>13.0f} {np.median(rates[name]):>7.2f}  {np.median(ratio):.2f} [{ratio.min():.2f}, {ratio.max():.2f}]"
+        )
     opening = float(np.median(found["opening_seconds"]))
-    print(f"opening {OPENED} utterances: {opening:.2f} s [{min(found['opening_seconds']):.2f}, {max(found['opening_seconds']):.2f}]")
+    print(
+        f"opening {OPENED} utterances: {opening:.2f} s [{min(found['opening_seconds']):.2f}, {max(found['opening_seconds']):.2f}]"
+    )
     rate = float(np.median(rates["store"]))
-    print(f"target store-read: wanted >= {WANTED_GBS} GB/s, measured {rate:.2f}: {'met' if rate >= WANTED_GBS else 'missed'}")
-    print(f"target store-open: wanted < {WANTED_SECONDS} s, measured {opening:.2f}: {'met' if opening < WANTED_SECONDS else 'missed'}")
+    print(
+        f"target store-read: wanted >= {WANTED_GBS} GB/s, measured {rate:.2f}: {'met' if rate >= WANTED_GBS else 'missed'}"
+    )
+    print(
+        f"target store-open: wanted < {WANTED_SECONDS} s, measured {opening:.2f}: {'met' if opening < WANTED_SECONDS else 'missed'}"
+    )
 
 
 def environment() -> dict[str, object]:
     """What the numbers depend on beside the program."""
-    packages = {name: version(name) for name in ("medusa-jax", "numpy", "pyarrow", "datasets", "safetensors")}
-    return {"python": platform.python_version(), "platform": platform.platform(), "cores": len(os.sched_getaffinity(0)), **packages}
+    packages = {
+        name: version(name)
+        for name in ("medusa-jax", "numpy", "pyarrow", "datasets", "safetensors")
+    }
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)),
+        **packages,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a rough answer within a minute")
     parser.add_argument("--out", type=Path, default=Path("store.json"))
-    parser.add_argument("--folder", type=Path, help="where to write the contenders (default: a temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, help="where to write the contenders (default: a temporary folder)"
+    )
     parser.add_argument("--turn", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.turn:
         name, folder, *rest = arguments.turn
-        result = turn_of_opening(Path(folder)) if name == "open" else turn(name, Path(folder), int(rest[0]), float(rest[1]), int(rest[2]))
+        result = (
+            turn_of_opening(Path(folder))
+            if name == "open"
+            else turn(name, Path(folder), int(rest[0]), float(rest[1]), int(rest[2]))
+        )
         print(json.dumps(result))
         return
     folder = Path(tempfile.mkdtemp(dir=arguments.folder))
@@ -230,7 +304,9 @@ def main() -> None:
         found = measure(folder, *((512, 2, 0.7) if arguments.quick else (2048, 7, 5.0)))
     finally:
         shutil.rmtree(folder)
-    arguments.out.write_text(json.dumps({"environment": environment(), **found}, indent=1) + "\n", encoding="utf-8")
+    arguments.out.write_text(
+        json.dumps({"environment": environment(), **found}, indent=1) + "\n", encoding="utf-8"
+    )
     show(found)
 
 

@@ -14,18 +14,18 @@ import jax
 import numpy as np
 from train_task import WIDTHS, operations
 
-from medusa_jax.config import MemberConfig, ModelConfig, TrainingConfig
+from medusa_jax.batches.epochs import epoch_plan
+from medusa_jax.batches.examples import Batch, Examples, gather
+from medusa_jax.batches.prefetch import Loader
+from medusa_jax.config.run import MemberConfig, ModelConfig, TrainingConfig
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.features.store import FeatureStore
+from medusa_jax.machines.mesh import devices_of
+from medusa_jax.store.reader import FeatureStore
+from medusa_jax.tasks.hyperparameters import settings_of
+from medusa_jax.tasks.objective import class_weights
 from medusa_jax.training import step
-from medusa_jax.training.examples import Batch, Examples, gather
-from medusa_jax.training.loader import Loader
 from medusa_jax.training.member import build, member_keys
-from medusa_jax.training.mesh import devices_of
-from medusa_jax.training.objective import class_weights
-from medusa_jax.training.settings import settings_of
 from medusa_jax.training.stack import Lane, Stack, stacks_of
-from medusa_jax.training.stages import epoch_plan
 from medusa_jax.training.step import new_state
 
 
@@ -35,9 +35,13 @@ def stacks(task: dict, examples: Examples, steps: int) -> list[Stack]:
     model = ModelConfig(hidden=task["hidden"], precision=task["precision"])
     lanes = []
     for seed in range(task["members"]):
-        config = MemberConfig(id=f"m{seed}", modalities=tuple(WIDTHS), seed=seed, model=model, training=training)
+        config = MemberConfig(
+            id=f"m{seed}", modalities=tuple(WIDTHS), seed=seed, model=model, training=training
+        )
         member = build(config, examples, {}, 0)
-        settings = settings_of(training, 1, steps, class_weights(examples.soft), member_keys(0, config)[1])
+        settings = settings_of(
+            training, 1, steps, class_weights(examples.soft), member_keys(0, config)[1]
+        )
         lanes.append(Lane(config.id, member, 1, settings, new_state(member.params, False)))
     return stacks_of(lanes, jax.default_backend() != "cpu", devices_of(1))
 
@@ -48,14 +52,22 @@ def main() -> None:
         step.compiler_options = lambda: None
     folder, read = Path(task["folder"]), [0]
     examples = gather(
-        Corpus.load(folder / "corpus.parquet"), tuple(WIDTHS), {name: FeatureStore.open(folder / "stores" / name) for name in WIDTHS}, task["shapes"]
+        Corpus.load(folder / "corpus.parquet"),
+        tuple(WIDTHS),
+        {name: FeatureStore.open(folder / "stores" / name) for name in WIDTHS},
+        task["shapes"],
     )
     training = TrainingConfig(batch_size=task["batch"], shapes=task["shapes"])
-    warm, plan = (epoch_plan(examples, np.arange(len(examples)), training, 0, 1, epoch) for epoch in (0, 1))
+    warm, plan = (
+        epoch_plan(examples, np.arange(len(examples)), training, 0, 1, epoch) for epoch in (0, 1)
+    )
     trained = stacks(task, examples, len(plan))
 
     def made(row: np.ndarray) -> Batch:
-        read[0] += sum(int(examples.lengths[row, k].sum()) * width * 2 for k, width in enumerate(WIDTHS.values()))
+        read[0] += sum(
+            int(examples.lengths[row, k].sum()) * width * 2
+            for k, width in enumerate(WIDTHS.values())
+        )
         return jax.device_put(examples.batch(row))
 
     def steps(rows: np.ndarray) -> tuple[float, np.ndarray]:
@@ -75,13 +87,36 @@ def main() -> None:
     compiled, read[0] = time.perf_counter() - began, 0
     began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_stime
     waited, losses = steps(plan)
-    seconds, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_stime - used
+    seconds, used = (
+        time.perf_counter() - began,
+        resource.getrusage(resource.RUSAGE_SELF).ru_stime - used,
+    )
     computed = np.repeat(examples.shapes[examples.rungs[plan].max(axis=1)], plan.shape[1], axis=0)
     device = jax.devices()[0]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if device.platform == "cpu" else device.memory_stats()["peak_bytes_in_use"]
-    found = {"seconds": seconds, "utterances": plan.size, "steps": len(plan), "loss": losses[0], "memory": peak, "waited": waited / seconds}
-    found |= {"padding": examples.padding_share(plan), "read": read[0], "system": used, "first_pass_seconds": compiled, "shapes": len(rows)}
-    found |= {"real": operations(examples.lengths[plan.ravel()], task["hidden"]), "computed": operations(computed, task["hidden"])}
+    peak = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if device.platform == "cpu"
+        else device.memory_stats()["peak_bytes_in_use"]
+    )
+    found = {
+        "seconds": seconds,
+        "utterances": plan.size,
+        "steps": len(plan),
+        "loss": losses[0],
+        "memory": peak,
+        "waited": waited / seconds,
+    }
+    found |= {
+        "padding": examples.padding_share(plan),
+        "read": read[0],
+        "system": used,
+        "first_pass_seconds": compiled,
+        "shapes": len(rows),
+    }
+    found |= {
+        "real": operations(examples.lengths[plan.ravel()], task["hidden"]),
+        "computed": operations(computed, task["hidden"]),
+    }
     print(json.dumps(found, default=float))
 
 

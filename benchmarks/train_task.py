@@ -10,7 +10,7 @@ import numpy as np
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.labels import CLASSES
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.features.numpy_files import import_folder
+from medusa_jax.store.npy import import_folder
 
 WIDTHS = {"hubert": 1024, "roberta": 1024, "wavlm": 1024}
 FEEDFORWARD, LAYERS = 2048, 2
@@ -27,11 +27,25 @@ def corpus_of(count: int) -> Corpus:
     """A table of `count` utterances, each with five votes and ratings."""
     rng = np.random.default_rng(1)
     ids = [f"{row:05d}" for row in range(count)]
-    votes = np.pad(rng.multinomial(5, np.full(len(CLASSES), 1 / len(CLASSES)), count), ((0, 0), (0, 1)))  # none for another emotion
-    plain = {"id": ids, "audio": ids, "seconds": (lengths(count)[:, 0] / 50).tolist(), "split": ["train"] * count, "speaker": ids}
-    plain |= {"gender": [None] * count, "consensus": [CLASSES[row.argmax()] for row in votes], "transcript": [None] * count}
+    votes = np.pad(
+        rng.multinomial(5, np.full(len(CLASSES), 1 / len(CLASSES)), count), ((0, 0), (0, 1))
+    )  # none for another emotion
+    plain = {
+        "id": ids,
+        "audio": ids,
+        "seconds": (lengths(count)[:, 0] / 50).tolist(),
+        "split": ["train"] * count,
+        "speaker": ids,
+    }
+    plain |= {
+        "gender": [None] * count,
+        "consensus": [CLASSES[row.argmax()] for row in votes],
+        "transcript": [None] * count,
+    }
     plain |= {name: rng.uniform(1, 7, count) for name in ("arousal", "valence", "dominance")}
-    return Corpus(assemble(plain, votes, np.zeros_like(votes), CLASSES), CLASSES, Path("nowhere"), "random")
+    return Corpus(
+        assemble(plain, votes, np.zeros_like(votes), CLASSES), CLASSES, Path("nowhere"), "random"
+    )
 
 
 def write(folder: Path, count: int, longest: int = 550) -> None:
@@ -42,7 +56,10 @@ def write(folder: Path, count: int, longest: int = 550) -> None:
         files = folder / "npy" / name
         files.mkdir(parents=True)
         for id, length in zip(corpus.frame["id"], length_n, strict=True):
-            np.save(files / f"{id}.npy", rng.standard_normal((length, WIDTHS[name]), np.float32).astype(np.float16))
+            np.save(
+                files / f"{id}.npy",
+                rng.standard_normal((length, WIDTHS[name]), np.float32).astype(np.float16),
+            )
         import_folder(files, corpus, folder / "stores" / name)
 
 
@@ -55,5 +72,7 @@ def operations(length_nk: np.ndarray, hidden: int) -> float:
 
     length_nk = np.asarray(length_nk, np.float64)
     total = length_nk.sum(axis=1)
-    own = sum(encoder(frames, width) for frames, width in zip(length_nk.T, WIDTHS.values(), strict=True))
+    own = sum(
+        encoder(frames, width) for frames, width in zip(length_nk.T, WIDTHS.values(), strict=True)
+    )
     return float(3 * (own + encoder(total, hidden) + encoder(2 * total, hidden)).sum())

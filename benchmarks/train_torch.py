@@ -25,7 +25,10 @@ class Encoder(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.w1, self.w2 = nn.Linear(width, hidden), nn.Linear(hidden, hidden)
-        self.layers = nn.ModuleList(nn.TransformerEncoderLayer(hidden, 1, FEEDFORWARD, 0.1, batch_first=True) for _ in range(LAYERS))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(hidden, 1, FEEDFORWARD, 0.1, batch_first=True)
+            for _ in range(LAYERS)
+        )
 
     def forward(self, x: Tensor, padding: Tensor) -> tuple[list[Tensor], Tensor]:
         """Every layer's output, and the mean of the last."""
@@ -47,13 +50,20 @@ class DeepSER(nn.Module):
         self.project = nn.Linear(hidden * (len(WIDTHS) + 1), hidden)
         self.classify, self.regress = nn.Linear(hidden, 8), nn.Linear(hidden, 3)
 
-    def forward(self, inputs: list[Tensor], paddings: list[Tensor], partner: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, inputs: list[Tensor], paddings: list[Tensor], partner: Tensor, lam: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Logits and attributes of utterances mixed with their partners."""
-        encoded = [encode(x, padding) for encode, x, padding in zip(self.encoders, inputs, paddings, strict=True)]
+        encoded = [
+            encode(x, padding)
+            for encode, x, padding in zip(self.encoders, inputs, paddings, strict=True)
+        ]
         carried: list[Tensor] = []
         for level, fusion in enumerate(self.fusions):
             padding = torch.cat(paddings + paddings * len(carried), dim=1)
-            outputs, pooled = fusion(torch.cat([outputs[level] for outputs, _ in encoded] + carried, dim=1), padding)
+            outputs, pooled = fusion(
+                torch.cat([outputs[level] for outputs, _ in encoded] + carried, dim=1), padding
+            )
             carried = [outputs[-1]]
         x = self.project(torch.cat([mean for _, mean in encoded] + [pooled], dim=-1))
         x = F.relu(lam * x + (1 - lam) * x[partner])
@@ -66,25 +76,38 @@ class Data(torch.utils.data.Dataset):
     def __init__(self, folder: Path) -> None:
         self.folder, corpus = folder, Corpus.load(folder / "corpus.parquet")
         self.ids = corpus.frame["id"].tolist()
-        self.soft, self.ratings = torch.tensor(corpus.soft).float(), torch.tensor(corpus.attributes).float()
+        self.soft, self.ratings = (
+            torch.tensor(corpus.soft).float(),
+            torch.tensor(corpus.attributes).float(),
+        )
         self.weights = (len(self.ids) / (8 * self.soft.sum(0))).sqrt()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, row: int) -> tuple[list[Tensor], Tensor, Tensor]:
-        frames = [torch.from_numpy(np.load(self.folder / "npy" / name / f"{self.ids[row]}.npy")) for name in WIDTHS]
+        frames = [
+            torch.from_numpy(np.load(self.folder / "npy" / name / f"{self.ids[row]}.npy"))
+            for name in WIDTHS
+        ]
         return frames, self.soft[row], self.ratings[row]
 
 
-def collate(items: list[tuple[list[Tensor], Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+def collate(
+    items: list[tuple[list[Tensor], Tensor, Tensor]],
+) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """Pad to the longest; `True` marks padding."""
     inputs, paddings = [], []
     for frames in zip(*(item[0] for item in items), strict=True):
         length = torch.tensor([len(x) for x in frames])
         inputs.append(nn.utils.rnn.pad_sequence(frames, batch_first=True))
         paddings.append(torch.arange(int(length.max()))[None] >= length[:, None])
-    return inputs, paddings, torch.stack([item[1] for item in items]), torch.stack([item[2] for item in items])
+    return (
+        inputs,
+        paddings,
+        torch.stack([item[1] for item in items]),
+        torch.stack([item[2] for item in items]),
+    )
 
 
 def main() -> None:
@@ -97,13 +120,18 @@ def main() -> None:
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01)
     weights = data.weights.to(device)
     workers = {"num_workers": 4, "pin_memory": True, "persistent_workers": True} if cuda else {}
-    loader = torch.utils.data.DataLoader(data, task["batch"], shuffle=True, drop_last=True, collate_fn=collate, **workers)
+    loader = torch.utils.data.DataLoader(
+        data, task["batch"], shuffle=True, drop_last=True, collate_fn=collate, **workers
+    )
 
     def step(inputs: list[Tensor], paddings: list[Tensor], soft: Tensor, ratings: Tensor) -> Tensor:
         inputs = [x.to(device, non_blocking=True).float() for x in inputs]
         paddings = [x.to(device, non_blocking=True) for x in paddings]
         soft, ratings = soft.to(device, non_blocking=True), ratings.to(device, non_blocking=True)
-        partner, lam = torch.randperm(len(soft), device=device), torch.ones(len(soft), 1, device=device)
+        partner, lam = (
+            torch.randperm(len(soft), device=device),
+            torch.ones(len(soft), 1, device=device),
+        )
         if torch.rand(()) < 0.3:
             lam = torch.distributions.Beta(0.2, 0.2).sample((len(soft), 1)).to(device)
         with torch.autocast(task["device"], torch.bfloat16, enabled=half):
@@ -132,9 +160,24 @@ def main() -> None:
     began = time.perf_counter()
     steps, real, computed, loss = epoch()
     seconds = time.perf_counter() - began
-    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    found = {"seconds": seconds, "utterances": len(real), "steps": steps, "loss": loss, "memory": peak, "waited": None}
-    found |= {"padding": 1 - real.sum() / computed.sum(), "real": operations(real, task["hidden"]), "computed": operations(computed, task["hidden"])}
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if cuda
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    found = {
+        "seconds": seconds,
+        "utterances": len(real),
+        "steps": steps,
+        "loss": loss,
+        "memory": peak,
+        "waited": None,
+    }
+    found |= {
+        "padding": 1 - real.sum() / computed.sum(),
+        "real": operations(real, task["hidden"]),
+        "computed": operations(computed, task["hidden"]),
+    }
     print(json.dumps(found, default=float))
 
 

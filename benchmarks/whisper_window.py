@@ -33,17 +33,24 @@ def save_random(folder: Path, size: str) -> Path:
 
     torch.manual_seed(0)
     width, layers, heads, bands = SIZES[size]
-    encoder = {"encoder_layers": layers, "encoder_attention_heads": heads, "encoder_ffn_dim": 4 * width, "num_mel_bins": bands}
+    encoder = {
+        "encoder_layers": layers,
+        "encoder_attention_heads": heads,
+        "encoder_ffn_dim": 4 * width,
+        "num_mel_bins": bands,
+    }
     decoder = {"decoder_layers": 1, "decoder_attention_heads": heads, "decoder_ffn_dim": 16}
-    transformers.WhisperModel(transformers.WhisperConfig(d_model=width, **encoder, **decoder)).save_pretrained(folder)
+    transformers.WhisperModel(
+        transformers.WhisperConfig(d_model=width, **encoder, **decoder)
+    ).save_pretrained(folder)
     transformers.WhisperFeatureExtractor(feature_size=bands).save_pretrained(folder)
     return folder
 
 
 def speech(folder: Path | None, scratch: Path, clips: int) -> list[np.ndarray]:
     """The first waveforms of a folder, or generated ones."""
-    from medusa_jax.corpus.audio import load_audio
-    from medusa_jax.corpus.generated import generate
+    from medusa_jax.audio.decode import load_audio
+    from medusa_jax.synthetic.generate import generate
 
     root = folder or generate(scratch / "generated", size=60, test_per_class=5, seed=0)
     paths = sorted(path for path in root.rglob("*") if path.suffix in (".wav", ".flac"))
@@ -52,7 +59,7 @@ def speech(folder: Path | None, scratch: Path, clips: int) -> list[np.ndarray]:
 
 def measure(model: Path, waves: Path, window: str, out: Path) -> None:
     """In a process of its own: encode the waveforms after a warming-up, save the frames, print the seconds."""
-    from medusa_jax.feature_config import HuggingFaceConfig
+    from medusa_jax.config.features import HuggingFaceConfig
     from medusa_jax.features.registry import build_extractor
 
     with np.load(waves) as stored:
@@ -67,7 +74,9 @@ def measure(model: Path, waves: Path, window: str, out: Path) -> None:
 
 def once(model: Path, waves: Path, window: str, out: Path) -> float:
     command = [sys.executable, __file__, "--measure", str(model), str(waves), window, str(out)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    return float(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
 
 
 def compare(given: argparse.Namespace, scratch: Path) -> dict[str, object]:
@@ -81,18 +90,28 @@ def compare(given: argparse.Namespace, scratch: Path) -> dict[str, object]:
             taken.append(once(model, scratch / "waves.npz", window, scratch / f"{window}.npy"))
     full, real = (np.load(scratch / f"{window}.npy").astype(np.float64) for window in seconds)
     return {
-        "environment": {"machine": platform.platform(), "cores": os.cpu_count(), **{name: version(name) for name in ("torch", "transformers")}},
-        "model": str(given.model) if given.model else f"random, {'base' if given.quick else 'large-v3'}",
+        "environment": {
+            "machine": platform.platform(),
+            "cores": os.cpu_count(),
+            **{name: version(name) for name in ("torch", "transformers")},
+        },
+        "model": str(given.model)
+        if given.model
+        else f"random, {'base' if given.quick else 'large-v3'}",
         "mean_clip_seconds": float(np.mean([len(wave) for wave in inputs]) / 16_000),
         "seconds": seconds,
-        "ratios": [one / other for one, other in zip(seconds["full"], seconds["real"], strict=True)],
+        "ratios": [
+            one / other for one, other in zip(seconds["full"], seconds["real"], strict=True)
+        ],
         "difference": float(np.sqrt(((full - real) ** 2).mean()) / full.std()),
         "correlation": float(np.corrcoef(full.ravel(), real.ravel())[0, 1]),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, help="folder of a Whisper model")
     parser.add_argument("--audio", type=Path, help="folder of speech of at most 30 s")
     parser.add_argument("--clips", type=int, default=16)
@@ -112,10 +131,16 @@ def main() -> None:
         given.out.write_text(json.dumps(result, indent=1) + "\n")
     ratios = sorted(result["ratios"])
     faster = float(np.median(ratios))
-    print(f"{result['model']}, {given.clips} clips of {result['mean_clip_seconds']:.1f} s on average, {os.cpu_count()} cores")
+    print(
+        f"{result['model']}, {given.clips} clips of {result['mean_clip_seconds']:.1f} s on average, {os.cpu_count()} cores"
+    )
     print(f"full / real: {faster:.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
-    print(f"frames of real against full: root mean square {result['difference']:.3f} of their deviation, correlation {result['correlation']:.3f}")
-    print(f"target window: wanted at least {FASTER:g} times faster, measured {faster:.2f}: {'met' if faster >= FASTER else 'missed'}")
+    print(
+        f"frames of real against full: root mean square {result['difference']:.3f} of their deviation, correlation {result['correlation']:.3f}"
+    )
+    print(
+        f"target window: wanted at least {FASTER:g} times faster, measured {faster:.2f}: {'met' if faster >= FASTER else 'missed'}"
+    )
 
 
 if __name__ == "__main__":

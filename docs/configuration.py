@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from medusa_jax import config, feature_config
+from medusa_jax.config import features as feature_config
+from medusa_jax.config import run as config
 
 PAGE = Path(__file__).with_suffix(".md")
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
@@ -22,7 +23,10 @@ FEATURES = (
 SECTIONS: dict[str, type[BaseModel]] = {
     "(top)": config.RunConfig,
     "corpus": config.CorpusConfig,
-    **{f"features.NAME, extractor {model.model_fields['extractor'].default}": model for model in FEATURES},
+    **{
+        f"features.NAME, extractor {model.model_fields['extractor'].default}": model
+        for model in FEATURES
+    },
     "transcription": feature_config.TranscriptionConfig,
     "model": config.ModelConfig,
     "training": config.TrainingConfig,
@@ -35,7 +39,15 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "ablation": config.AblationConfig,
     "ablation.rows.NAME": config.AblationRowConfig,
 }
-_KINDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true, false", "array": "list", "object": "mapping", "null": "null"}
+_KINDS = {
+    "string": "text",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "true, false",
+    "array": "list",
+    "object": "mapping",
+    "null": "null",
+}
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
@@ -52,9 +64,17 @@ def page() -> str:
 
 def _table(section: str, model: type[BaseModel]) -> str:
     schema = model.model_json_schema()
-    about = re.sub(r" \(spec section[^)]*\)", "", " ".join((model.__doc__ or "").split()))  # readers of this page have no spec
-    rows = [_row(key, schema["properties"][key], key in schema.get("required", ())) for key in model.model_fields]
-    return f"### {section}\n\n{about}\n\n| key | values | default | meaning |\n|---|---|---|---|\n" + "".join(rows)
+    about = re.sub(
+        r" \(spec section[^)]*\)", "", " ".join((model.__doc__ or "").split())
+    )  # readers of this page have no spec
+    rows = [
+        _row(key, schema["properties"][key], key in schema.get("required", ()))
+        for key in model.model_fields
+    ]
+    return (
+        f"### {section}\n\n{about}\n\n| key | values | default | meaning |\n|---|---|---|---|\n"
+        + "".join(rows)
+    )
 
 
 def _row(key: str, field: dict[str, Any], required: bool) -> str:
@@ -66,7 +86,11 @@ def _default(field: dict[str, Any]) -> str:
     """As YAML would say it; a section's defaults stand in its own table."""
     value = field.get("default", {})
     if isinstance(value, dict):
-        return "`{" + ", ".join(f"{key}: {inner}" for key, inner in value.items()) + "}`" if len(value) < 3 else "see its table"
+        return (
+            "`{" + ", ".join(f"{key}: {inner}" for key, inner in value.items()) + "}`"
+            if len(value) < 3
+            else "see its table"
+        )
     return f"`{json.dumps(value)}`" if not isinstance(value, str) or not value else f"`{value}`"
 
 
@@ -79,7 +103,9 @@ def _values(field: dict[str, Any]) -> str:
     if "enum" in field or "const" in field:
         return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
     kind = _KINDS[field["type"]]
-    return " ".join([kind, *(f"{sign} {field[bound]}" for bound, sign in _BOUNDS.items() if bound in field)])
+    return " ".join(
+        [kind, *(f"{sign} {field[bound]}" for bound, sign in _BOUNDS.items() if bound in field)]
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The tree of typed errors: every mistake a user can make ends in one of these, never in a traceback.
 
-Each says *what* is wrong, *where* it is and how to *mend* it; the command line prints those three lines and exits with
+Each says *what* is wrong, *where* it is and how to fix it (`hint`); the command line prints those three lines and exits with
 the class's `exit_code`.
 """
 
@@ -8,18 +8,20 @@ from pathlib import Path
 
 
 class MedusaError(Exception):
-    """Something the user can mend. `what` is one sentence; `where` a file, row, key or step; `mend` what to do."""
+    """Something the user can fix. `what` is one sentence; `where` a file, row, key or step; `hint` what to do."""
 
     exit_code = 1
 
-    def __init__(self, what: str, *, where: str | Path | None = None, mend: str | None = None) -> None:
-        self.what, self.where, self.mend = what, where, mend
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, hint: str | None = None
+    ) -> None:
+        self.what, self.where, self.hint = what, where, hint
         super().__init__(what)
 
     def __str__(self) -> str:
         where = f"\n  where: {self.where}" if self.where is not None else ""
-        mend = f"\n  mend:  {self.mend}" if self.mend else ""
-        return f"{self.what}{where}{mend}"
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{self.what}{where}{hint}"
 
 
 class ConfigError(MedusaError):
@@ -53,7 +55,7 @@ class StoreError(FeatureError):
 
 
 class DependencyError(MedusaError):
-    """An optional package is not installed; `mend` names the extra that brings it."""
+    """An optional package is not installed; `hint` names the extra that brings it."""
 
     exit_code = 5
 

@@ -46,8 +46,10 @@ def disk_errors(kind: type[MedusaError], what: str, where: Path, kept: str) -> I
     try:
         yield
     except OSError as error:
-        mend = f"{'free some disk space' if error.errno in FULL else 'mend that'} and run the same command again: {kept}"
-        raise kind(f"{what} cannot be written: {error.strerror or error}", where=where, mend=mend) from error
+        hint = f"{'free some disk space' if error.errno in FULL else 'hint that'} and run the same command again: {kept}"
+        raise kind(
+            f"{what} cannot be written: {error.strerror or error}", where=where, hint=hint
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -77,7 +79,9 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             raise RunFolderError(
-                "another process is working in this folder", where=folder, mend="wait for it, stop it, or choose another folder with --out"
+                "another process is working in this folder",
+                where=folder,
+                hint="wait for it, stop it, or choose another folder with --out",
             ) from error
         yield
 

@@ -31,11 +31,20 @@ def track(title: str) -> Iterator[Report]:
 
 def _bar(title: str) -> Iterator[Report]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     words, note = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
-    with Progress(words, BarColumn(), MofNCompleteColumn(), *times, note, console=Console(stderr=True)) as bars:
+    with Progress(
+        words, BarColumn(), MofNCompleteColumn(), *times, note, console=Console(stderr=True)
+    ) as bars:
         task = bars.add_task(title, total=None, note="")
 
         def report(done: int, total: int, note: str = "") -> None:
@@ -51,7 +60,11 @@ def _lines(title: str) -> Iterator[Report]:
     def line(done: int, total: int, note: str) -> None:
         seconds = time.monotonic() - started
         left = f", about {seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
-        print(f"{title}: {done}/{total} in {seconds:.0f} s{left}{'  ' + note if note else ''}", file=sys.stderr, flush=True)
+        print(
+            f"{title}: {done}/{total} in {seconds:.0f} s{left}{'  ' + note if note else ''}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def report(done: int, total: int, note: str = "") -> None:
         nonlocal last, state

@@ -97,27 +97,40 @@ class Challenge:
         for task in self.tasks:
             if task.kind == kind:
                 return task
-        raise SubmissionError(f"unknown task {kind!r}", mend="choose categorical (Task 1) or attributes (Task 2)")
+        raise SubmissionError(
+            f"unknown task {kind!r}", hint="choose categorical (Task 1) or attributes (Task 2)"
+        )
 
     def with_names(self, names: Iterable[str]) -> "Challenge":
         """The same challenge over other test files, each once. Raises `SubmissionError` for none, repeated or unusable names."""
         given = tuple(names)
         for name in given:
             if not isinstance(name, str) or not re.fullmatch(r'[^,"/\\\s;]+\.wav', name):
-                raise SubmissionError(f"{name!r} cannot be the name of a test file", mend="give bare file names that end in .wav")
+                raise SubmissionError(
+                    f"{name!r} cannot be the name of a test file",
+                    hint="give bare file names that end in .wav",
+                )
         kept = tuple(sorted(given))
         repeated = [a for a, b in pairwise(kept) if a == b]
         if not kept or repeated:
-            what = f"the name {repeated[0]!r} stands twice among the test files" if repeated else "no test file is named"
-            raise SubmissionError(what, mend="give every test file exactly once")
-        categorical, attributes = (replace(task, names=kept, count=len(kept)) for task in self.tasks)
+            what = (
+                f"the name {repeated[0]!r} stands twice among the test files"
+                if repeated
+                else "no test file is named"
+            )
+            raise SubmissionError(what, hint="give every test file exactly once")
+        categorical, attributes = (
+            replace(task, names=kept, count=len(kept)) for task in self.tasks
+        )
         return replace(self, categorical=categorical, attributes=attributes)
 
 
 def challenge_of(identifier: str) -> Challenge:
     """The challenge with that id. Raises `SubmissionError` that lists the known ones."""
     if identifier not in CHALLENGES:
-        raise SubmissionError(f"unknown challenge {identifier!r}", mend=f"choose one of {', '.join(CHALLENGES)}")
+        raise SubmissionError(
+            f"unknown challenge {identifier!r}", hint=f"choose one of {', '.join(CHALLENGES)}"
+        )
     return CHALLENGES[identifier]
 
 
@@ -129,7 +142,14 @@ def _challenge(
     uploads: str,
     published: Mapping[Kind, tuple[Published, ...]],
 ) -> Challenge:
-    shared = {"challenge": identifier, "title": title, "pattern": r"MSP-PODCAST_test3_\d{4}\.wav", "count": count, "names": names, "uploads": uploads}
+    shared = {
+        "challenge": identifier,
+        "title": title,
+        "pattern": r"MSP-PODCAST_test3_\d{4}\.wav",
+        "count": count,
+        "names": names,
+        "uploads": uploads,
+    }
     categorical = Task(
         **shared,  # type: ignore[arg-type]
         kind="categorical",
@@ -150,7 +170,10 @@ def _challenge(
 
 
 def _rows(metric: str, source: str, scores: Mapping[str, float]) -> tuple[Published, ...]:
-    return tuple(Published(system, {metric: value}, f"published ({source})") for system, value in scores.items())
+    return tuple(
+        Published(system, {metric: value}, f"published ({source})")
+        for system, value in scores.items()
+    )
 
 
 _INTERSPEECH = "Interspeech 2025 leaderboard, challenge test set"
@@ -168,8 +191,19 @@ INTERSPEECH2025 = _challenge(
     tuple(f"MSP-PODCAST_test3_{i:04d}.wav" for i in range(1, 3201)),
     "one upload a week and task",
     {
-        "categorical": (_MEDUSA, *_rows("macro_f1", _INTERSPEECH, {"SAIL": 0.4281, "ABHINAYA": 0.4181, "MATER": 0.4101, "UNICAMP": 0.4094})),
-        "attributes": _rows("ccc_mean", _INTERSPEECH, {"SAIL": 0.6076, "SRPOL": 0.6003, "SEU": 0.5955, "MATER": 0.5928}),
+        "categorical": (
+            _MEDUSA,
+            *_rows(
+                "macro_f1",
+                _INTERSPEECH,
+                {"SAIL": 0.4281, "ABHINAYA": 0.4181, "MATER": 0.4101, "UNICAMP": 0.4094},
+            ),
+        ),
+        "attributes": _rows(
+            "ccc_mean",
+            _INTERSPEECH,
+            {"SAIL": 0.6076, "SRPOL": 0.6003, "SEU": 0.5955, "MATER": 0.5928},
+        ),
     },
 )
 
@@ -182,9 +216,18 @@ ODYSSEY2024 = _challenge(
     "three uploads a task",
     {
         "categorical": _rows(
-            "macro_f1", _ODYSSEY, {"first place": 0.3569, "second place": 0.3543, "third place": 0.3441, "organisers' baseline": 0.311}
+            "macro_f1",
+            _ODYSSEY,
+            {
+                "first place": 0.3569,
+                "second place": 0.3543,
+                "third place": 0.3441,
+                "organisers' baseline": 0.311,
+            },
         ),
-        "attributes": _rows("ccc_mean", f"{_ODYSSEY}; not beaten", {"organisers' baseline": 0.5327}),
+        "attributes": _rows(
+            "ccc_mean", f"{_ODYSSEY}; not beaten", {"organisers' baseline": 0.5327}
+        ),
     },
 )
 

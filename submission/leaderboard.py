@@ -17,7 +17,7 @@ from submission.challenges import Challenge, Kind, Task, challenge_of
 from submission.writer import disk_errors
 
 SCORE_FILE = Path("submission") / "score.json"
-_MEND = "score the run again, or move the file away"
+_HINT = "score the run again, or move the file away"
 COLUMNS = ("challenge", "task", "system", "metric", "score", "source")
 
 
@@ -43,11 +43,23 @@ class RunScore(BaseModel):
 
 def source_of(corpus: str, synthetic: bool) -> str:
     """What a number of ours is, in words that no published one has."""
-    return "this run (generated corpus, synthetic speech)" if synthetic else f"this run (corpus {corpus}, scored here)"
+    return (
+        "this run (generated corpus, synthetic speech)"
+        if synthetic
+        else f"this run (corpus {corpus}, scored here)"
+    )
 
 
 def write_score(
-    run_folder: Path, *, challenge: str, task: Kind, system: str, metrics: Mapping[str, float], corpus: str, synthetic: bool, file: str
+    run_folder: Path,
+    *,
+    challenge: str,
+    task: Kind,
+    system: str,
+    metrics: Mapping[str, float],
+    corpus: str,
+    synthetic: bool,
+    file: str,
 ) -> Path:
     """Add an entry to the run's `submission/score.json`, or replace the one of that challenge, task and system. Returns the path.
 
@@ -55,12 +67,25 @@ def write_score(
     """
     run_folder = Path(run_folder)
     path = run_folder / SCORE_FILE
-    entry = {"challenge": challenge, "task": task, "system": system, "metrics": dict(metrics), "corpus": corpus, "synthetic": synthetic}
+    entry = {
+        "challenge": challenge,
+        "task": task,
+        "system": system,
+        "metrics": dict(metrics),
+        "corpus": corpus,
+        "synthetic": synthetic,
+    }
     added = _entries([{**entry, "run": run_folder.resolve().name, "file": str(file)}], path)
     key = (challenge, task, system)
-    kept = [s for s in read_scores(run_folder) if (s.challenge, s.task, s.system) != key] if path.exists() else []
+    kept = (
+        [s for s in read_scores(run_folder) if (s.challenge, s.task, s.system) != key]
+        if path.exists()
+        else []
+    )
     with disk_errors(path):
-        write_text(path, json.dumps({"scores": [s.model_dump() for s in (*kept, *added)]}, indent=2) + "\n")
+        write_text(
+            path, json.dumps({"scores": [s.model_dump() for s in (*kept, *added)]}, indent=2) + "\n"
+        )
     return path
 
 
@@ -70,7 +95,9 @@ def read_scores(run_folder: Path) -> list[RunScore]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["scores"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise SubmissionError(f"not a readable score file ({type(error).__name__}: {error})", where=path, mend=_MEND) from error
+        raise SubmissionError(
+            f"not a readable score file ({type(error).__name__}: {error})", where=path, hint=_HINT
+        ) from error
     return _entries(entries, path)
 
 
@@ -83,16 +110,26 @@ def leaderboard(runs_folder: Path, challenge: Challenge) -> pd.DataFrame:
     """
     runs_folder = Path(runs_folder)
     if not runs_folder.is_dir():
-        raise SubmissionError("there is no such folder of runs", where=runs_folder, mend="check the path")
-    found = [folder for folder in (runs_folder, *sorted(runs_folder.iterdir())) if (folder / SCORE_FILE).is_file()]
+        raise SubmissionError(
+            "there is no such folder of runs", where=runs_folder, hint="check the path"
+        )
+    found = [
+        folder
+        for folder in (runs_folder, *sorted(runs_folder.iterdir()))
+        if (folder / SCORE_FILE).is_file()
+    ]
     ours: list[RunScore] = []
     unread: list[dict[str, object]] = []
     for folder in found:
         try:
             ours += [score for score in read_scores(folder) if score.challenge == challenge.id]
         except SubmissionError as error:
-            unread.append({"source": f"not read: {error.what}", "run": folder.name, "file": str(SCORE_FILE)})
-    rows = [row for task in challenge.tasks for row in (*_ours(task, ours), *published_rows(task))] + unread
+            unread.append(
+                {"source": f"not read: {error.what}", "run": folder.name, "file": str(SCORE_FILE)}
+            )
+    rows = [
+        row for task in challenge.tasks for row in (*_ours(task, ours), *published_rows(task))
+    ] + unread
     metrics = dict.fromkeys(metric for task in challenge.tasks for metric in task.metrics)
     return pd.DataFrame(rows, columns=[*COLUMNS, *metrics, "corpus", "run", "file"])
 
@@ -105,19 +142,40 @@ def write_leaderboard(table: pd.DataFrame, path: Path) -> Path:
 
 
 def _ours(task: Task, scores: list[RunScore]) -> list[dict[str, object]]:
-    mine = sorted((s for s in scores if s.task == task.kind), key=lambda s: -s.metrics[task.ranking_metric])
-    return [_row(task, s.system, s.metrics, s.source, corpus=s.corpus, run=s.run, file=s.file) for s in mine]
+    mine = sorted(
+        (s for s in scores if s.task == task.kind), key=lambda s: -s.metrics[task.ranking_metric]
+    )
+    return [
+        _row(task, s.system, s.metrics, s.source, corpus=s.corpus, run=s.run, file=s.file)
+        for s in mine
+    ]
 
 
 def published_rows(task: Task) -> list[dict[str, object]]:
     """What others published on the task's test set, best first: `COLUMNS`, every metric by name, `corpus`; `run` and `file` empty."""
     theirs = sorted(task.published, key=lambda p: -p.metrics[task.ranking_metric])
-    return [_row(task, p.system, p.metrics, p.source, corpus=f"{task.title} test set", run="", file="") for p in theirs]
+    return [
+        _row(task, p.system, p.metrics, p.source, corpus=f"{task.title} test set", run="", file="")
+        for p in theirs
+    ]
 
 
-def _row(task: Task, system: str, metrics: Mapping[str, float], source: str, **rest: str) -> dict[str, object]:
-    head = (task.challenge, task.kind, system, task.ranking_metric, metrics[task.ranking_metric], source)
-    return {**dict(zip(COLUMNS, head, strict=True)), **{m: metrics.get(m) for m in task.metrics}, **rest}
+def _row(
+    task: Task, system: str, metrics: Mapping[str, float], source: str, **rest: str
+) -> dict[str, object]:
+    head = (
+        task.challenge,
+        task.kind,
+        system,
+        task.ranking_metric,
+        metrics[task.ranking_metric],
+        source,
+    )
+    return {
+        **dict(zip(COLUMNS, head, strict=True)),
+        **{m: metrics.get(m) for m in task.metrics},
+        **rest,
+    }
 
 
 def _entries(entries: object, path: Path) -> list[RunScore]:
@@ -127,9 +185,15 @@ def _entries(entries: object, path: Path) -> list[RunScore]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SubmissionError(f"a score entry is not right: {where}: {first['msg']}", where=path, mend=_MEND) from error
+        raise SubmissionError(
+            f"a score entry is not right: {where}: {first['msg']}", where=path, hint=_HINT
+        ) from error
     for entry in scores:
         metric = challenge_of(entry.challenge).task(entry.task).ranking_metric
         if metric not in entry.metrics:
-            raise SubmissionError(f"the score of {entry.system} lacks {metric}", where=path, mend=f"{entry.challenge} ranks by {metric}")
+            raise SubmissionError(
+                f"the score of {entry.system} lacks {metric}",
+                where=path,
+                hint=f"{entry.challenge} ranks by {metric}",
+            )
     return scores

@@ -11,11 +11,11 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing the challenge would refuse: the line (from 1; None: the whole file), what is wrong, how to mend it."""
+    """One thing the challenge would refuse: the line (from 1; None: the whole file), what is wrong, how to fix it."""
 
     line: int | None
     message: str
-    mend: str
+    hint: str
 
     def __str__(self) -> str:
         return f"{'file' if self.line is None else f'line {self.line}'}: {self.message}"
@@ -28,20 +28,27 @@ class RefusedSubmissionError(SubmissionError):
         self.problems = tuple(problems)
         first, count = self.problems[0], len(self.problems)
         lines = "".join(f"\n  - {text}" for text in summary(self.problems))
-        super().__init__(f"not a valid submission for {called}: {count} problem{'s' if count > 1 else ''}{lines}", where=where, mend=first.mend)
+        super().__init__(
+            f"not a valid submission for {called}: {count} problem{'s' if count > 1 else ''}{lines}",
+            where=where,
+            hint=first.hint,
+        )
 
 
 def grouped(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
-    """The first problem of each kind (those with one mend are one kind) and how many there are, in the order of the file."""
+    """The first problem of each kind (those with one hint are one kind) and how many there are, in the order of the file."""
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
-        kinds.setdefault(problem.mend, []).append(problem)
+        kinds.setdefault(problem.hint, []).append(problem)
     return [(found[0], len(found)) for found in kinds.values()]
 
 
 def summary(problems: Sequence[Problem]) -> list[str]:
     """One text a kind of problem, at most `SHOWN`."""
-    texts = [f"{first}{f' (and {count - 1:,} more like it)' if count > 1 else ''}" for first, count in grouped(problems)]
+    texts = [
+        f"{first}{f' (and {count - 1:,} more like it)' if count > 1 else ''}"
+        for first, count in grouped(problems)
+    ]
     return texts[:SHOWN] + ([f"and {len(texts) - SHOWN} more kinds"] if len(texts) > SHOWN else [])
 
 

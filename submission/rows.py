@@ -1,4 +1,4 @@
-"""The rows of a submission: names, letters, numbers; each fault with its line and its mend."""
+"""The rows of a submission: names, letters, numbers; each fault with its line and its hint."""
 
 import math
 import re
@@ -26,16 +26,22 @@ def check_rows(lines: Iterable[tuple[int, str]], task: Task) -> list[Problem]:
             continue
         fields = line.split(",")
         if fields[0].strip('" '):
-            names.append((number, fields[0] if expected and fields[0] in expected else repaired(fields[0])))
+            names.append(
+                (number, fields[0] if expected and fields[0] in expected else repaired(fields[0]))
+            )
         rows += 1
         problems += [Problem(number, *fault) for fault in _row_faults(line, fields, task, expected)]
     return problems + _name_problems(names, rows, task)
 
 
-def _row_faults(line: str, fields: list[str], task: Task, expected: frozenset[str] | None) -> list[Fault]:
+def _row_faults(
+    line: str, fields: list[str], task: Task, expected: frozenset[str] | None
+) -> list[Fault]:
     faults: list[Fault] = []
     if '"' in line:
-        faults.append((f"quotation marks in {short(line)}", "write names and values without quotation marks"))
+        faults.append(
+            (f"quotation marks in {short(line)}", "write names and values without quotation marks")
+        )
         fields = [field.strip('"') for field in fields]
     name = name_fault(fields[0], task, expected)
     faults += [name] if name else []
@@ -50,10 +56,19 @@ def _row_faults(line: str, fields: list[str], task: Task, expected: frozenset[st
 def _field_count(line: str, fields: list[str], task: Task) -> Fault:
     wanted = len(task.header)
     if len(fields) == 2 * wanted - 1 and task.kind == "attributes":
-        return f"{len(fields)} fields instead of {wanted}, as if decimals were written with commas: {short(line)}", "write decimals with a point"
+        return (
+            f"{len(fields)} fields instead of {wanted}, as if decimals were written with commas: {short(line)}",
+            "write decimals with a point",
+        )
     if ";" in line or "\t" in line:
-        return f"the fields are not separated by commas: {short(line)}", "separate the fields by commas"
-    return f"{len(fields)} field(s) instead of {wanted}: {short(line)}", f"write one row a file: {','.join(task.header)}"
+        return (
+            f"the fields are not separated by commas: {short(line)}",
+            "separate the fields by commas",
+        )
+    return (
+        f"{len(fields)} field(s) instead of {wanted}: {short(line)}",
+        f"write one row a file: {','.join(task.header)}",
+    )
 
 
 def repaired(name: str) -> str:
@@ -65,7 +80,9 @@ def repaired(name: str) -> str:
 
 def name_fault(name: str, task: Task, expected: frozenset[str] | None) -> Fault | None:
     """Why `name` is not one of the test files, or None."""
-    known = bool(re.fullmatch(task.pattern, name, re.ASCII)) if expected is None else name in expected
+    known = (
+        bool(re.fullmatch(task.pattern, name, re.ASCII)) if expected is None else name in expected
+    )
     if known:
         return None
     if not name.strip():
@@ -77,7 +94,10 @@ def name_fault(name: str, task: Task, expected: frozenset[str] | None) -> Fault 
     if not name.endswith(".wav"):
         return f"the name {short(name)} does not end in .wav", "keep .wav in the name"
     if expected is not None and repaired(name) in expected:
-        return f"upper and lower case differ in the name {short(name)}", "write names as the corpus writes them"
+        return (
+            f"upper and lower case differ in the name {short(name)}",
+            "write names as the corpus writes them",
+        )
     example = task.names[0] if task.names else "MSP-PODCAST_test3_0001.wav"
     return f"{short(name)} is not a test file", f"keep only the test files ({example}, …)"
 
@@ -93,13 +113,22 @@ def letter_fault(value: str) -> Fault | None:
         return f"{short(value)} has spaces around it", "remove spaces around names and values"
     if bare in ("O", "X"):
         called = "other" if bare == "O" else "no agreement"
-        return f"is {bare} ({called}), which nobody may submit", f"choose the best of the eight classes {_LETTERS}"
+        return (
+            f"is {bare} ({called}), which nobody may submit",
+            f"choose the best of the eight classes {_LETTERS}",
+        )
     if bare.upper() in LETTER_OF.values():
         return f"{short(value)} is in lower case", f"write upper-case letters {_LETTERS}"
     if bare.lower() in CLASSES:
-        return f"{short(value)} is a word", f"write the letter of the class: {', '.join(f'{v} {k}' for k, v in LETTER_OF.items())}"
+        return (
+            f"{short(value)} is a word",
+            f"write the letter of the class: {', '.join(f'{v} {k}' for k, v in LETTER_OF.items())}",
+        )
     if bare.isdigit():
-        return f"{short(value)} is a number", f"class orders differ between programs: write the letters {_LETTERS}"
+        return (
+            f"{short(value)} is a number",
+            f"class orders differ between programs: write the letters {_LETTERS}",
+        )
     return f"{short(value)} is not a class", f"write one of {_LETTERS}"
 
 
@@ -110,7 +139,10 @@ def number_fault(value: str, task: Task) -> Fault | None:
         if task.low <= number <= task.high:
             return None
         limit = f"below {task.low:g}" if number < task.low else f"above {task.high:g}"
-        return f"{short(value)} is {limit}", f"clip to {task.low:g}–{task.high:g} (from a 0–1 scale: 1 + 6·x, then clip)"
+        return (
+            f"{short(value)} is {limit}",
+            f"clip to {task.low:g}–{task.high:g} (from a 0–1 scale: 1 + 6·x, then clip)",
+        )
     bare = value.strip()
     if not bare:
         return "is empty", "give every file a number for each attribute"
@@ -121,8 +153,14 @@ def number_fault(value: str, task: Task) -> Fault | None:
     except ValueError:
         return f"{short(value)} is not a number", "write plain decimal numbers such as 4.25"
     if not finite:
-        return f"is {bare}", "predict a finite number for every file; a NaN or inf is a fault of the model or of a join"
-    return f"{short(value)} is not a plain decimal number", "write plain decimal numbers such as 4.25"
+        return (
+            f"is {bare}",
+            "predict a finite number for every file; a NaN or inf is a fault of the model or of a join",
+        )
+    return (
+        f"{short(value)} is not a plain decimal number",
+        "write plain decimal numbers such as 4.25",
+    )
 
 
 def _name_problems(names: list[tuple[int, str]], rows: int, task: Task) -> list[Problem]:
@@ -131,16 +169,40 @@ def _name_problems(names: list[tuple[int, str]], rows: int, task: Task) -> list[
     seen: dict[str, int] = {}
     for line, name in names:
         if name in seen:
-            problems.append(Problem(line, f"{name} stands twice, first on line {seen[name]}", "give every file exactly one row"))
+            problems.append(
+                Problem(
+                    line,
+                    f"{name} stands twice, first on line {seen[name]}",
+                    "give every file exactly one row",
+                )
+            )
         seen.setdefault(name, line)
     order = [(line, b, a) for (_, a), (line, b) in pairwise(names) if b < a]
     if order:
         line, name, before = order[0]
-        problems.append(Problem(line, f"the rows are not sorted by FileName: {short(name)} comes after {short(before)}", "sort the rows by FileName"))
+        problems.append(
+            Problem(
+                line,
+                f"the rows are not sorted by FileName: {short(name)} comes after {short(before)}",
+                "sort the rows by FileName",
+            )
+        )
     missing = [name for name in task.names or () if name not in seen]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        problems.append(Problem(None, f"{len(missing)} test file(s) have no row: {', '.join(missing[:3])}{more}", "predict every test file"))
+        problems.append(
+            Problem(
+                None,
+                f"{len(missing)} test file(s) have no row: {', '.join(missing[:3])}{more}",
+                "predict every test file",
+            )
+        )
     if rows != task.count:
-        problems.append(Problem(None, f"{rows:,} rows instead of {task.count:,}", f"write exactly {task.count:,} rows after the header"))
+        problems.append(
+            Problem(
+                None,
+                f"{rows:,} rows instead of {task.count:,}",
+                f"write exactly {task.count:,} rows after the header",
+            )
+        )
     return problems

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from medusa_jax.errors import SubmissionError
+from submission.answers import read_answers
 from submission.challenges import ATTRIBUTES, CLASS_OF, CLASSES, COLUMN_OF, Challenge, Kind, Task
-from submission.tables import read_answers
 from submission.validator import check
 
 
@@ -40,9 +40,18 @@ def score(path: Path, answers: Path, challenge: Challenge, kind: Kind) -> Scores
     predicted = read_submission(path, task).loc[truth.index]
     answered = truth.notna().all(axis=1)
     if not answered.any():
-        raise SubmissionError("no file has an answer to score by", where=answers, mend="give a file with the true labels")
+        raise SubmissionError(
+            "no file has an answer to score by",
+            where=answers,
+            hint="give a file with the true labels",
+        )
     measure = categorical_metrics if kind == "categorical" else attribute_metrics
-    return Scores(task, measure(truth[answered], predicted[answered]), int(answered.sum()), int((~answered).sum()))
+    return Scores(
+        task,
+        measure(truth[answered], predicted[answered]),
+        int(answered.sum()),
+        int((~answered).sum()),
+    )
 
 
 def read_submission(path: Path, task: Task) -> pd.DataFrame:
@@ -50,7 +59,9 @@ def read_submission(path: Path, task: Task) -> pd.DataFrame:
     frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col="FileName")
     if task.kind == "categorical":
         return pd.DataFrame({"emotion": frame["EmoClass"].map(CLASS_OF)})
-    return pd.DataFrame({a: [float(value) for value in frame[c]] for a, c in COLUMN_OF.items()}, index=frame.index)
+    return pd.DataFrame(
+        {a: [float(value) for value in frame[c]] for a, c in COLUMN_OF.items()}, index=frame.index
+    )
 
 
 def categorical_metrics(truth: pd.DataFrame, predicted: pd.DataFrame) -> dict[str, float]:
@@ -64,9 +75,13 @@ def categorical_metrics(truth: pd.DataFrame, predicted: pd.DataFrame) -> dict[st
     each = f1_score(y_true, y_pred, labels=list(CLASSES), average=None, zero_division=0)
     return {
         "macro_f1": float(each.mean()),
-        "micro_f1": float(f1_score(y_true, y_pred, labels=list(CLASSES), average="micro", zero_division=0)),
+        "micro_f1": float(
+            f1_score(y_true, y_pred, labels=list(CLASSES), average="micro", zero_division=0)
+        ),
         "accuracy": float(accuracy_score(y_true, y_pred)),
-        "uar": float(recall_score(y_true, y_pred, labels=list(CLASSES), average="macro", zero_division=0)),
+        "uar": float(
+            recall_score(y_true, y_pred, labels=list(CLASSES), average="macro", zero_division=0)
+        ),
         **{f"f1_{name}": float(value) for name, value in zip(CLASSES, each, strict=True)},
     }
 
@@ -78,8 +93,16 @@ def attribute_metrics(truth: pd.DataFrame, predicted: pd.DataFrame) -> dict[str,
     """
     import audmetric
 
-    each = {f"ccc_{a}": float(audmetric.concordance_cc(truth[a].to_numpy(float), predicted[a].to_numpy(float))) for a in ATTRIBUTES}
+    each = {
+        f"ccc_{a}": float(
+            audmetric.concordance_cc(truth[a].to_numpy(float), predicted[a].to_numpy(float))
+        )
+        for a in ATTRIBUTES
+    }
     undefined = [name for name, value in each.items() if value != value]
     if undefined:
-        raise SubmissionError(f"{', '.join(undefined)} is not defined for {len(truth)} file(s) without variation", mend="score more files")
+        raise SubmissionError(
+            f"{', '.join(undefined)} is not defined for {len(truth)} file(s) without variation",
+            hint="score more files",
+        )
     return {"ccc_mean": sum(each.values()) / len(each), **each}

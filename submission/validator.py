@@ -1,7 +1,7 @@
 """Is this file a valid submission? Strict, since a refused upload costs a team one of very few (spec, Submissions).
 
 What a careless server might forgive (CRLF, another order of rows, a missing last line end) is a problem here all the
-same: each takes seconds to mend, and a file without its last line end may be one that was cut off.
+same: each takes seconds to fix, and a file without its last line end may be one that was cut off.
 """
 
 import codecs
@@ -33,12 +33,20 @@ def validate(path: Path, task: Task) -> list[Problem]:
         return [problem]
     problems: list[Problem] = []
     if data.startswith(codecs.BOM_UTF8):
-        problems.append(Problem(1, "the file starts with a byte order mark (UTF-8 with BOM)", _UTF8))
+        problems.append(
+            Problem(1, "the file starts with a byte order mark (UTF-8 with BOM)", _UTF8)
+        )
         data = data.removeprefix(codecs.BOM_UTF8)
     text = data.decode("utf-8")
     if "\r" in text:
         line = text[: text.index("\r")].count("\n") + 1
-        problems.append(Problem(line, "lines end in CR or CRLF (Windows)", "end lines in LF only, for example with `sed -i 's/\\r$//' FILE`"))
+        problems.append(
+            Problem(
+                line,
+                "lines end in CR or CRLF (Windows)",
+                "end lines in LF only, for example with `sed -i 's/\\r$//' FILE`",
+            )
+        )
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     problems += _check_lines(text, task)
     return sorted(problems, key=lambda p: (p.line is None, p.line or 0))
@@ -58,16 +66,26 @@ def task_of(path: Path, challenge: Challenge) -> Task:
     """The task a file was probably written for, by its first line: Task 2 if that names an attribute or holds several commas."""
     data, _ = _read(Path(path))
     first = data.split(b"\n", 1)[0].decode("utf-8", "replace")
-    attributes = any(column.casefold() in first.casefold() for column in challenge.attributes.header[1:])
-    return challenge.attributes if attributes or (".wav" in first and first.count(",") > 1) else challenge.categorical
+    attributes = any(
+        column.casefold() in first.casefold() for column in challenge.attributes.header[1:]
+    )
+    return (
+        challenge.attributes
+        if attributes or (".wav" in first and first.count(",") > 1)
+        else challenge.categorical
+    )
 
 
 def _check_lines(text: str, task: Task) -> list[Problem]:
     problems: list[Problem] = []
     lines = text.split("\n")
     if lines[-1]:
-        mend = "make sure that the file is complete, then end its last line in LF"
-        problems.append(Problem(len(lines), "the last line has no line end; the file may have been cut off", mend))
+        hint = "make sure that the file is complete, then end its last line in LF"
+        problems.append(
+            Problem(
+                len(lines), "the last line has no line end; the file may have been cut off", hint
+            )
+        )
     else:
         lines.pop()
     header = read_header(lines[0], task)
@@ -76,7 +94,14 @@ def _check_lines(text: str, task: Task) -> list[Problem]:
         start = 0 if header.is_row else 1
         # A file of millions of lines is no submission with millions of problems.
         if len(lines) > 2 * task.count + 100:
-            return [*problems, Problem(None, f"{len(lines) - start:,} lines instead of {task.count:,} rows", "check that this is the right file")]
+            return [
+                *problems,
+                Problem(
+                    None,
+                    f"{len(lines) - start:,} lines instead of {task.count:,} rows",
+                    "check that this is the right file",
+                ),
+            ]
         problems += check_rows(enumerate(lines[start:], start + 1), task)
     return problems
 
@@ -90,10 +115,16 @@ def _read(path: Path) -> tuple[bytes, Problem | None]:
     try:
         size = path.stat().st_size
         if size > LARGEST:
-            return b"", Problem(None, f"the file has {size / 2**20:.0f} MiB, far more than a submission", "name the CSV file of the submission")
+            return b"", Problem(
+                None,
+                f"the file has {size / 2**20:.0f} MiB, far more than a submission",
+                "name the CSV file of the submission",
+            )
         return path.read_bytes(), None
     except OSError as error:
-        return b"", Problem(None, f"the file cannot be read: {error.strerror}", "check its permissions")
+        return b"", Problem(
+            None, f"the file cannot be read: {error.strerror}", "check its permissions"
+        )
 
 
 def _encoding(data: bytes) -> Problem | None:
@@ -102,9 +133,15 @@ def _encoding(data: bytes) -> Problem | None:
         return Problem(None, "the file is empty", "write the header and one row a test file")
     for magic, called in _MAGIC:
         if data.startswith(magic):
-            return Problem(None, f"this is a {called} file, not plain text", "upload the CSV file itself, not compressed or converted")
+            return Problem(
+                None,
+                f"this is a {called} file, not plain text",
+                "upload the CSV file itself, not compressed or converted",
+            )
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
-        return Problem(None, "the file is not UTF-8 (it holds NUL bytes, as UTF-16 and binary files do)", _UTF8)
+        return Problem(
+            None, "the file is not UTF-8 (it holds NUL bytes, as UTF-16 and binary files do)", _UTF8
+        )
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -14,7 +14,9 @@ from submission.challenges import ATTRIBUTES, CLASSES, LETTER_OF, Challenge, Tas
 from submission.validator import check
 
 
-def write_categorical(path: Path, names: Sequence[str], classes: Sequence[str], challenge: Challenge) -> Path:
+def write_categorical(
+    path: Path, names: Sequence[str], classes: Sequence[str], challenge: Challenge
+) -> Path:
     """Write the Task 1 file: one class name (`angry`, …) for each file name, any order; the file is sorted. Returns `path`.
 
     Raises `SubmissionError`, and writes nothing, for an unknown class, lengths that differ, or anything the validator refuses.
@@ -24,12 +26,19 @@ def write_categorical(path: Path, names: Sequence[str], classes: Sequence[str], 
     for name, predicted in zip(names, classes, strict=True):
         if not isinstance(predicted, str) or predicted not in LETTER_OF:
             raise SubmissionError(
-                f"{predicted!r} is not a class", where=f"{path}, {name}", mend=f"give class names, never positions: {', '.join(CLASSES)}"
+                f"{predicted!r} is not a class",
+                where=f"{path}, {name}",
+                hint=f"give class names, never positions: {', '.join(CLASSES)}",
             )
     return _write(Path(path), names, [(LETTER_OF[c],) for c in classes], challenge.categorical)
 
 
-def write_attributes(path: Path, names: Sequence[str], attributes: pd.DataFrame | Mapping[str, Any], challenge: Challenge) -> Path:
+def write_attributes(
+    path: Path,
+    names: Sequence[str],
+    attributes: pd.DataFrame | Mapping[str, Any],
+    challenge: Challenge,
+) -> Path:
     """Write the Task 2 file: `attributes` holds arousal, valence and dominance by name, rows as in `names`. Returns `path`.
 
     Values are clipped to 1–7 and not rounded. Raises `SubmissionError`, and writes nothing, for a missing attribute, NaN
@@ -42,40 +51,67 @@ def write_attributes(path: Path, names: Sequence[str], attributes: pd.DataFrame 
     return _write(Path(path), names, rows, task)
 
 
-def _check_alignment(path: Path, names: Sequence[str], attributes: pd.DataFrame | Mapping[str, Any]) -> None:
+def _check_alignment(
+    path: Path, names: Sequence[str], attributes: pd.DataFrame | Mapping[str, Any]
+) -> None:
     """A table that carries its own names must carry these, in this order: rows are never matched by chance."""
     if not isinstance(attributes, pd.DataFrame):
         return
     own = attributes["FileName"] if "FileName" in attributes.columns else attributes.index
-    if (isinstance(own, pd.Series) or not pd.api.types.is_integer_dtype(own.dtype)) and list(own) != list(names):
+    if (isinstance(own, pd.Series) or not pd.api.types.is_integer_dtype(own.dtype)) and list(
+        own
+    ) != list(names):
         what = "the table of attributes names other files, or in another order, than `names`"
-        raise SubmissionError(what, where=path, mend="align them by name first")
+        raise SubmissionError(what, where=path, hint="align them by name first")
 
 
-def _column(path: Path, names: Sequence[str], attributes: pd.DataFrame | Mapping[str, Any], attribute: str, task: Task) -> np.ndarray:
+def _column(
+    path: Path,
+    names: Sequence[str],
+    attributes: pd.DataFrame | Mapping[str, Any],
+    attribute: str,
+    task: Task,
+) -> np.ndarray:
     if attribute not in attributes:
-        raise SubmissionError(f"no values for {attribute}", where=path, mend=f"name the columns {', '.join(ATTRIBUTES)}")
+        raise SubmissionError(
+            f"no values for {attribute}",
+            where=path,
+            hint=f"name the columns {', '.join(ATTRIBUTES)}",
+        )
     try:
         values = np.asarray(attributes[attribute], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise SubmissionError(f"{attribute} holds something that is not a number: {error}", where=path) from error
+        raise SubmissionError(
+            f"{attribute} holds something that is not a number: {error}", where=path
+        ) from error
     if values.shape != (len(names),):
-        raise SubmissionError(f"{attribute} has shape {list(values.shape)} for {len(names)} names", where=path)
+        raise SubmissionError(
+            f"{attribute} has shape {list(values.shape)} for {len(names)} names", where=path
+        )
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         where = f"{path}, {names[bad[0]]}"
-        raise SubmissionError(f"{attribute} is {values[bad[0]]} for {len(bad)} file(s)", where=where, mend="every file needs finite predictions")
+        raise SubmissionError(
+            f"{attribute} is {values[bad[0]]} for {len(bad)} file(s)",
+            where=where,
+            hint="every file needs finite predictions",
+        )
     outside = (values < task.low) | (values > task.high)
     # Clipping is for the stray value; a column mostly outside is on another scale, and clipping would destroy it silently.
     if outside.mean() > 0.5:
         what = f"{outside.mean():.0%} of {attribute} lies outside {task.low:g}–{task.high:g} (mean {values.mean():.3g})"
-        raise SubmissionError(what, where=path, mend="bring it to the 1–7 scale first (from 0–1: 1 + 6·x)")
+        raise SubmissionError(
+            what, where=path, hint="bring it to the 1–7 scale first (from 0–1: 1 + 6·x)"
+        )
     return np.clip(values, task.low, task.high)
 
 
 def _write(path: Path, names: Sequence[str], values: Sequence[tuple[str, ...]], task: Task) -> Path:
     rows = sorted(zip(map(str, names), values, strict=True), key=lambda row: row[0])
-    text = "".join(f"{','.join(fields)}\n" for fields in (task.header, *((name, *value) for name, value in rows)))
+    text = "".join(
+        f"{','.join(fields)}\n"
+        for fields in (task.header, *((name, *value) for name, value in rows))
+    )
     with disk_errors(path), write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         check(temporary, task, where=path)
@@ -88,4 +124,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SubmissionError(f"cannot write the file: {error.strerror or error}", where=path, mend="free space, or choose another folder") from error
+        raise SubmissionError(
+            f"cannot write the file: {error.strerror or error}",
+            where=path,
+            hint="free space, or choose another folder",
+        ) from error

@@ -34,7 +34,9 @@ with write_whole(pathlib.Path(sys.argv[1])) as path: path.write_text("half"); pr
 
 
 def started(program: str, argument: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", program, str(argument)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(argument)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline()
     return process
@@ -85,7 +87,12 @@ def test_others_may_read_it_as_the_umask_says(tmp_path, mask):
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     write_text(tmp_path / "x", "old")
-    said = subprocess.run([sys.executable, "-c", FULL, str(tmp_path / "x")], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "x")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert said.strip() == os.strerror(27)
     assert (tmp_path / "x").read_text() == "old"
     assert os.listdir(tmp_path) == ["x"]

@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Build, check or generate a corpus: one table of utterances with their votes.", no_args_is_help=True)
+app = typer.Typer(
+    help="Build, check or generate a corpus: one table of utterances with their votes.",
+    no_args_is_help=True,
+)
 
 
 class Source(StrEnum):
@@ -29,13 +32,20 @@ class SoftLabelVariant(StrEnum):
 @app.command()
 def build(
     source: Annotated[Source, typer.Argument(help="What the corpus is.")],
-    root: Annotated[Path, typer.Argument(help="Its folder as released (for medusa-csv: the CSV file).")],
+    root: Annotated[
+        Path, typer.Argument(help="Its folder as released (for medusa-csv: the CSV file).")
+    ],
     out: Annotated[Path, typer.Option(help="The table to write (Parquet).")],
     soft_labels: Annotated[
         SoftLabelVariant,
-        typer.Option(help="primary: votes for the classes; primary+secondary: every mention counts; with_other: a ninth bucket."),
+        typer.Option(
+            help="primary: votes for the classes; primary+secondary: every mention counts; with_other: a ninth bucket."
+        ),
     ] = SoftLabelVariant.PRIMARY,
-    transcripts: Annotated[Path | None, typer.Option(help="A folder of NAME.txt to use in place of the corpus's own transcripts.")] = None,
+    transcripts: Annotated[
+        Path | None,
+        typer.Option(help="A folder of NAME.txt to use in place of the corpus's own transcripts."),
+    ] = None,
 ) -> None:
     """Read a corpus in its released layout and write one table.
 
@@ -43,16 +53,27 @@ def build(
     """
     from medusa_jax.corpus.sources import read_source
 
-    corpus = read_source(source.value, root.resolve(), soft_labels=soft_labels.value, transcripts=transcripts)
+    corpus = read_source(
+        source.value, root.resolve(), soft_labels=soft_labels.value, transcripts=transcripts
+    )
     corpus.save(out)
-    typer.echo(f"{out}: {len(corpus)} utterances of {corpus.name}, {corpus.frame['seconds'].sum() / 3600:.2f} hours of audio found")
+    typer.echo(
+        f"{out}: {len(corpus)} utterances of {corpus.name}, {corpus.frame['seconds'].sum() / 3600:.2f} hours of audio found"
+    )
     typer.echo(f"next: medusa corpus check {out}")
 
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="A corpus folder, or a table written by `medusa corpus build`.")],
-    decode: Annotated[bool, typer.Option("--decode", help="Decode every file instead of reading its header: slower, finds more.")] = False,
+    path: Annotated[
+        Path, typer.Argument(help="A corpus folder, or a table written by `medusa corpus build`.")
+    ],
+    decode: Annotated[
+        bool,
+        typer.Option(
+            "--decode", help="Decode every file instead of reading its header: slower, finds more."
+        ),
+    ] = False,
 ) -> None:
     """Count what a corpus holds and list what is wrong with it; the exit code is 3 if there are errors."""
     from rich.console import Console
@@ -73,13 +94,19 @@ def check(
 @app.command()
 def generate(
     root: Annotated[Path, typer.Argument(help="The folder to make.")],
-    size: Annotated[int, typer.Option(help="How many labelled utterances (train and development).")] = 800,
-    test_per_class: Annotated[int, typer.Option(help="How many utterances of each class in the test set.")] = 20,
+    size: Annotated[
+        int, typer.Option(help="How many labelled utterances (train and development).")
+    ] = 800,
+    test_per_class: Annotated[
+        int, typer.Option(help="How many utterances of each class in the test set.")
+    ] = 20,
     seed: Annotated[int, typer.Option(help="Equal seeds make equal corpora.")] = 0,
 ) -> None:
     """Make a corpus of synthetic speech in MSP-Podcast's layout, to try everything without a licence."""
     import medusa_jax.corpus.generated as generated
 
     generated.generate(root, size=size, test_per_class=test_per_class, seed=seed)
-    typer.echo(f"{root}: {size} labelled and {8 * test_per_class} test utterances of synthetic speech in MSP-Podcast's layout")
+    typer.echo(
+        f"{root}: {size} labelled and {8 * test_per_class} test utterances of synthetic speech in MSP-Podcast's layout"
+    )
     typer.echo(f"next: medusa corpus check {root}")

@@ -5,19 +5,23 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
-from medusa_jax.cli.run import results
+from medusa_jax.cli.opening import results
 
 if TYPE_CHECKING:
-    from medusa_jax.pipeline.plan import GroupPlan, Pace, Plan
-    from medusa_jax.pipeline.steps import Prepared
+    from medusa_jax.runs.plan import GroupPlan, Pace, Plan
+    from medusa_jax.runs.steps import Prepared
 
 
 def plan_training(prepared: "Prepared", speed: float | None) -> None:
     """Plan what training this run still needs and print it, at `speed` TFLOP/s or at what some real steps reach here."""
-    from medusa_jax.pipeline.plan import Pace, measured_pace, plan_of
+    from medusa_jax.runs.plan import Pace, measured_pace, plan_of
 
     found = plan_of(prepared)
-    show_plan(found, Pace(speed * 1e12) if speed else measured_pace(prepared) if found.groups else Pace(1.0), measured=speed is None)
+    show_plan(
+        found,
+        Pace(speed * 1e12) if speed else measured_pace(prepared) if found.groups else Pace(1.0),
+        measured=speed is None,
+    )
 
 
 def show_plan(plan: "Plan", pace: "Pace", measured: bool) -> None:
@@ -30,9 +34,15 @@ def show_plan(plan: "Plan", pace: "Pace", measured: bool) -> None:
         console.print("every member is trained already: there is nothing to plan")
         return
     steps, compiling = plan.flops / pace.speed, plan.programs * pace.compiling
-    how = "measured just now in a few steps of the first member" if measured else "as given by --speed"
+    how = (
+        "measured just now in a few steps of the first member"
+        if measured
+        else "as given by --speed"
+    )
     device = f"{plan.devices} × {plan.device}" if plan.devices > 1 else plan.device
-    compiled = f"{_duration(compiling)} to compile" if measured else "on top of that comes compiling"
+    compiled = (
+        f"{_duration(compiling)} to compile" if measured else "on top of that comes compiling"
+    )
     for line in (
         f"[bold]in all {_duration(steps + compiling)}[/bold] at most on {device}; patience may end a stage early",
         f"{_duration(steps)} for {plan.flops:.2e} floating-point operations at {pace.speed / 1e12:.3g} TFLOP/s, {how}",
@@ -44,7 +54,9 @@ def show_plan(plan: "Plan", pace: "Pace", measured: bool) -> None:
 def _members(group: "GroupPlan", number: int, speed: float) -> Table:
     course = f", {group.course}" if group.course else ""
     table = Table(
-        title=f"group {number}{course}: one pass over the data for {len(group.members)} member(s)", box=box.SIMPLE_HEAD, title_justify="left"
+        title=f"group {number}{course}: one pass over the data for {len(group.members)} member(s)",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
     )
     for name in ("member", "modalities", "stack"):
         table.add_column(name)
@@ -53,7 +65,12 @@ def _members(group: "GroupPlan", number: int, speed: float) -> Table:
     stack_of = {name: place for place, stack in enumerate(group.stacks, start=1) for name in stack}
     for member in group.members:
         need = member.need
-        sizes = f"{need.parameters:,}", _size(need.state), _size(need.step), _duration(member.flops / speed)
+        sizes = (
+            f"{need.parameters:,}",
+            _size(need.state),
+            _size(need.step),
+            _duration(member.flops / speed),
+        )
         table.add_row(member.id, " + ".join(member.modalities), str(stack_of[member.id]), *sizes)
     return table
 
@@ -66,13 +83,23 @@ def _stream(group: "GroupPlan") -> str:
     ]
     names = list(group.shapes[0])
     shapes = "   ".join(
-        f"{'/'.join(str(shape[name]) for name in names)} ({share:.0%})" for shape, share in zip(group.shapes, group.shares, strict=True)
+        f"{'/'.join(str(shape[name]) for name in names)} ({share:.0%})"
+        for shape, share in zip(group.shapes, group.shares, strict=True)
     )
-    return "\n".join([*stages, f"padded shapes, frames of {'/'.join(names)}: {shapes}; about {len(group.programs)} training program(s) to compile"])
+    return "\n".join(
+        [
+            *stages,
+            f"padded shapes, frames of {'/'.join(names)}: {shapes}; about {len(group.programs)} training program(s) to compile",
+        ]
+    )
 
 
 def _memory(group: "GroupPlan", plan: "Plan") -> str:
-    fits = "fits" if group.bytes <= plan.budget else "[yellow]may not fit: raise training.micro_batches[/yellow]"
+    fits = (
+        "fits"
+        if group.bytes <= plan.budget
+        else "[yellow]may not fit: raise training.micro_batches[/yellow]"
+    )
     batch = _size(max(member.need.batch for member in group.members))
     each = f" on each of {plan.devices} devices" if plan.devices > 1 else ""
     return f"memory{each}: {_size(group.bytes)} at most of the {_size(plan.budget)} allowed, {batch} of it a batch: {fits}"

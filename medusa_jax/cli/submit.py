@@ -10,13 +10,18 @@ from rich.markup import escape
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
-from medusa_jax.cli.run import Config, Out, Settings, prepared_run
+from medusa_jax.cli.opening import Config, Out, Settings, prepared_run
 
 if TYPE_CHECKING:
-    from medusa_jax.pipeline.submit import Written
+    from medusa_jax.runs.submit import Written
     from submission.challenges import Challenge
 
-_SHOWN = {"macro_f1": "Macro-F1", "micro_f1": "Micro-F1", "accuracy": "accuracy", "ccc_mean": "mean CCC"}
+_SHOWN = {
+    "macro_f1": "Macro-F1",
+    "micro_f1": "Micro-F1",
+    "accuracy": "accuracy",
+    "ccc_mean": "mean CCC",
+}
 
 
 class _WriteByDefault(TyperGroup):
@@ -48,7 +53,12 @@ class TaskKind(StrEnum):
 
 
 ChallengeOption = Annotated[ChallengeId, typer.Option(help="Whose rules apply.")]
-TaskOption = Annotated[TaskKind | None, typer.Option(help="Task 1 (categorical) or Task 2 (attributes); by default, told from the file's header.")]
+TaskOption = Annotated[
+    TaskKind | None,
+    typer.Option(
+        help="Task 1 (categorical) or Task 2 (attributes); by default, told from the file's header."
+    ),
+]
 NamesOption = Annotated[
     Path | None,
     typer.Option(
@@ -60,7 +70,7 @@ NamesOption = Annotated[
 @app.command()
 def write(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
     """Write the challenge files of both tasks from the trained ensemble of CONFIG."""
-    from medusa_jax.pipeline.submit import submit as write_files
+    from medusa_jax.runs.submit import submit as write_files
 
     with prepared_run(config, settings, out, features=False) as prepared:
         show_written(write_files(prepared))
@@ -68,10 +78,15 @@ def write(config: Config, settings: Settings = None, out: Out = Path("runs")) ->
 
 def show_written(written: "Written") -> None:
     """Say where a run's files are and what they scored, in lines of 80 columns."""
-    print("challenge files" + (", scored against the corpus's hidden labels:" if written.scores else ":"))
+    print(
+        "challenge files"
+        + (", scored against the corpus's hidden labels:" if written.scores else ":")
+    )
     for number, (kind, path) in enumerate(written.files.items(), 1):
         metrics = written.scores.get(kind, {})
-        named = ", ".join(f"{shown} {metrics[name]:.4f}" for name, shown in _SHOWN.items() if name in metrics)
+        named = ", ".join(
+            f"{shown} {metrics[name]:.4f}" for name, shown in _SHOWN.items() if name in metrics
+        )
         print(f"  Task {number}, valid: {named}" if named else f"  Task {number}, valid")
         print(f"    {path}")
 
@@ -83,7 +98,7 @@ def check(
     task: TaskOption = None,
     names: NamesOption = None,
 ) -> None:
-    """Say whether FILE would be accepted, and if not, what to mend on which line. Exit code 0: valid; 9: not."""
+    """Say whether FILE would be accepted, and if not, what to fix on which line. Exit code 0: valid; 9: not."""
     from medusa_jax.errors import SubmissionError
     from submission.problems import grouped
     from submission.validator import task_of, validate
@@ -92,13 +107,20 @@ def check(
     chosen = rules.task(task.value) if task else task_of(file, rules)
     problems = validate(file, chosen)
     if not problems:
-        unknown = "" if chosen.names else " (only their pattern and number: give the names with --names)"
+        unknown = (
+            "" if chosen.names else " (only their pattern and number: give the names with --names)"
+        )
         typer.echo(f"valid: {file} for {chosen.called}, {chosen.count:,} files{unknown}")
         return
     typer.echo(f"not valid: {file} for {chosen.called}, {len(problems):,} problem(s)")
-    table = Table("line", Column("problem", overflow="fold"), "lines like it", "mend")
+    table = Table("line", Column("problem", overflow="fold"), "lines like it", "hint")
     for first, count in grouped(problems):
-        table.add_row("file" if first.line is None else f"{first.line:,}", escape(first.message), f"{count:,}", escape(first.mend))
+        table.add_row(
+            "file" if first.line is None else f"{first.line:,}",
+            escape(first.message),
+            f"{count:,}",
+            escape(first.hint),
+        )
     Console().print(table)
     raise typer.Exit(SubmissionError.exit_code)
 
@@ -107,7 +129,10 @@ def check(
 def score(
     file: Annotated[Path, typer.Argument(help="A submission.")],
     answers: Annotated[
-        Path, typer.Argument(help="The true labels: labels_consensus.csv or a part of it (its Test3 rows count), or a file like the submission.")
+        Path,
+        typer.Argument(
+            help="The true labels: labels_consensus.csv or a part of it (its Test3 rows count), or a file like the submission."
+        ),
     ],
     challenge: ChallengeOption = ChallengeId.interspeech2025,
     task: TaskOption = None,
@@ -122,26 +147,42 @@ def score(
     typer.echo(f"{file}: {scores.task.called}, {scores.scored:,} files scored{left_out}")
     table = Table("metric", "score")
     for metric, value in scores.metrics.items():
-        table.add_row(f"{metric} (ranking)" if metric == scores.task.ranking_metric else metric, f"{value:.4f}")
+        table.add_row(
+            f"{metric} (ranking)" if metric == scores.task.ranking_metric else metric,
+            f"{value:.4f}",
+        )
     Console().print(table)
 
 
 @app.command()
 def convert(
     file: Annotated[
-        Path, typer.Argument(help="An evaluation file: Filename,Prediction with 8 logits, or MEDUSA's FileName,Prediction with 11 numbers.")
+        Path,
+        typer.Argument(
+            help="An evaluation file: Filename,Prediction with 8 logits, or MEDUSA's FileName,Prediction with 11 numbers."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="The submission to write.")],
     order: Annotated[
-        str | None, typer.Option(help="Class order of the logits: organisers (A,S,H,U,F,D,C,N), alphabetical, or eight letters.")
+        str | None,
+        typer.Option(
+            help="Class order of the logits: organisers (A,S,H,U,F,D,C,N), alphabetical, or eight letters."
+        ),
     ] = None,
-    check_against: Annotated[Path | None, typer.Option(help="Labels (FileName,EmoClass) by which the class order is found out or checked.")] = None,
+    check_against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labels (FileName,EmoClass) by which the class order is found out or checked."
+        ),
+    ] = None,
     challenge: ChallengeOption = ChallengeId.interspeech2025,
-    task: Annotated[TaskKind, typer.Option(help="Task 1 (the largest logit) or Task 2 (the attributes).")] = TaskKind.categorical,
+    task: Annotated[
+        TaskKind, typer.Option(help="Task 1 (the largest logit) or Task 2 (the attributes).")
+    ] = TaskKind.categorical,
     names: NamesOption = None,
 ) -> None:
     """Turn an evaluation file with logits into a submission that passes the check, or write nothing."""
-    from submission.circulating import read_predictions, to_submission
+    from submission.logit_files import read_predictions, to_submission
 
     predictions = read_predictions(file, order=order, check_against=check_against)
     to_submission(out, predictions, _challenge(challenge, names), task.value)
@@ -152,7 +193,9 @@ def convert(
 def leaderboard(
     runs: Annotated[Path, typer.Argument(help="A folder of run folders, or one run folder.")],
     challenge: ChallengeOption = ChallengeId.interspeech2025,
-    out: Annotated[Path | None, typer.Option(help="Also write the table as CSV to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the table as CSV to this file.")
+    ] = None,
 ) -> None:
     """Show the scores of your runs beside the published ones, each row labelled as what it is."""
     from submission.challenges import challenge_of
@@ -165,8 +208,15 @@ def leaderboard(
         typer.echo(each.called)
         table = Table("system", each.ranking_metric, "source", "run")
         for ours in (True, False):
-            for _, row in rows[(rows["task"] == each.kind) & ((rows["run"] != "") == ours)].iterrows():
-                table.add_row(escape(row["system"]), f"{row['score']:.4f}", escape(row["source"]), escape(row["run"]))
+            for _, row in rows[
+                (rows["task"] == each.kind) & ((rows["run"] != "") == ours)
+            ].iterrows():
+                table.add_row(
+                    escape(row["system"]),
+                    f"{row['score']:.4f}",
+                    escape(row["source"]),
+                    escape(row["run"]),
+                )
             table.add_section()
         Console().print(table)
     typer.echo("Only numbers on the same test set compare.")
@@ -182,6 +232,6 @@ def _challenge(challenge: ChallengeId, names: Path | None) -> "Challenge":
     rules = challenge_of(challenge.value)
     if names is None:
         return rules
-    from submission.tables import read_names
+    from submission.answers import read_names
 
     return rules.with_names(read_names(names, rules))

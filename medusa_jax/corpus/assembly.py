@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Integer
 
-from medusa_jax.corpus.audio import seconds_of
+from medusa_jax.audio.decode import seconds_of
 from medusa_jax.corpus.labels import one_hot, soft_labels
 from medusa_jax.corpus.table import ATTRIBUTES, OTHER, columns_of
 from medusa_jax.errors import AudioError
@@ -32,12 +32,17 @@ def assemble(
     unvoted = votes.sum(axis=1) == 0
     soft[unvoted] = one_hot(np.asarray(plain["consensus"], dtype=object)[unvoted], targets)
     columns: dict[str, object] = {name: text(values) for name, values in plain.items()}
-    columns |= {name: np.asarray(plain.get(name, np.full(len(votes), np.nan)), np.float64) for name in ("seconds", *ATTRIBUTES)}
+    columns |= {
+        name: np.asarray(plain.get(name, np.full(len(votes), np.nan)), np.float64)
+        for name in ("seconds", *ATTRIBUTES)
+    }
     columns |= {f"votes_{name}": votes[:, i] for i, name in enumerate(buckets)}
     columns |= {f"secondary_{name}": secondary[:, i] for i, name in enumerate(buckets)}
     columns |= {f"soft_{name}": soft[:, i] for i, name in enumerate(targets)}
     order = list(columns_of(classes))
-    order[order.index(f"soft_{classes[-1]}") + 1 : 0] = [f"soft_{OTHER}"] if variant == "with_other" else []
+    order[order.index(f"soft_{classes[-1]}") + 1 : 0] = (
+        [f"soft_{OTHER}"] if variant == "with_other" else []
+    )
     return pd.DataFrame(columns)[order]
 
 

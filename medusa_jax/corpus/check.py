@@ -14,7 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-from medusa_jax.corpus.audio import RATE, read_audio, seconds_of
+from medusa_jax.audio.decode import RATE, read_audio, seconds_of
 from medusa_jax.corpus.labels import consensus
 from medusa_jax.corpus.splits import shared_speakers
 from medusa_jax.corpus.table import NO_AGREEMENT, OTHER, SPLITS, Corpus
@@ -84,12 +84,16 @@ def _listen(path: Path, decode: bool) -> _Sound:
         return _Sound(float("nan"), problem=getattr(error, "what", "not readable as audio"))
     if sound is None:
         return _Sound(seconds, rate)
-    return _Sound(seconds, rate, hashlib.sha256(sound.wave_n.tobytes()).hexdigest(), warnings=sound.warnings)
+    return _Sound(
+        seconds, rate, hashlib.sha256(sound.wave_n.tobytes()).hexdigest(), warnings=sound.warnings
+    )
 
 
 def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarray]:
     with ThreadPoolExecutor(8) as pool:
-        sounds = list(pool.map(lambda name: _listen(corpus.root / name, decode), corpus.frame["audio"]))
+        sounds = list(
+            pool.map(lambda name: _listen(corpus.root / name, decode), corpus.frame["audio"])
+        )
     ids = corpus.frame["id"].tolist()
     problems: dict[str, list[str]] = {}
     remarks: dict[str, list[str]] = {}
@@ -102,14 +106,23 @@ def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarr
     seconds = np.array([sound.seconds for sound in sounds], np.float64)
     known = corpus.frame["seconds"].to_numpy(np.float64)
     stale = np.abs(seconds - known) > _STALE_SECONDS
-    odd = [identity for identity, sound in zip(ids, sounds, strict=True) if not sound.problem and sound.rate != RATE]
+    odd = [
+        identity
+        for identity, sound in zip(ids, sounds, strict=True)
+        if not sound.problem and sound.rate != RATE
+    ]
     twice = Counter(sound.digest for sound in sounds if sound.digest)
-    same = [identity for identity, sound in zip(ids, sounds, strict=True) if twice[sound.digest] > 1]
+    same = [
+        identity for identity, sound in zip(ids, sounds, strict=True) if twice[sound.digest] > 1
+    ]
     warnings = [
         *_if(odd, f"audio not at {RATE} Hz (it is resampled when read)"),
         *(line for name in sorted(remarks) for line in _if(remarks[name], f"audio {name}")),
         *_if(same, "the same sound under several ids"),
-        *_if(corpus.frame["id"][stale].tolist(), "audio of another length than the table says: build the table again"),
+        *_if(
+            corpus.frame["id"][stale].tolist(),
+            "audio of another length than the table says: build the table again",
+        ),
     ]
     return errors, warnings, np.where(np.isnan(seconds), known, seconds)
 
@@ -131,8 +144,14 @@ def _labels(corpus: Corpus) -> tuple[list[str], list[str]]:
     unknown = train & frame["speaker"].isna().to_numpy()
     warnings = [
         *_if(frame["id"][differ].tolist(), "the consensus is not the plurality of the votes"),
-        *_if(frame["id"][unvoted].tolist(), "a consensus but no votes (the soft label is that class, or the source's own)"),
-        *_if(frame["id"][unknown].tolist(), "unknown speaker in train: speaker-disjoint splits cannot be promised for them"),
+        *_if(
+            frame["id"][unvoted].tolist(),
+            "a consensus but no votes (the soft label is that class, or the source's own)",
+        ),
+        *_if(
+            frame["id"][unknown].tolist(),
+            "unknown speaker in train: speaker-disjoint splits cannot be promised for them",
+        ),
         *_if(frame["id"][train & said.isna().to_numpy()].tolist(), "no label in train"),
     ]
     return errors, warnings
@@ -141,12 +160,20 @@ def _labels(corpus: Corpus) -> tuple[list[str], list[str]]:
 def _strays(corpus: Corpus) -> list[str]:
     known = set(corpus.frame["audio"])
     folders = {str(Path(audio).parent) for audio in known}
-    found = {path.relative_to(corpus.root).as_posix() for folder in folders for path in _sounds(corpus.root / folder)}
+    found = {
+        path.relative_to(corpus.root).as_posix()
+        for folder in folders
+        for path in _sounds(corpus.root / folder)
+    }
     return _if(sorted(found - known), "audio files without a row")
 
 
 def _sounds(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.glob("*") if path.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3"))
+    return (
+        path
+        for path in folder.glob("*")
+        if path.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3")
+    )
 
 
 def _counts(frame: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -159,7 +186,10 @@ def _counts(frame: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
 
 def _rank(values: pd.Series, order: tuple[str, ...]) -> pd.Series:
     # The last name of an order stands for what is unknown.
-    return pd.Series(pd.Categorical(values.astype(object).where(values.notna(), order[-1]), categories=order), name=values.name)
+    return pd.Series(
+        pd.Categorical(values.astype(object).where(values.notna(), order[-1]), categories=order),
+        name=values.name,
+    )
 
 
 def _splits(frame: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
@@ -187,7 +217,12 @@ def _table(title: str, frame: pd.DataFrame) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in frame.columns:
         key = name in ("split", "gender")
-        table.add_column(str(name).replace("_", " "), justify="left" if key else "right", no_wrap=key, overflow="fold")
+        table.add_column(
+            str(name).replace("_", " "),
+            justify="left" if key else "right",
+            no_wrap=key,
+            overflow="fold",
+        )
     for row in frame.itertuples(index=False):
         table.add_row(*map(str, row))
     return table

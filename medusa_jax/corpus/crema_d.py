@@ -34,7 +34,9 @@ _FIRST_DIGIT = {"voice": "1", "face": "2", "both": "3"}
 _SPLITS = {"train": "train", "dev": "development", "test": "test1"}
 
 
-def read_crema_d(root: Path, *, modality: Modality = "voice", soft_labels: str = "primary") -> Corpus:
+def read_crema_d(
+    root: Path, *, modality: Modality = "voice", soft_labels: str = "primary"
+) -> Corpus:
     """The clips of `tabulatedVotes.csv` in `root`, sorted by name, with the crowd's votes for one way of presenting them.
 
     Speaker and sentence come from the file name, gender from `VideoDemographics.csv`, the split from `speaker_splits.json` where
@@ -44,12 +46,17 @@ def read_crema_d(root: Path, *, modality: Modality = "voice", soft_labels: str =
     ballots = read_votes(root / "tabulatedVotes.csv", modality)
     names = sorted(ballots)
     speakers = [name.split("_")[0] for name in names]
-    genders, splits = _genders(root / "VideoDemographics.csv"), _splits(root / "speaker_splits.json")
+    genders, splits = (
+        _genders(root / "VideoDemographics.csv"),
+        _splits(root / "speaker_splits.json"),
+    )
     votes = np.array([[*ballots[name], 0] for name in names], np.int64)
     audio = [f"AudioWAV/{name}.wav" for name in names]
     missing = sorted({speaker for speaker in speakers if splits and speaker not in splits})
     if missing:
-        raise CorpusError(f"speaker {missing[0]} is in no split", where=root / "speaker_splits.json")
+        raise CorpusError(
+            f"speaker {missing[0]} is in no split", where=root / "speaker_splits.json"
+        )
     plain = {
         "id": names,
         "audio": audio,
@@ -75,9 +82,13 @@ def read_votes(path: Path, modality: Modality) -> dict[str, tuple[int, ...]]:
             continue
         name, counts = fields["fileName"], [fields[letter] for letter in LETTERS]
         if len(name.split("_")) != 4 or not name.replace("_", "").isalnum():
-            raise LabelError(f"{name!r} is not the name of a clip", where=where, mend="expected one such as 1001_IEO_NEU_XX")
+            raise LabelError(
+                f"{name!r} is not the name of a clip",
+                where=where,
+                hint="expected one such as 1001_IEO_NEU_XX",
+            )
         if name in ballots:
-            raise LabelError(f"{name} stands twice", where=where, mend="remove one of the two rows")
+            raise LabelError(f"{name} stands twice", where=where, hint="remove one of the two rows")
         if not all(count.isdecimal() for count in counts):
             raise LabelError(f"the votes are {counts}, not whole numbers", where=where)
         ballots[name] = tuple(int(count) for count in counts)
@@ -103,7 +114,11 @@ def _splits(path: Path) -> dict[str, str]:
     splits: dict[str, str] = {}
     for name, speakers in read_json(path).items():
         if name not in _SPLITS or not isinstance(speakers, list):
-            raise LabelError(f"unknown split {name!r}, or not a list of speakers", where=path, mend=f"known: {', '.join(_SPLITS)}")
+            raise LabelError(
+                f"unknown split {name!r}, or not a list of speakers",
+                where=path,
+                hint=f"known: {', '.join(_SPLITS)}",
+            )
         for speaker in speakers:
             if splits.setdefault(str(speaker), _SPLITS[name]) != _SPLITS[name]:
                 raise LabelError(f"speaker {speaker} is in two splits", where=path)

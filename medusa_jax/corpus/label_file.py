@@ -19,7 +19,11 @@ def read_lines(path: Path) -> list[str]:
     except OSError as error:
         raise CorpusError(f"cannot read the label file: {error.strerror}", where=path) from error
     except UnicodeDecodeError as error:
-        raise CorpusError(f"the label file is not UTF-8 text (byte {error.start})", where=path, mend="save it again as UTF-8") from error
+        raise CorpusError(
+            f"the label file is not UTF-8 text (byte {error.start})",
+            where=path,
+            hint="save it again as UTF-8",
+        ) from error
 
 
 def read_csv(path: Path) -> list[tuple[int, list[str]]]:
@@ -47,7 +51,11 @@ def read_records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, di
     (_, header), *rows = read_csv(path)
     missing = [name for name in columns if name not in header]
     if missing:
-        raise CorpusError(f"the file lacks the column(s) {', '.join(missing)}", where=path, mend=f"it has {', '.join(header)}")
+        raise CorpusError(
+            f"the file lacks the column(s) {', '.join(missing)}",
+            where=path,
+            hint=f"it has {', '.join(header)}",
+        )
     for number, row in rows:
         where = f"{path}, line {number}"
         if len(row) != len(header):
@@ -63,13 +71,15 @@ def read_json(path: Path) -> dict[str, object]:
         if len(kept) < len(pairs):
             keys = [key for key, _ in pairs]
             repeated = next(key for key in keys if keys.count(key) > 1)
-            raise LabelError(f"{repeated!r} stands twice", where=path, mend="remove one of the two")
+            raise LabelError(f"{repeated!r} stands twice", where=path, hint="remove one of the two")
         return kept
 
     try:
         value = json.loads("\n".join(read_lines(path)), object_pairs_hook=without_repeats)
     except json.JSONDecodeError as error:
-        raise CorpusError(f"not valid JSON: {error.msg}", where=f"{path}, line {error.lineno}") from error
+        raise CorpusError(
+            f"not valid JSON: {error.msg}", where=f"{path}, line {error.lineno}"
+        ) from error
     if not isinstance(value, dict):
         raise CorpusError("the JSON file does not hold an object", where=path)
     return value
@@ -112,6 +122,8 @@ def check_name(name: object) -> str:
     """`name`, stripped, if it is the plain name of a `.wav` file. Raises `LabelError` (without a place) if it is not."""
     text = str(name).strip()
     if "/" in text or "\\" in text or "\0" in text or not text.lower().endswith(".wav"):
-        mend = "label files hold plain names such as MSP-PODCAST_0001_0008.wav"
-        raise LabelError(f"{text!r} is not the name of a .wav file inside the audio folder", mend=mend)
+        hint = "label files hold plain names such as MSP-PODCAST_0001_0008.wav"
+        raise LabelError(
+            f"{text!r} is not the name of a .wav file inside the audio folder", hint=hint
+        )
     return text

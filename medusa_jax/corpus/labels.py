@@ -41,7 +41,10 @@ def primary_bucket(name: str) -> int:
         return known
     if is_other(name):
         return len(CLASSES)
-    raise LabelError(f"unknown primary emotion {name!r}", mend=f"known: {', '.join(PRIMARY_NAMES)}, Other-<free text>")
+    raise LabelError(
+        f"unknown primary emotion {name!r}",
+        hint=f"known: {', '.join(PRIMARY_NAMES)}, Other-<free text>",
+    )
 
 
 def secondary_bucket(name: str) -> int:
@@ -51,7 +54,10 @@ def secondary_bucket(name: str) -> int:
         return known
     if is_other(name):
         return len(CLASSES)
-    raise LabelError(f"unknown secondary emotion {name!r}", mend=f"known: {', '.join(SECONDARY_NAMES)}, Other-<free text>")
+    raise LabelError(
+        f"unknown secondary emotion {name!r}",
+        hint=f"known: {', '.join(SECONDARY_NAMES)}, Other-<free text>",
+    )
 
 
 def is_other(name: str) -> bool:
@@ -69,7 +75,11 @@ def consensus(votes: Integer[np.ndarray, "b c1"], classes: tuple[str, ...]) -> n
     return winner
 
 
-def soft_labels(votes: Integer[np.ndarray, "b c1"], secondary: Integer[np.ndarray, "b c1"], variant: str = "primary") -> np.ndarray:
+def soft_labels(
+    votes: Integer[np.ndarray, "b c1"],
+    secondary: Integer[np.ndarray, "b c1"],
+    variant: str = "primary",
+) -> np.ndarray:
     """Target distributions, float64 (spec/medusa.md section 4): `[b, c]`, or `[b, c+1]` in the variant `with_other`.
 
     `primary`: votes for the classes over their sum. `primary+secondary`: every mention of a class counts once.
@@ -77,7 +87,10 @@ def soft_labels(votes: Integer[np.ndarray, "b c1"], secondary: Integer[np.ndarra
     Raises `LabelError` for an unknown variant.
     """
     if variant not in SOFT_LABELS:
-        raise LabelError(f"unknown variant of soft labels {variant!r}", mend=f"choose one of {', '.join(SOFT_LABELS)}")
+        raise LabelError(
+            f"unknown variant of soft labels {variant!r}",
+            hint=f"choose one of {', '.join(SOFT_LABELS)}",
+        )
     counts = votes + secondary if variant == "primary+secondary" else votes
     counts = counts if variant == "with_other" else counts[:, :-1]
     total = counts.sum(axis=1, keepdims=True)
@@ -99,7 +112,9 @@ def class_frequencies(soft: Float[np.ndarray, "b c"]) -> Float[np.ndarray, " c"]
     return mass / mass.sum()
 
 
-def reweight(soft: Float[np.ndarray, "b c"], frequencies: Float[np.ndarray, " c"]) -> Float[np.ndarray, "b c"]:
+def reweight(
+    soft: Float[np.ndarray, "b c"], frequencies: Float[np.ndarray, " c"]
+) -> Float[np.ndarray, "b c"]:
     """Distributions re-weighted by inverse class frequency and normalised again, float64; NaN rows stay NaN.
 
     SAILER's answer to imbalance: a vote for a rare class weighs more. Take `frequencies` from the training rows only.
@@ -107,12 +122,17 @@ def reweight(soft: Float[np.ndarray, "b c"], frequencies: Float[np.ndarray, " c"
     """
     unseen = (frequencies <= 0) & (np.nansum(soft, axis=0) > 0)
     if unseen.any():
-        raise LabelError(f"class {int(unseen.argmax())} has votes but frequency 0", mend="take the frequencies from rows that hold every class")
+        raise LabelError(
+            f"class {int(unseen.argmax())} has votes but frequency 0",
+            hint="take the frequencies from rows that hold every class",
+        )
     weighted = soft / np.where(frequencies > 0, frequencies, 1.0)
     return weighted / weighted.sum(axis=1, keepdims=True)
 
 
-def drop_votes(votes: Integer[np.ndarray, "b c1"], rate: float, seed: int) -> Integer[np.ndarray, "b c1"]:
+def drop_votes(
+    votes: Integer[np.ndarray, "b c1"], rate: float, seed: int
+) -> Integer[np.ndarray, "b c1"]:
     """Annotator dropout: every single vote left out with probability `rate`, int64, same shape.
 
     A row that would lose all its votes keeps one of them, drawn in proportion. A pure function of its arguments; pass class

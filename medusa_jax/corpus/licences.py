@@ -47,7 +47,7 @@ _LICENCES = {
         "other",
         "generated with medusa-jax",
         "Synthetic speech made by the program itself; no person spoke it. Its simulated raters rest on shares counted in CREMA-D's votes (ODbL 1.0).",
-        "medusa_jax/corpus/generated.py",
+        "medusa_jax/synthetic/generate.py",
         "synthetic speech, emotions as simulated raters hear them",
     ),
 }
@@ -56,6 +56,11 @@ _LICENCES = {
 def licence_of(corpus: str) -> Licence:
     """The terms of the corpus of that name (`Corpus.name`); for one that is not known, that they are not."""
     unknown = Licence(
-        "other", "not known to this program", "Look up the corpus's terms before you share anything trained on it.", "its makers", "speech", None
+        "other",
+        "not known to this program",
+        "Look up the corpus's terms before you share anything trained on it.",
+        "its makers",
+        "speech",
+        None,
     )
     return _LICENCES.get(corpus, unknown)

@@ -33,11 +33,24 @@ def read_medusa_csv(path: Path, root: Path | None = None) -> Corpus:
     for where, fields in read_records(path, COLUMNS):
         name = placed(where, check_name, fields["FileName"])
         if name in rows:
-            raise LabelError(f"{name} stands twice", where=where, mend="remove one of the two lines")
+            raise LabelError(
+                f"{name} stands twice", where=where, hint="remove one of the two lines"
+            )
         if fields["Split_Set"] not in SPLIT_OF:
-            raise LabelError(f"unknown split {fields['Split_Set']!r}", where=where, mend=f"known: {', '.join(SPLIT_OF)}")
-        attributes = [placed(where, attribute, fields[column], column) for column in ("EmoAct", "EmoVal", "EmoDom")]
-        rows[name] = (placed(where, _distribution, [fields[column] for column in PRIMARY_NAMES]), attributes, SPLIT_OF[fields["Split_Set"]])
+            raise LabelError(
+                f"unknown split {fields['Split_Set']!r}",
+                where=where,
+                hint=f"known: {', '.join(SPLIT_OF)}",
+            )
+        attributes = [
+            placed(where, attribute, fields[column], column)
+            for column in ("EmoAct", "EmoVal", "EmoDom")
+        ]
+        rows[name] = (
+            placed(where, _distribution, [fields[column] for column in PRIMARY_NAMES]),
+            attributes,
+            SPLIT_OF[fields["Split_Set"]],
+        )
     return _corpus(dict(sorted(rows.items())), path.parent if root is None else root)
 
 
@@ -49,13 +62,18 @@ def write_medusa_csv(corpus: Corpus, path: Path) -> None:
     if corpus.targets != CLASSES:
         raise LabelError(
             f"MEDUSA's table has the classes {', '.join(CLASSES)}, this corpus {', '.join(corpus.targets)}",
-            mend="build it with --soft-labels primary",
+            hint="build it with --soft-labels primary",
         )
     name_of = {split: name for name, split in SPLIT_OF.items()}
     part = corpus.of_split(*name_of)
-    table = pd.DataFrame(np.nan_to_num(part.frame[[f"soft_{c}" for c in CLASSES]].to_numpy(np.float64)), columns=list(PRIMARY_NAMES))
+    table = pd.DataFrame(
+        np.nan_to_num(part.frame[[f"soft_{c}" for c in CLASSES]].to_numpy(np.float64)),
+        columns=list(PRIMARY_NAMES),
+    )
     table.insert(0, "FileName", part.frame["id"])
-    table[["EmoAct", "EmoVal", "EmoDom"]] = part.frame[["arousal", "valence", "dominance"]].to_numpy()
+    table[["EmoAct", "EmoVal", "EmoDom"]] = part.frame[
+        ["arousal", "valence", "dominance"]
+    ].to_numpy()
     table["Split_Set"] = part.frame["split"].map(name_of)
     with write_whole(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
@@ -67,8 +85,13 @@ def _distribution(cells: list[str]) -> list[float]:
     except ValueError:
         raise LabelError(f"the soft label {cells} is not made of numbers") from None
     total = sum(weights)
-    if any(not 0 <= weight <= 1 + _TOLERANCE for weight in weights) or not (total == 0 or abs(total - 1) <= _TOLERANCE):
-        raise LabelError(f"the soft label {weights} is not a distribution: its sum is {total:.4f}", mend="each row must sum to 1")
+    if any(not 0 <= weight <= 1 + _TOLERANCE for weight in weights) or not (
+        total == 0 or abs(total - 1) <= _TOLERANCE
+    ):
+        raise LabelError(
+            f"the soft label {weights} is not a distribution: its sum is {total:.4f}",
+            hint="each row must sum to 1",
+        )
     return weights if total else [float("nan")] * len(weights)
 
 

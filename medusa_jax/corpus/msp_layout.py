@@ -8,14 +8,37 @@ from typing import Literal
 import pandas as pd
 
 from medusa_jax.corpus.labels import CLASSES, LETTER_OF, consensus
-from medusa_jax.corpus.ratings import DETAIL_FIELDS, RATING_COLUMNS, Rating, check_name, format_packed, make_rating, tally
+from medusa_jax.corpus.ratings import (
+    DETAIL_FIELDS,
+    RATING_COLUMNS,
+    Rating,
+    check_name,
+    format_packed,
+    make_rating,
+    tally,
+)
 from medusa_jax.errors import CorpusError, LabelError
 from medusa_jax.files import write_text, write_whole
 
 AUDIOS, LABELS, TRANSCRIPTS = "Audios", "Labels", "Transcripts"
-CONSENSUS_COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set")
+CONSENSUS_COLUMNS = (
+    "FileName",
+    "EmoClass",
+    "EmoAct",
+    "EmoVal",
+    "EmoDom",
+    "SpkrID",
+    "Gender",
+    "Split_Set",
+)
 UTTERANCE_COLUMNS = ("FileName", "SpkrID", "Gender", "Split_Set", "transcript")
-SPLIT_OF = {"Train": "train", "Development": "development", "Test1": "test1", "Test2": "test2", "Test3": "test3"}
+SPLIT_OF = {
+    "Train": "train",
+    "Development": "development",
+    "Test1": "test1",
+    "Test2": "test2",
+    "Test3": "test3",
+}
 UNKNOWN = "Unknown"
 SYNTHETIC_NOTE = "synthetic.json"
 """A corpus folder that holds this file is generated speech: its reader says so wherever numbers are printed."""
@@ -23,7 +46,9 @@ SYNTHETIC_NOTE = "synthetic.json"
 Layout = Literal["packed", "columns", "json"]
 
 
-def write_msp_podcast_labels(root: Path, ratings: pd.DataFrame, utterances: pd.DataFrame, layout: Layout = "packed") -> None:
+def write_msp_podcast_labels(
+    root: Path, ratings: pd.DataFrame, utterances: pd.DataFrame, layout: Layout = "packed"
+) -> None:
     """Write every label file and transcript of a corpus in MSP-Podcast's layout; each label file appears whole or not at all.
 
     `ratings` has `RATING_COLUMNS`, `utterances` has `UTTERANCE_COLUMNS` (SpkrID a number or `Unknown`; transcript None: no file).
@@ -41,7 +66,13 @@ def write_msp_podcast_labels(root: Path, ratings: pd.DataFrame, utterances: pd.D
     _write_detailed(root / LABELS, rows, layout)
     if layout == "packed":
         write_text(root / LABELS / "labels.txt", "".join(_text_blocks(table, rows)))
-    write_text(root / "Partitions.txt", "".join(f"{s}; {n}\n" for s, n in zip(utterances["Split_Set"], utterances["FileName"], strict=True)))
+    write_text(
+        root / "Partitions.txt",
+        "".join(
+            f"{s}; {n}\n"
+            for s, n in zip(utterances["Split_Set"], utterances["FileName"], strict=True)
+        ),
+    )
     write_text(root / "Speaker_ids.txt", "".join(_speaker_lines(utterances)))
 
 
@@ -54,7 +85,9 @@ def _require(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
 def _check_ids(rows: list[Rating], names: list[str]) -> None:
     known = set(names)
     if len(known) < len(names):
-        raise LabelError(f"{next(n for n in names if names.count(n) > 1)} stands twice in the table of utterances")
+        raise LabelError(
+            f"{next(n for n in names if names.count(n) > 1)} stands twice in the table of utterances"
+        )
     seen: set[tuple[str, str]] = set()
     for row in rows:
         if row[0] not in known:
@@ -86,16 +119,26 @@ def _write_consensus(folder: Path, table: pd.DataFrame, layout: Layout) -> None:
     if layout != "json":
         with write_whole(folder / "labels_consensus.csv") as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
-    records = {name: {k: _number(v) for k, v in fields.items()} for name, fields in table.set_index("FileName").to_dict("index").items()}
-    write_text(folder / "labels_consensus.json", json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False))
+    records = {
+        name: {k: _number(v) for k, v in fields.items()}
+        for name, fields in table.set_index("FileName").to_dict("index").items()
+    }
+    write_text(
+        folder / "labels_consensus.json",
+        json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False),
+    )
 
 
 def _write_detailed(folder: Path, rows: list[Rating], layout: Layout) -> None:
     if layout == "packed":
-        frame = pd.DataFrame({"FileName": [row[0] for row in rows], "Labels": [format_packed(row) for row in rows]})
+        frame = pd.DataFrame(
+            {"FileName": [row[0] for row in rows], "Labels": [format_packed(row) for row in rows]}
+        )
     else:
         fields = ["FileName", "Workers", *DETAIL_FIELDS]
-        frame = pd.DataFrame([(*row[:3], ",".join(row[3]), *row[4:]) for row in rows], columns=fields)
+        frame = pd.DataFrame(
+            [(*row[:3], ",".join(row[3]), *row[4:]) for row in rows], columns=fields
+        )
     if layout != "json":
         with write_whole(folder / "labels_detailed.csv") as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n")
@@ -103,7 +146,10 @@ def _write_detailed(folder: Path, rows: list[Rating], layout: Layout) -> None:
     for name, worker, primary, secondary, *attributes in rows:
         values = (primary, ",".join(secondary), *map(_number, attributes))
         nested.setdefault(name, {})[worker] = dict(zip(DETAIL_FIELDS, values, strict=True))
-    write_text(folder / "labels_detailed.json", json.dumps(nested, indent=1, ensure_ascii=False, allow_nan=False))
+    write_text(
+        folder / "labels_detailed.json",
+        json.dumps(nested, indent=1, ensure_ascii=False, allow_nan=False),
+    )
 
 
 def _number(value: object) -> object:
@@ -116,7 +162,9 @@ def _write_transcripts(folder: Path, utterances: pd.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, transcript in zip(utterances["FileName"], utterances["transcript"], strict=True):
         if not pd.isna(transcript):
-            (folder / f"{Path(name).stem}.txt").write_text(f"{transcript}\n", encoding="utf-8", newline="\n")
+            (folder / f"{Path(name).stem}.txt").write_text(
+                f"{transcript}\n", encoding="utf-8", newline="\n"
+            )
 
 
 def _text_blocks(table: pd.DataFrame, rows: list[Rating]) -> Iterable[str]:
@@ -124,7 +172,11 @@ def _text_blocks(table: pd.DataFrame, rows: list[Rating]) -> Iterable[str]:
     for row in rows:
         votes.setdefault(row[0], []).append(format_packed(row))
     for name, letter, act, val, dom, *_ in table.itertuples(index=False):
-        yield f"{name}; {letter}; A:{act:.6f}; V:{val:.6f}; D:{dom:.6f};\n" + "\n".join(votes[name]) + "\n\n"
+        yield (
+            f"{name}; {letter}; A:{act:.6f}; V:{val:.6f}; D:{dom:.6f};\n"
+            + "\n".join(votes[name])
+            + "\n\n"
+        )
 
 
 def _speaker_lines(utterances: pd.DataFrame) -> Iterable[str]:

@@ -14,9 +14,26 @@ import numpy as np
 import pandas as pd
 
 from medusa_jax.corpus.assembly import assemble, measure
-from medusa_jax.corpus.label_file import attribute, check_name, fields_of, placed, read_json, read_lines, read_records
+from medusa_jax.corpus.label_file import (
+    attribute,
+    check_name,
+    fields_of,
+    placed,
+    read_json,
+    read_lines,
+    read_records,
+)
 from medusa_jax.corpus.labels import CLASSES, CONSENSUS_OF, consensus
-from medusa_jax.corpus.msp_layout import AUDIOS, CONSENSUS_COLUMNS, LABELS, SPLIT_OF, SYNTHETIC_NOTE, TRANSCRIPTS, UNKNOWN, speaker_of
+from medusa_jax.corpus.msp_layout import (
+    AUDIOS,
+    CONSENSUS_COLUMNS,
+    LABELS,
+    SPLIT_OF,
+    SYNTHETIC_NOTE,
+    TRANSCRIPTS,
+    UNKNOWN,
+    speaker_of,
+)
 from medusa_jax.corpus.ratings import RATING_COLUMNS, read_ratings, tally
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import CorpusError, LabelError
@@ -41,7 +58,9 @@ class Head:
     split: str | None = None
 
 
-def read_msp_podcast(root: Path, *, soft_labels: str = "primary", transcripts: Path | None = None) -> Corpus:
+def read_msp_podcast(
+    root: Path, *, soft_labels: str = "primary", transcripts: Path | None = None
+) -> Corpus:
     """Read the corpus in `root`: a row for every labelled or partitioned utterance and for every test3 audio file, sorted by id.
 
     `soft_labels` is a variant of `medusa_jax.corpus.labels.SOFT_LABELS`. `transcripts` is a folder of `<stem>.txt` that takes the
@@ -56,7 +75,11 @@ def read_msp_podcast(root: Path, *, soft_labels: str = "primary", transcripts: P
     ids = sorted(splits)
     left_out = set(ratings["FileName"]) - set(splits)
     if left_out:
-        logger.warning("%d rated file(s) stand in no split and are left out, the first is %s", len(left_out), min(left_out))
+        logger.warning(
+            "%d rated file(s) stand in no split and are left out, the first is %s",
+            len(left_out),
+            min(left_out),
+        )
     votes, secondary = tally(ratings, ids)
     audio = [f"{AUDIOS}/{name}" for name in ids]
     plain = {
@@ -64,13 +87,24 @@ def read_msp_podcast(root: Path, *, soft_labels: str = "primary", transcripts: P
         "audio": audio,
         "seconds": measure(root, audio),
         "split": [splits[name] for name in ids],
-        "transcript": _transcripts(root / TRANSCRIPTS if transcripts is None else transcripts, ids, required=transcripts is not None),
+        "transcript": _transcripts(
+            root / TRANSCRIPTS if transcripts is None else transcripts,
+            ids,
+            required=transcripts is not None,
+        ),
         **_described(root, ids, heads, ratings, votes),
     }
     frame = assemble(plain, votes, secondary, CLASSES, soft_labels)
     synthetic = (root / SYNTHETIC_NOTE).is_file()
     name = "generated" if synthetic else "msp-podcast"
-    return Corpus(frame=frame, classes=CLASSES, root=root, name=name, soft_labels=soft_labels, synthetic=synthetic)
+    return Corpus(
+        frame=frame,
+        classes=CLASSES,
+        root=root,
+        name=name,
+        soft_labels=soft_labels,
+        synthetic=synthetic,
+    )
 
 
 def read_consensus(path: Path) -> dict[str, Head]:
@@ -84,7 +118,9 @@ def read_consensus(path: Path) -> dict[str, Head]:
     for where, fields in records:
         name = placed(where, check_name, fields["FileName"])
         if name in heads:
-            raise LabelError(f"{name} stands twice", where=where, mend="remove one of the two lines")
+            raise LabelError(
+                f"{name} stands twice", where=where, hint="remove one of the two lines"
+            )
         heads[name] = placed(where, _head, fields)
     return heads
 
@@ -95,7 +131,9 @@ def read_partitions(path: Path) -> dict[str, str]:
     for where, (split, name) in _pairs(path):
         name = placed(where, check_name, name)
         if name in splits:
-            raise LabelError(f"{name} stands twice", where=where, mend="remove one of the two lines")
+            raise LabelError(
+                f"{name} stands twice", where=where, hint="remove one of the two lines"
+            )
         splits[name] = placed(where, _known, split, _SPLITS, "split") or ""
     return splits
 
@@ -106,24 +144,35 @@ def read_speakers(path: Path) -> tuple[dict[str, str | None], dict[str, str | No
     genders: dict[str, str | None] = {}
     for where, (key, value) in _pairs(path):
         is_gender = key.lower().startswith("speaker_")
-        kept, name = (genders, key[len("speaker_") :]) if is_gender else (speakers, placed(where, check_name, key))
+        kept, name = (
+            (genders, key[len("speaker_") :])
+            if is_gender
+            else (speakers, placed(where, check_name, key))
+        )
         if name in kept:
-            raise LabelError(f"{key} stands twice", where=where, mend="remove one of the two lines")
-        kept[name] = placed(where, _known, value, _GENDERS, "gender") if is_gender else speaker_of(value)
+            raise LabelError(f"{key} stands twice", where=where, hint="remove one of the two lines")
+        kept[name] = (
+            placed(where, _known, value, _GENDERS, "gender") if is_gender else speaker_of(value)
+        )
     return speakers, genders
 
 
 def _known(value: object, names: dict[str, str] | dict[str, str | None], what: str) -> str | None:
     key = "" if value is None else str(value).strip().lower()
     if key not in names:
-        raise LabelError(f"unknown {what} {value!r}", mend=f"known: {', '.join(name.capitalize() for name in names if name not in ('', 'nan'))}")
+        raise LabelError(
+            f"unknown {what} {value!r}",
+            hint=f"known: {', '.join(name.capitalize() for name in names if name not in ('', 'nan'))}",
+        )
     return names[key]
 
 
 def _head(fields: dict[str, object]) -> Head:
     letter = str(fields["EmoClass"]).strip()
     if letter not in CONSENSUS_OF:
-        raise LabelError(f"unknown class letter {letter!r}", mend=f"known: {', '.join(CONSENSUS_OF)}")
+        raise LabelError(
+            f"unknown class letter {letter!r}", hint=f"known: {', '.join(CONSENSUS_OF)}"
+        )
     return Head(
         consensus=CONSENSUS_OF[letter],
         arousal=attribute(fields["EmoAct"], "EmoAct"),
@@ -153,9 +202,22 @@ def _text_records(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
             continue
         where = f"{path}, line {number}"
         if len(fields) != 5 or [field[:2] for field in fields[2:]] != ["A:", "V:", "D:"]:
-            raise LabelError(f"not a file line: {line.strip()[:120]!r}", where=where, mend="expected 'NAME.wav; N; A:2.4; V:4.0; D:2.8;'")
+            raise LabelError(
+                f"not a file line: {line.strip()[:120]!r}",
+                where=where,
+                hint="expected 'NAME.wav; N; A:2.4; V:4.0; D:2.8;'",
+            )
         name, letter, act, val, dom = fields
-        yield where, {"FileName": name, "EmoClass": letter, "EmoAct": act[2:], "EmoVal": val[2:], "EmoDom": dom[2:]}
+        yield (
+            where,
+            {
+                "FileName": name,
+                "EmoClass": letter,
+                "EmoAct": act[2:],
+                "EmoVal": val[2:],
+                "EmoDom": dom[2:],
+            },
+        )
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -165,7 +227,10 @@ def _pairs(path: Path) -> Iterator[tuple[str, tuple[str, str]]]:
         where = f"{path}, line {number}"
         fields = [field.strip() for field in line.strip().rstrip(";").split(";")]
         if len(fields) != 2:
-            raise LabelError(f"expected two fields with a semicolon between them: {line.strip()[:120]!r}", where=where)
+            raise LabelError(
+                f"expected two fields with a semicolon between them: {line.strip()[:120]!r}",
+                where=where,
+            )
         yield where, (fields[0], fields[1])
 
 
@@ -189,22 +254,30 @@ def _splits(root: Path, heads: dict[str, Head]) -> dict[str, str]:
     splits = read_partitions(path) if path else {}
     for name, head in heads.items():
         if head.split is not None and splits.setdefault(name, head.split) != head.split:
-            what = f"{name} is in {head.split} by the consensus file and in {splits[name]} by this one"
-            raise CorpusError(what, where=path, mend="correct one of the two")
+            what = (
+                f"{name} is in {head.split} by the consensus file and in {splits[name]} by this one"
+            )
+            raise CorpusError(what, where=path, hint="correct one of the two")
         if name not in splits:
-            raise CorpusError(f"{name} is in no split", where=root, mend="add Partitions.txt, or a consensus file with the column Split_Set")
+            raise CorpusError(
+                f"{name} is in no split",
+                where=root,
+                hint="add Partitions.txt, or a consensus file with the column Split_Set",
+            )
     for audio in sorted((root / AUDIOS).glob("MSP-PODCAST_test3_*.wav")):
         splits.setdefault(audio.name, "test3")
     if not splits:
         raise CorpusError(
             "no utterance found: neither labels, nor partitions, nor test3 audio",
             where=root,
-            mend="the folder should hold Labels/labels_consensus.csv (or .json), Partitions.txt and Audios/",
+            hint="the folder should hold Labels/labels_consensus.csv (or .json), Partitions.txt and Audios/",
         )
     return splits
 
 
-def _described(root: Path, ids: list[str], heads: dict[str, Head], ratings: pd.DataFrame, votes: np.ndarray) -> dict[str, list[object]]:
+def _described(
+    root: Path, ids: list[str], heads: dict[str, Head], ratings: pd.DataFrame, votes: np.ndarray
+) -> dict[str, list[object]]:
     path = _find(root, "Speaker_ids.txt")
     speakers, genders = read_speakers(path) if path else ({}, {})
     means = ratings.groupby("FileName")[["EmoAct", "EmoVal", "EmoDom"]].mean().T.to_dict("list")
@@ -213,10 +286,27 @@ def _described(root: Path, ids: list[str], heads: dict[str, Head], ratings: pd.D
     for i, name in enumerate(ids):
         head = heads.get(name) or Head(plurality[i], *means.get(name, ()))
         speaker = head.speaker or speakers.get(name)
-        rows.append((head.consensus, head.arousal, head.valence, head.dominance, speaker, head.gender or genders.get(speaker or "")))
-    contradicted = sum(1 for name, head in heads.items() if head.speaker and speakers.get(name) not in (None, head.speaker))
+        rows.append(
+            (
+                head.consensus,
+                head.arousal,
+                head.valence,
+                head.dominance,
+                speaker,
+                head.gender or genders.get(speaker or ""),
+            )
+        )
+    contradicted = sum(
+        1
+        for name, head in heads.items()
+        if head.speaker and speakers.get(name) not in (None, head.speaker)
+    )
     if contradicted:
-        logger.warning("%d utterance(s) have another speaker in %s than in the consensus file, which is used", contradicted, path)
+        logger.warning(
+            "%d utterance(s) have another speaker in %s than in the consensus file, which is used",
+            contradicted,
+            path,
+        )
     names = ("consensus", "arousal", "valence", "dominance", "speaker", "gender")
     return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
 
@@ -225,4 +315,9 @@ def _transcripts(folder: Path, ids: list[str], *, required: bool) -> list[str | 
     if required and not folder.is_dir():
         raise CorpusError("the folder of transcripts does not exist", where=folder)
     present = {path.stem for path in folder.glob("*.txt")}
-    return ["\n".join(read_lines(folder / f"{Path(name).stem}.txt")).strip() if Path(name).stem in present else None for name in ids]
+    return [
+        "\n".join(read_lines(folder / f"{Path(name).stem}.txt")).strip()
+        if Path(name).stem in present
+        else None
+        for name in ids
+    ]

@@ -16,7 +16,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medusa_jax.corpus.label_file import attribute, check_name, fields_of, placed, read_csv, read_json, read_lines
+from medusa_jax.corpus.label_file import (
+    attribute,
+    check_name,
+    fields_of,
+    placed,
+    read_csv,
+    read_json,
+    read_lines,
+)
 from medusa_jax.corpus.labels import CLASSES, is_other, primary_bucket, secondary_bucket
 from medusa_jax.errors import CorpusError, LabelError
 
@@ -26,7 +34,9 @@ DETAIL_FIELDS = ("EmoClass_Major", "EmoClass_Second", "EmoAct", "EmoVal", "EmoDo
 Rating = tuple[str, str, str, list[str], float, float, float]
 
 # Free text may hold semicolons: the worker ends at the first one, the attributes are fixed at the end.
-_PACKED = re.compile(r"(?P<worker>[^;]*);(?P<emotions>.*);\s*A:(?P<act>[^;]*);\s*V:(?P<val>[^;]*);\s*D:(?P<dom>[^;]*);?\s*")
+_PACKED = re.compile(
+    r"(?P<worker>[^;]*);(?P<emotions>.*);\s*A:(?P<act>[^;]*);\s*V:(?P<val>[^;]*);\s*D:(?P<dom>[^;]*);?\s*"
+)
 
 
 def read_ratings(path: Path) -> pd.DataFrame:
@@ -41,7 +51,11 @@ def read_ratings(path: Path) -> pd.DataFrame:
     for where, rating in rows:
         first = seen.setdefault(rating[:2], where)
         if first != where:
-            raise LabelError(f"{rating[1]} rates {rating[0]} a second time, first at {first}", where=where, mend="remove one of the two")
+            raise LabelError(
+                f"{rating[1]} rates {rating[0]} a second time, first at {first}",
+                where=where,
+                hint="remove one of the two",
+            )
         ratings.append(rating)
     return pd.DataFrame(ratings, columns=list(RATING_COLUMNS))
 
@@ -54,7 +68,11 @@ def tally(ratings: pd.DataFrame, ids: Iterable[str]) -> tuple[np.ndarray, np.nda
     index = pd.Index(list(ids))
     row_of = index.get_indexer(pd.Index(ratings["FileName"]))
     primary = np.array([primary_bucket(name) for name in ratings["Primary"]], dtype=np.int64)
-    mentions = [(i, bucket) for i, names in enumerate(ratings["Secondary"]) for bucket in {secondary_bucket(name) for name in names}]
+    mentions = [
+        (i, bucket)
+        for i, names in enumerate(ratings["Secondary"])
+        for bucket in {secondary_bucket(name) for name in names}
+    ]
     rating, secondary = np.array(mentions, dtype=np.int64).reshape(-1, 2).T
     return _count(row_of, primary, len(index)), _count(row_of[rating], secondary, len(index))
 
@@ -70,11 +88,19 @@ def parse_packed(text: str, name: str) -> Rating:
     """One packed vote line about file `name`. Raises `LabelError` (without a place)."""
     match = _PACKED.fullmatch(text.strip())
     if match is None:
-        raise LabelError(f"not a vote line: {text.strip()[:120]!r}", mend="expected 'WORKER; Primary; Secondary,Secondary; A:3.0; V:5.0; D:3.0;'")
+        raise LabelError(
+            f"not a vote line: {text.strip()[:120]!r}",
+            hint="expected 'WORKER; Primary; Secondary,Secondary; A:3.0; V:5.0; D:3.0;'",
+        )
     primary, separator, secondary = match["emotions"].rpartition(";")
     if not separator:
-        raise LabelError(f"the vote line names no secondary field: {text.strip()[:120]!r}", mend="an empty one is written '; ;'")
-    return make_rating(name, match["worker"], primary, secondary, match["act"], match["val"], match["dom"])
+        raise LabelError(
+            f"the vote line names no secondary field: {text.strip()[:120]!r}",
+            hint="an empty one is written '; ;'",
+        )
+    return make_rating(
+        name, match["worker"], primary, secondary, match["act"], match["val"], match["dom"]
+    )
 
 
 def format_packed(rating: Rating) -> str:
@@ -83,21 +109,39 @@ def format_packed(rating: Rating) -> str:
     return f"{worker}; {primary}; {','.join(secondary)}; A:{act:.6f}; V:{val:.6f}; D:{dom:.6f};"
 
 
-def make_rating(name: str, worker: object, primary: object, secondary: object, act: object, val: object, dom: object) -> Rating:
+def make_rating(
+    name: str,
+    worker: object,
+    primary: object,
+    secondary: object,
+    act: object,
+    val: object,
+    dom: object,
+) -> Rating:
     """One checked rating from fields as label files hold them. Raises `LabelError` (without a place)."""
     rater, emotion = str(worker).strip(), str(primary).strip()
     if not rater:
         raise LabelError("a rating names no rater")
     primary_bucket(emotion)
     names = split_secondary(secondary)
-    return (check_name(name), rater, emotion, names, attribute(act, "EmoAct"), attribute(val, "EmoVal"), attribute(dom, "EmoDom"))
+    return (
+        check_name(name),
+        rater,
+        emotion,
+        names,
+        attribute(act, "EmoAct"),
+        attribute(val, "EmoVal"),
+        attribute(dom, "EmoDom"),
+    )
 
 
 def split_secondary(value: object) -> list[str]:
     """Secondary emotions from `Neutral,Surprise`, a list, or nothing. Commas inside `Other-…` free text stay in it."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return []
-    parts = [str(part).strip() for part in value] if isinstance(value, list) else str(value).split(",")
+    parts = (
+        [str(part).strip() for part in value] if isinstance(value, list) else str(value).split(",")
+    )
     names: list[str] = []
     for part in parts:
         name = part.strip()
@@ -117,7 +161,12 @@ def _from_json(path: Path) -> Iterator[tuple[str, Rating]]:
         for worker, fields in fields_of(workers, (), f"{path}, {name}").items():
             where = f"{path}, {name}, {worker}"
             values = fields_of(fields, DETAIL_FIELDS, where)
-            yield where, placed(where, make_rating, name, worker, *(values[field] for field in DETAIL_FIELDS))
+            yield (
+                where,
+                placed(
+                    where, make_rating, name, worker, *(values[field] for field in DETAIL_FIELDS)
+                ),
+            )
 
 
 def _from_text(path: Path) -> Iterator[tuple[str, Rating]]:
@@ -148,12 +197,21 @@ def _packed_rows(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[tupl
         yield (where := f"{path}, line {number}"), placed(where, parse_packed, ",".join(rest), name)
 
 
-def _column_rows(path: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> Iterator[tuple[str, Rating]]:
-    position = {("Worker" if name.lower().startswith("worker") else name): i for i, name in enumerate(header)}
+def _column_rows(
+    path: Path, header: list[str], rows: list[tuple[int, list[str]]]
+) -> Iterator[tuple[str, Rating]]:
+    position = {
+        ("Worker" if name.lower().startswith("worker") else name): i
+        for i, name in enumerate(header)
+    }
     wanted = ("FileName", "Worker", *DETAIL_FIELDS)
     missing = [name for name in wanted if name not in position]
     if missing:
-        raise CorpusError(f"the label file lacks the column(s) {', '.join(missing)}", where=path, mend=f"it has {', '.join(header)}")
+        raise CorpusError(
+            f"the label file lacks the column(s) {', '.join(missing)}",
+            where=path,
+            hint=f"it has {', '.join(header)}",
+        )
     for number, row in rows:
         where = f"{path}, line {number}"
         if len(row) != len(header):

@@ -40,22 +40,40 @@ def read_ravdess(root: Path) -> Corpus:
         "consensus": [CLASSES[i] for i in emotion],
         "transcript": [STATEMENTS[int(code[4]) - 1] for code in codes],
     }
-    return Corpus(frame=assemble(plain, votes, np.zeros_like(votes), CLASSES), classes=CLASSES, root=root, name="ravdess")
+    return Corpus(
+        frame=assemble(plain, votes, np.zeros_like(votes), CLASSES),
+        classes=CLASSES,
+        root=root,
+        name="ravdess",
+    )
 
 
 def _clips(root: Path) -> dict[str, Path]:
     clips: dict[str, Path] = {}
-    for path in sorted((p for p in root.rglob("*") if p.suffix.lower() in (".wav", ".flac")), key=lambda p: (p.stem, str(p))):
+    for path in sorted(
+        (p for p in root.rglob("*") if p.suffix.lower() in (".wav", ".flac")),
+        key=lambda p: (p.stem, str(p)),
+    ):
         match = _NAME.fullmatch(path.stem)
         if match is None:
             raise LabelError(
-                "not a RAVDESS file name", where=path, mend="expected seven numbers such as 03-01-06-01-02-01-12.wav; move other audio away"
+                "not a RAVDESS file name",
+                where=path,
+                hint="expected seven numbers such as 03-01-06-01-02-01-12.wav; move other audio away",
             )
         if match[1] != _AUDIO_ONLY or match[2] != _SPEECH:
             continue
         if path.stem in clips:
-            raise CorpusError(f"the clip {path.stem} is there twice", where=path, mend=f"remove it or {clips[path.stem]}")
+            raise CorpusError(
+                f"the clip {path.stem} is there twice",
+                where=path,
+                hint=f"remove it or {clips[path.stem]}",
+            )
         clips[path.stem] = path
     if not clips:
-        raise CorpusError("no RAVDESS speech clip found", where=root, mend="the folder should hold Actor_01/03-01-01-01-01-01-01.wav and so on")
+        raise CorpusError(
+            "no RAVDESS speech clip found",
+            where=root,
+            hint="the folder should hold Actor_01/03-01-01-01-01-01-01.wav and so on",
+        )
     return clips

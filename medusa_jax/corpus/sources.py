@@ -13,7 +13,9 @@ from medusa_jax.errors import CorpusError
 
 # Acted emotions and ready-made soft labels have one variant only: those two readers take no other.
 SOURCES: dict[str, Callable[[Path, str, Path | None], Corpus]] = {
-    "msp-podcast": lambda root, soft, transcripts: read_msp_podcast(root, soft_labels=soft, transcripts=transcripts),
+    "msp-podcast": lambda root, soft, transcripts: read_msp_podcast(
+        root, soft_labels=soft, transcripts=transcripts
+    ),
     "ravdess": lambda root, soft, transcripts: read_ravdess(root),
     "crema-d": lambda root, soft, transcripts: read_crema_d(root, soft_labels=soft),
     "medusa-csv": lambda root, soft, transcripts: read_medusa_csv(root),
@@ -26,17 +28,21 @@ _OPTIONS: dict[str, set[str]] = {
 }
 
 
-def read_source(source: str, root: Path, *, soft_labels: str = "primary", transcripts: Path | None = None) -> Corpus:
+def read_source(
+    source: str, root: Path, *, soft_labels: str = "primary", transcripts: Path | None = None
+) -> Corpus:
     """Read `root` as one of `SOURCES`. Raises `CorpusError` for an unknown source or an option that the source does not have."""
     if source not in SOURCES:
-        raise CorpusError(f"unknown source {source!r}", mend=f"choose one of {', '.join(SOURCES)}")
+        raise CorpusError(f"unknown source {source!r}", hint=f"choose one of {', '.join(SOURCES)}")
     if not root.exists():
         raise CorpusError("the corpus does not exist", where=root)
     given = {"soft_labels"} if soft_labels != "primary" else set()
     given |= {"transcripts"} if transcripts is not None else set()
     refused = sorted(given - _OPTIONS[source])
     if refused:
-        raise CorpusError(f"the source {source} has no option {', '.join(refused)}", mend="leave it out")
+        raise CorpusError(
+            f"the source {source} has no option {', '.join(refused)}", hint="leave it out"
+        )
     return SOURCES[source](root, soft_labels, transcripts)
 
 
@@ -57,4 +63,8 @@ def recognise(root: Path) -> str:
         return "crema-d"
     if next(root.rglob("03-01-0[1-8]-*"), None) is not None:
         return "ravdess"
-    raise CorpusError("not recognised as a corpus", where=root, mend="name its source: medusa corpus build SOURCE ROOT --out table.parquet")
+    raise CorpusError(
+        "not recognised as a corpus",
+        where=root,
+        hint="name its source: medusa corpus build SOURCE ROOT --out table.parquet",
+    )

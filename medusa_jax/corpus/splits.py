@@ -27,8 +27,14 @@ def hold_out(corpus: Corpus, fraction: float, seed: int) -> np.ndarray:
     groups = _groups(train)
     counts = pd.crosstab(groups, train["consensus"].astype(object).fillna("")).sort_index()
     if len(counts) < 2:
-        raise CorpusError(f"{len(counts)} speaker(s) in train: none can be held out", where=f"corpus {corpus.name!r}")
-    order = sorted(range(len(counts)), key=lambda i: hashlib.sha256(f"{seed}/{counts.index[i]}".encode()).digest())
+        raise CorpusError(
+            f"{len(counts)} speaker(s) in train: none can be held out",
+            where=f"corpus {corpus.name!r}",
+        )
+    order = sorted(
+        range(len(counts)),
+        key=lambda i: hashlib.sha256(f"{seed}/{counts.index[i]}".encode()).digest(),
+    )
     taken = _closest(counts.to_numpy(np.float64), order, fraction)
     held = set(counts.index[taken])
     mask = np.zeros(len(corpus), bool)
@@ -44,17 +50,25 @@ def speaker_folds(corpus: Corpus, folds: int | tuple[tuple[str, ...], ...]) -> n
     """
     if corpus.frame["speaker"].isna().any():
         raise CorpusError(
-            "an utterance of unknown speaker belongs to no fold", where=f"utterance {corpus.frame['id'][corpus.frame['speaker'].isna()].iloc[0]}"
+            "an utterance of unknown speaker belongs to no fold",
+            where=f"utterance {corpus.frame['id'][corpus.frame['speaker'].isna()].iloc[0]}",
         )
     speakers = sorted(corpus.frame["speaker"].unique())
     if isinstance(folds, int):
         if not 2 <= folds <= len(speakers):
             raise CorpusError(f"{len(speakers)} speaker(s) cannot make {folds} folds")
-        folds = tuple(tuple(group) for group in np.array_split(np.array(speakers, dtype=object), folds))
+        folds = tuple(
+            tuple(group) for group in np.array_split(np.array(speakers, dtype=object), folds)
+        )
     named = [speaker for group in folds for speaker in group]
     if sorted(named) != speakers:
-        wrong = sorted(set(named) ^ set(speakers)) or sorted({s for s in named if named.count(s) > 1})
-        raise CorpusError(f"the folds must name every speaker exactly once; wrong: {', '.join(wrong)}", where=f"corpus {corpus.name!r}")
+        wrong = sorted(set(named) ^ set(speakers)) or sorted(
+            {s for s in named if named.count(s) > 1}
+        )
+        raise CorpusError(
+            f"the folds must name every speaker exactly once; wrong: {', '.join(wrong)}",
+            where=f"corpus {corpus.name!r}",
+        )
     fold_of = {speaker: fold for fold, group in enumerate(folds) for speaker in group}
     return corpus.frame["speaker"].map(fold_of).to_numpy(np.int64)
 
@@ -70,23 +84,34 @@ def inner_folds(corpus: Corpus, rows: np.ndarray, folds: int) -> np.ndarray:
 
     part = corpus.frame.iloc[rows].reset_index(drop=True)
     groups, classes = _groups(part), part["consensus"].astype(object).fillna("")
-    where, mend = f"corpus {corpus.name!r}, {len(rows)} utterances to learn from", "lower ensemble.inner_folds, or choose another ensemble.fit_on"
+    where, hint = (
+        f"corpus {corpus.name!r}, {len(rows)} utterances to learn from",
+        "lower ensemble.inner_folds, or choose another ensemble.fit_on",
+    )
     if groups.nunique() < folds:
-        raise CorpusError(f"{groups.nunique()} speaker(s) cannot make {folds} inner folds", where=where, mend=mend)
+        raise CorpusError(
+            f"{groups.nunique()} speaker(s) cannot make {folds} inner folds", where=where, hint=hint
+        )
     fold_n = np.full(len(part), -1, np.int64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer utterances than folds: those that matter are errors below
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # of classes with fewer utterances than folds: those that matter are errors below
         try:
-            for fold, (_, left_out) in enumerate(StratifiedGroupKFold(folds).split(part, classes, groups)):
+            for fold, (_, left_out) in enumerate(
+                StratifiedGroupKFold(folds).split(part, classes, groups)
+            ):
                 fold_n[left_out] = fold
         except ValueError as error:
-            raise CorpusError(f"{folds} inner folds cannot be made: {error}", where=where, mend=mend) from error
+            raise CorpusError(
+                f"{folds} inner folds cannot be made: {error}", where=where, hint=hint
+            ) from error
     for fold in range(folds):
         lost = sorted(set(corpus.classes) & set(classes) - set(classes[fold_n != fold]))
         if lost:
             speakers = groups[classes == lost[0]].nunique()
             what = f"without inner fold {fold + 1} of {folds} nobody says {lost[0]!r}: only {speakers} speaker(s) do"
-            raise CorpusError(what, where=where, mend=mend)
+            raise CorpusError(what, where=where, hint=hint)
     return fold_n
 
 
@@ -101,7 +126,11 @@ def read_hold_out(corpus: Corpus, path: Path) -> np.ndarray:
         given = [line.strip() for line in read_lines(path) if line.strip()]
     unknown = sorted(set(given) - set(corpus.frame["id"]))
     if unknown or not given:
-        what = f"{len(unknown)} held-out utterance(s) are not in the corpus, the first is {unknown[0]}" if unknown else "the list holds nobody out"
+        what = (
+            f"{len(unknown)} held-out utterance(s) are not in the corpus, the first is {unknown[0]}"
+            if unknown
+            else "the list holds nobody out"
+        )
         raise CorpusError(what, where=path)
     return corpus.frame["id"].isin(given).to_numpy(bool)
 
@@ -109,7 +138,9 @@ def read_hold_out(corpus: Corpus, path: Path) -> np.ndarray:
 def shared_speakers(corpus: Corpus, masks: Iterable[np.ndarray]) -> list[str]:
     """Speakers with utterances in more than one of the boolean masks `[utterance]`, sorted; unknown speakers cannot be judged."""
     sides = [set(corpus.frame["speaker"][np.asarray(mask)].dropna()) for mask in masks]
-    return sorted({s for i, side in enumerate(sides) for other in sides[i + 1 :] for s in side & other})
+    return sorted(
+        {s for i, side in enumerate(sides) for other in sides[i + 1 :] for s in side & other}
+    )
 
 
 def check_speakers_disjoint(corpus: Corpus, *masks: np.ndarray) -> None:
@@ -119,13 +150,15 @@ def check_speakers_disjoint(corpus: Corpus, *masks: np.ndarray) -> None:
         raise CorpusError(
             f"{len(shared)} speaker(s) are on both sides of a split: {', '.join(shared[:5])}{', …' if len(shared) > 5 else ''}",
             where=f"corpus {corpus.name!r}",
-            mend="split by speaker, for example with medusa_jax.corpus.splits.hold_out",
+            hint="split by speaker, for example with medusa_jax.corpus.splits.hold_out",
         )
 
 
 def _groups(frame: pd.DataFrame) -> pd.Series:
     # The prefixes keep a speaker called like an utterance apart from it.
-    return ("speaker " + frame["speaker"].astype(object)).where(frame["speaker"].notna(), "utterance " + frame["id"].astype(object))
+    return ("speaker " + frame["speaker"].astype(object)).where(
+        frame["speaker"].notna(), "utterance " + frame["id"].astype(object)
+    )
 
 
 def _closest(counts_gc: np.ndarray, order: list[int], fraction: float) -> list[int]:
@@ -133,7 +166,9 @@ def _closest(counts_gc: np.ndarray, order: list[int], fraction: float) -> list[i
     counts_gc = np.column_stack([counts_gc, counts_gc.sum(axis=1)])
     total_c = counts_gc.sum(axis=0)
     weight_c = 1 / total_c
-    weight_c[-1] *= counts_gc.shape[1]  # the size of the whole matters as much as all the classes together
+    weight_c[-1] *= counts_gc.shape[
+        1
+    ]  # the size of the whole matters as much as all the classes together
 
     def distance(held_c: np.ndarray) -> float:
         return float((weight_c * (held_c - fraction * total_c) ** 2).sum())

@@ -37,7 +37,17 @@ GENDERS = ("female", "male")
 ATTRIBUTES = ("arousal", "valence", "dominance")
 OTHER, NO_AGREEMENT = "other", "no_agreement"
 
-_PLAIN = ("id", "audio", "seconds", "split", "speaker", "gender", "consensus", *ATTRIBUTES, "transcript")
+_PLAIN = (
+    "id",
+    "audio",
+    "seconds",
+    "split",
+    "speaker",
+    "gender",
+    "consensus",
+    *ATTRIBUTES,
+    "transcript",
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,9 @@ class Corpus:
 
     def digest(self) -> str:
         """SHA-256 over everything but `root`: equal tables have equal digests on every machine."""
-        head = json.dumps([self.name, self.classes, self.soft_labels, self.synthetic, list(self.frame.columns)])
+        head = json.dumps(
+            [self.name, self.classes, self.soft_labels, self.synthetic, list(self.frame.columns)]
+        )
         rows = pd.util.hash_pandas_object(self.frame, index=False).to_numpy()
         return hashlib.sha256(head.encode() + rows.tobytes()).hexdigest()
 
@@ -130,7 +142,11 @@ class Corpus:
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException) as error:
-            raise CorpusError(f"not a readable corpus table: {error}", where=path, mend="build it again with `medusa corpus build`") from error
+            raise CorpusError(
+                f"not a readable corpus table: {error}",
+                where=path,
+                hint="build it again with `medusa corpus build`",
+            ) from error
         meta = (table.schema.metadata or {}).get(b"medusa")
         if meta is None:
             raise CorpusError("this Parquet file is not a corpus table of this project", where=path)
@@ -157,22 +173,40 @@ def check_columns(corpus: Corpus) -> None:
     frame, where = corpus.frame, f"corpus {corpus.name!r}"
     missing = [c for c in columns_of(corpus.classes) if c not in frame.columns]
     if missing:
-        raise CorpusError(f"the table lacks the column(s) {', '.join(missing)}", where=where, mend="see medusa_jax/corpus/table.py for the schema")
+        raise CorpusError(
+            f"the table lacks the column(s) {', '.join(missing)}",
+            where=where,
+            hint="see medusa_jax/corpus/table.py for the schema",
+        )
     repeated = frame["id"][frame["id"].duplicated()]
     if len(repeated):
         what = f"{len(repeated)} utterance id(s) stand twice, the first is {repeated.iloc[0]!r}"
-        raise CorpusError(what, where=where, mend="remove the repeated rows")
-    for column, allowed in (("split", SPLITS), ("gender", GENDERS), ("consensus", (*corpus.classes, OTHER, NO_AGREEMENT))):
+        raise CorpusError(what, where=where, hint="remove the repeated rows")
+    for column, allowed in (
+        ("split", SPLITS),
+        ("gender", GENDERS),
+        ("consensus", (*corpus.classes, OTHER, NO_AGREEMENT)),
+    ):
         known = frame[column].isin(allowed) | (frame[column].isna() if column != "split" else False)
         if not known.all():
             bad = frame[~known].iloc[0]
-            raise CorpusError(f"unknown {column} {bad[column]!r} (known: {', '.join(allowed)})", where=f"{where}, utterance {bad['id']}")
+            raise CorpusError(
+                f"unknown {column} {bad[column]!r} (known: {', '.join(allowed)})",
+                where=f"{where}, utterance {bad['id']}",
+            )
     for identity, audio in zip(frame["id"], frame["audio"], strict=True):
         path = PurePosixPath(audio)
         if path.is_absolute() or ".." in path.parts or "\\" in audio:
-            mend = "use paths relative to the corpus folder"
-            raise CorpusError(f"the audio path {audio!r} leaves the corpus folder", where=f"{where}, utterance {identity}", mend=mend)
+            hint = "use paths relative to the corpus folder"
+            raise CorpusError(
+                f"the audio path {audio!r} leaves the corpus folder",
+                where=f"{where}, utterance {identity}",
+                hint=hint,
+            )
     sums = np.nansum(corpus.soft, axis=1)
     bad_sum = ~(np.isclose(sums, 1, atol=1e-3) | np.isnan(corpus.soft).all(axis=1))
     if bad_sum.any():
-        raise CorpusError(f"the soft label sums to {sums[bad_sum][0]:.4f}, not 1", where=f"{where}, utterance {frame['id'][bad_sum.argmax()]}")
+        raise CorpusError(
+            f"the soft label sums to {sums[bad_sum][0]:.4f}, not 1",
+            where=f"{where}, utterance {frame['id'][bad_sum.argmax()]}",
+        )

@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from medusa_jax.config import EnsembleConfig, TrainingConfig
-from medusa_jax.ensemble.outputs import Outputs, stacked
+from medusa_jax.batches.sampling import balanced_subset
+from medusa_jax.config.run import EnsembleConfig, TrainingConfig
+from medusa_jax.ensemble.predictions import Outputs, stacked
 from medusa_jax.errors import CheckpointError
+from medusa_jax.evaluation.balanced import balanced_draws
 from medusa_jax.models import meta_classifier
+from medusa_jax.tasks.objective import attribute_loss, classification_loss
 from medusa_jax.training import checkpoint
-from medusa_jax.training.objective import attribute_loss, classification_loss
-from medusa_jax.training.sampling import balanced_subset
-from medusa_jax.training.selection import balanced_draws
 
 Params = meta_classifier.Params
 
@@ -56,21 +56,31 @@ class MetaClassifiers:
     def save(self, folder: Path, digest: str) -> None:
         """Save an orbax checkpoint with `seeds` and `soup`."""
         tree = {"seeds": self.params, "soup": self.soup()}
-        checkpoint.save(folder, "meta", 0, tree, {"scores": self.scores, "epochs": self.epochs}, digest)
+        checkpoint.save(
+            folder, "meta", 0, tree, {"scores": self.scores, "epochs": self.epochs}, digest
+        )
 
     @classmethod
     def load(cls, folder: Path) -> "MetaClassifiers":
         """Read what `save` wrote. Raises `CheckpointError` if it is missing or damaged."""
         found = checkpoint.restore(folder, "meta")
         if found is None:
-            raise CheckpointError("there is no meta-classifier here", where=folder, mend="make it with `medusa ensemble`")
+            raise CheckpointError(
+                "there is no meta-classifier here",
+                where=folder,
+                hint="make it with `medusa ensemble`",
+            )
         return cls(found[0]["seeds"], tuple(found[1]["scores"]), tuple(found[1]["epochs"]))
 
 
 def inputs_of(members: Sequence[Outputs], config: EnsembleConfig) -> np.ndarray:
     """The meta-classifier's features `[n, f]` of the members' utterances."""
     logits, attributes = stacked(members)
-    return np.asarray(meta_classifier.features_of(jnp.asarray(logits), jnp.asarray(attributes) if config.attributes else None))
+    return np.asarray(
+        meta_classifier.features_of(
+            jnp.asarray(logits), jnp.asarray(attributes) if config.attributes else None
+        )
+    )
 
 
 def outputs_of(params: Params, x_nf: np.ndarray, like: Outputs) -> Outputs:
@@ -98,7 +108,13 @@ class _Trained(NamedTuple):
 
 
 def fit(
-    x_nf: np.ndarray, targets: Targets, classes: tuple[str, ...], learn: np.ndarray, select: np.ndarray | None, config: EnsembleConfig, seed: int
+    x_nf: np.ndarray,
+    targets: Targets,
+    classes: tuple[str, ...],
+    learn: np.ndarray,
+    select: np.ndarray | None,
+    config: EnsembleConfig,
+    seed: int,
 ) -> MetaClassifiers:
     """Train `config.seeds` linear meta-classifiers on the positions `learn`: balanced subsets, uniform class weights, no MixUp.
 
@@ -109,17 +125,30 @@ def fit(
     plan = np.stack([_plan(targets.labels, classes, learn, config, s) for s in seeds])
     draws = None
     if select is not None:
-        chosen = balanced_draws(targets.labels[select], len(classes), TrainingConfig().selection_draws, seed)
+        chosen = balanced_draws(
+            targets.labels[select], len(classes), TrainingConfig().selection_draws, seed
+        )
         draws = Draws(x_nf[select], chosen, targets.labels[select][chosen])
-    starts = [meta_classifier.initial(np.random.default_rng((s, 5)), x_nf.shape[1], len(classes)) for s in seeds]
+    starts = [
+        meta_classifier.initial(np.random.default_rng((s, 5)), x_nf.shape[1], len(classes))
+        for s in seeds
+    ]
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
     data = x_nf, targets.soft, targets.attributes, targets.rated
-    best = jax.device_get(_fit(data, params, plan, draws, config.learning_rate, config.weight_decay))
+    best = jax.device_get(
+        _fit(data, params, plan, draws, config.learning_rate, config.weight_decay)
+    )
     scores = [float("nan")] * len(seeds) if select is None else best.score.tolist()
     return MetaClassifiers(best.best, tuple(scores), tuple(best.epoch.tolist()))
 
 
-def _plan(labels: np.ndarray, classes: tuple[str, ...], learn: np.ndarray, config: EnsembleConfig, seed: int) -> np.ndarray:
+def _plan(
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    learn: np.ndarray,
+    config: EnsembleConfig,
+    seed: int,
+) -> np.ndarray:
     """Positions `[e, k, b]`: a new balanced subset each epoch, as in Stage 2."""
     epochs = []
     for epoch in range(config.epochs):
@@ -131,30 +160,49 @@ def _plan(labels: np.ndarray, classes: tuple[str, ...], learn: np.ndarray, confi
 
 
 @jax.jit
-def _fit(data: tuple[jax.Array, ...], params: Params, plan_sekb: jax.Array, draws: Draws | None, rate: float, decay: float) -> _Trained:
+def _fit(
+    data: tuple[jax.Array, ...],
+    params: Params,
+    plan_sekb: jax.Array,
+    draws: Draws | None,
+    rate: float,
+    decay: float,
+) -> _Trained:
     """One program: seeds by `vmap`, epochs and steps by `scan`, each epoch scored on the `draws`; every leaf has a leading `s`."""
     optimiser = optax.adamw(rate, weight_decay=decay)
     weights = TrainingConfig()
 
-    table = jnp.concatenate(data, axis=1)  # one look-up a step: on a CPU a step is as long as the operations in it are many
+    table = jnp.concatenate(
+        data, axis=1
+    )  # one look-up a step: on a CPU a step is as long as the operations in it are many
     ends = np.cumsum([part.shape[1] for part in data])[:-1]
 
     def loss(params: Params, rows: jax.Array) -> jax.Array:
         x, soft, attributes, rated = jnp.split(table[rows], ends, axis=1)
         logits, predicted = meta_classifier.forward(params, x)
         class_part = classification_loss(logits, soft, jnp.ones(soft.shape[1]))
-        return weights.class_loss * class_part + weights.attribute_loss * attribute_loss(predicted, attributes, rated)
+        return weights.class_loss * class_part + weights.attribute_loss * attribute_loss(
+            predicted, attributes, rated
+        )
 
-    def one_step(state: tuple[Params, optax.OptState], rows: jax.Array) -> tuple[tuple[Params, optax.OptState], None]:
+    def one_step(
+        state: tuple[Params, optax.OptState], rows: jax.Array
+    ) -> tuple[tuple[Params, optax.OptState], None]:
         params, moments = state
         updates, moments = optimiser.update(jax.grad(loss)(params, rows), moments, params)
         return (optax.apply_updates(params, updates), moments), None
 
     def one_epoch(state: _Trained, epoch: tuple[jax.Array, jax.Array]) -> tuple[_Trained, None]:
         number, rows_kb = epoch
-        (params, moments), _ = jax.lax.scan(one_step, (state.params, state.moments), rows_kb, unroll=4)
+        (params, moments), _ = jax.lax.scan(
+            one_step, (state.params, state.moments), rows_kb, unroll=4
+        )
         score = number.astype(jnp.float32) if draws is None else _macro_f1(params, draws)
-        best, score, number = jax.tree.map(partial(jnp.where, score > state.score), (params, score, number), (state.best, state.score, state.epoch))
+        best, score, number = jax.tree.map(
+            partial(jnp.where, score > state.score),
+            (params, score, number),
+            (state.best, state.score, state.epoch),
+        )
         return _Trained(params, moments, best, score, number), None
 
     def one_seed(params: Params, plan_ekb: jax.Array) -> _Trained:
@@ -167,7 +215,10 @@ def _fit(data: tuple[jax.Array, ...], params: Params, plan_sekb: jax.Array, draw
 def _macro_f1(params: Params, draws: Draws) -> jax.Array:
     """Mean Macro-F1 over the samples, as `balanced_macro_f1`."""
     logits_nc, _ = meta_classifier.forward(params, jnp.asarray(draws.x))
-    true_dkc, said_dkc = (jax.nn.one_hot(a, logits_nc.shape[1]) for a in (draws.labels, logits_nc.argmax(axis=1)[draws.chosen]))
+    true_dkc, said_dkc = (
+        jax.nn.one_hot(a, logits_nc.shape[1])
+        for a in (draws.labels, logits_nc.argmax(axis=1)[draws.chosen])
+    )
     true_dc, said_dc = true_dkc.sum(axis=1), said_dkc.sum(axis=1)
     f1_dc = 2 * (true_dkc * said_dkc).sum(axis=1) / jnp.maximum(true_dc + said_dc, 1)
     return (f1_dc.sum(axis=1, where=true_dc > 0) / (true_dc > 0).sum(axis=1)).mean()

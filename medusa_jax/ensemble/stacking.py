@@ -8,14 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import log_softmax
 
-from medusa_jax.ensemble.outputs import Outputs, stacked
+from medusa_jax.ensemble.predictions import Outputs, stacked
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse strengths of regularisation to choose from."""
 _FLOOR = -12.0  # a log-posterior below it says no more: e⁻¹² is one in 160,000
 
 
-def logistic_stacking(taught: Sequence[Outputs], labels: np.ndarray, learn: np.ndarray, folds: np.ndarray, members: Sequence[Outputs]) -> Outputs:
+def logistic_stacking(
+    taught: Sequence[Outputs],
+    labels: np.ndarray,
+    learn: np.ndarray,
+    folds: np.ndarray,
+    members: Sequence[Outputs],
+) -> Outputs:
     """Learn from the `taught` outputs at the positions `learn` and apply that to all of `members`' outputs; attributes: the members' mean.
 
     `labels` `[n]` are class indices of all utterances (−1 does not count), `folds` `[learn]` the speaker-disjoint folds by which
@@ -31,10 +37,14 @@ def logistic_stacking(taught: Sequence[Outputs], labels: np.ndarray, learn: np.n
     # Not standardised: a member that hardly varies out of fold would be blown up where the members that heard everybody vary more.
     model = LogisticRegression(class_weight="balanced", max_iter=5000)
     scorer = make_scorer(f1_score, average="macro", zero_division=0)
-    search = GridSearchCV(model, {"C": STRENGTHS}, scoring=scorer, cv=PredefinedSplit(folds[labelled]))
+    search = GridSearchCV(
+        model, {"C": STRENGTHS}, scoring=scorer, cv=PredefinedSplit(folds[labelled])
+    )
     search.fit(_features(taught)[rows], labels[rows])
     logits_nc = np.full((len(members[0].ids), len(members[0].classes)), 4 * _FLOOR, np.float32)
-    logits_nc[:, search.classes_] = np.maximum(search.predict_log_proba(_features(members)), 4 * _FLOOR)
+    logits_nc[:, search.classes_] = np.maximum(
+        search.predict_log_proba(_features(members)), 4 * _FLOOR
+    )
     return Outputs(members[0].ids, members[0].classes, logits_nc, stacked(members)[1].mean(axis=1))
 
 

@@ -46,7 +46,9 @@ class Agreement:
     utterances: int
 
 
-def calibration(labels: np.ndarray, posteriors: Float[np.ndarray, "n c"], bins: int = 10) -> Calibration:
+def calibration(
+    labels: np.ndarray, posteriors: Float[np.ndarray, "n c"], bins: int = 10
+) -> Calibration:
     """Calibration of the first choice over the utterances whose label (class index) is not −1.
 
     Bins hold equally many utterances: with equally wide ones most would be nearly empty. Raises `EvaluationError` without
@@ -55,7 +57,9 @@ def calibration(labels: np.ndarray, posteriors: Float[np.ndarray, "n c"], bins: 
     posteriors = _distributions(posteriors, "posteriors")[labels >= 0]
     truth_n = labels[labels >= 0]
     if not len(truth_n):
-        raise EvaluationError("no utterance has a label to calibrate against", mend="choose a split that is labelled")
+        raise EvaluationError(
+            "no utterance has a label to calibrate against", hint="choose a split that is labelled"
+        )
     confidence_n, right_n = posteriors.max(axis=1), posteriors.argmax(axis=1) == truth_n
     groups = [g for g in np.array_split(np.argsort(confidence_n, kind="stable"), bins) if len(g)]
     confidence = np.array([confidence_n[g].mean() for g in groups])
@@ -63,7 +67,13 @@ def calibration(labels: np.ndarray, posteriors: Float[np.ndarray, "n c"], bins: 
     sizes = np.array([len(g) for g in groups])
     gaps = confidence - accuracy
     ece = float(np.average(np.abs(gaps), weights=sizes))
-    return Calibration(tuple(confidence.tolist()), tuple(accuracy.tolist()), tuple(sizes.tolist()), ece, float(confidence_n.mean() - right_n.mean()))
+    return Calibration(
+        tuple(confidence.tolist()),
+        tuple(accuracy.tolist()),
+        tuple(sizes.tolist()),
+        ece,
+        float(confidence_n.mean() - right_n.mean()),
+    )
 
 
 def agreement(votes: Float[np.ndarray, "n c"], posteriors: Float[np.ndarray, "n c"]) -> Agreement:
@@ -76,10 +86,16 @@ def agreement(votes: Float[np.ndarray, "n c"], posteriors: Float[np.ndarray, "n 
         raise EvaluationError("no utterance has votes to agree with")
     votes_nc = _distributions(votes[voted_n], "votes")
     posteriors_nc = np.maximum(_distributions(posteriors[voted_n], "posteriors"), 1e-12)
-    kl_n, votes_n, posteriors_n = rel_entr(votes_nc, posteriors_nc).sum(axis=1), entropy(votes_nc, axis=1), entropy(posteriors_nc, axis=1)
+    kl_n, votes_n, posteriors_n = (
+        rel_entr(votes_nc, posteriors_nc).sum(axis=1),
+        entropy(votes_nc, axis=1),
+        entropy(posteriors_nc, axis=1),
+    )
     varies = np.ptp(votes_n) > 0 and np.ptp(posteriors_n) > 0
     correlation = float(spearmanr(votes_n, posteriors_n).statistic) if varies else float("nan")
-    return Agreement(float(kl_n.mean()), float((kl_n + votes_n).mean()), correlation, int(voted_n.sum()))
+    return Agreement(
+        float(kl_n.mean()), float((kl_n + votes_n).mean()), correlation, int(voted_n.sum())
+    )
 
 
 def _distributions(rows_nc: np.ndarray, name: str) -> np.ndarray:
@@ -88,5 +104,8 @@ def _distributions(rows_nc: np.ndarray, name: str) -> np.ndarray:
     check_finite(rows_nc, name)
     bad_n = (rows_nc < 0).any(axis=1) | (np.abs(rows_nc.sum(axis=1) - 1) > 1e-3)
     if bad_n.any():
-        raise EvaluationError(f"the {name} of {bad_n.sum()} utterance(s) are no distribution", where=f"row {bad_n.argmax()}")
+        raise EvaluationError(
+            f"the {name} of {bad_n.sum()} utterance(s) are no distribution",
+            where=f"row {bad_n.argmax()}",
+        )
     return rows_nc

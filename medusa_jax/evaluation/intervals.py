@@ -55,32 +55,53 @@ def macro_f1_interval(
     """
     confusion_krcc = seed_confusions(labels, predictions, classes, speakers)
     shape, confusion_kx = confusion_krcc.shape[1:], confusion_krcc.reshape(len(confusion_krcc), -1)
-    return interval_of_sums(confusion_kx, lambda x: seed_mean(metric, x.reshape(*x.shape[:-1], *shape)), resamples=resamples, seed=seed, level=level)
+    return interval_of_sums(
+        confusion_kx,
+        lambda x: seed_mean(metric, x.reshape(*x.shape[:-1], *shape)),
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )
 
 
-def seed_mean(metric: Callable[[np.ndarray], np.ndarray], confusion: Num[np.ndarray, "*s r c c"]) -> Float[np.ndarray, "*s"]:
+def seed_mean(
+    metric: Callable[[np.ndarray], np.ndarray], confusion: Num[np.ndarray, "*s r c c"]
+) -> Float[np.ndarray, "*s"]:
     """Mean over seeds `r` of a `metric` of confusion matrices."""
     return np.asarray(metric(confusion)).mean(axis=-1)
 
 
 def seed_confusions(
-    labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str], speakers: Sequence[str | None] | pd.Series
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    classes: Sequence[str],
+    speakers: Sequence[str | None] | pd.Series,
 ) -> Int[np.ndarray, "k r c c"]:
     """Confusion matrices of each cluster and seed, from predictions `[r, n]`; or `[n]`, which is one seed. Raises as `cluster_confusions`."""
     if not 1 <= predictions.ndim <= 2 or 0 in predictions.shape[:-1]:
-        raise EvaluationError(f"predictions of shape {predictions.shape}: they must be [utterance], or [seed, utterance] of at least one seed")
-    return np.stack([cluster_confusions(labels, one, classes, speakers) for one in np.atleast_2d(predictions)], axis=1)
+        raise EvaluationError(
+            f"predictions of shape {predictions.shape}: they must be [utterance], or [seed, utterance] of at least one seed"
+        )
+    return np.stack(
+        [cluster_confusions(labels, one, classes, speakers) for one in np.atleast_2d(predictions)],
+        axis=1,
+    )
 
 
 def cluster_confusions(
-    labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str], speakers: Sequence[str | None] | pd.Series
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    classes: Sequence[str],
+    speakers: Sequence[str | None] | pd.Series,
 ) -> Int[np.ndarray, "k c c"]:
     """Confusion matrix, true class first, of each cluster that has a labelled utterance. Raises `EvaluationError` where the score would."""
     clusters_n, width = _clusters(speakers, len(labels))[labels != -1], len(classes)
     truth_n, guess_n = scored(labels, predictions, classes)
     clusters_n = np.unique(clusters_n, return_inverse=True)[1]
     cells_n = (clusters_n * width + truth_n) * width + guess_n
-    return np.bincount(cells_n, minlength=(clusters_n.max() + 1) * width**2).reshape(-1, width, width)
+    return np.bincount(cells_n, minlength=(clusters_n.max() + 1) * width**2).reshape(
+        -1, width, width
+    )
 
 
 def ccc_interval(
@@ -99,13 +120,28 @@ def ccc_interval(
     check_ratings(ratings, predictions)
     clusters_n = _clusters(speakers, len(ratings))
     # Centred: the moments of numbers near 4 would lose digits that their spread needs.
-    y_na, x_na = ratings - np.nanmean(ratings, axis=0, dtype=np.float64), predictions - np.nanmean(ratings, axis=0, dtype=np.float64)
+    y_na, x_na = (
+        ratings - np.nanmean(ratings, axis=0, dtype=np.float64),
+        predictions - np.nanmean(ratings, axis=0, dtype=np.float64),
+    )
     rated_na = ~np.isnan(ratings)
-    moments_nma = np.stack([np.where(rated_na, z, 0) for z in (np.ones_like(y_na), y_na, x_na, y_na**2, x_na**2, x_na * y_na)], axis=1)
+    moments_nma = np.stack(
+        [
+            np.where(rated_na, z, 0)
+            for z in (np.ones_like(y_na), y_na, x_na, y_na**2, x_na**2, x_na * y_na)
+        ],
+        axis=1,
+    )
     sums_kma = np.zeros((clusters_n.max() + 1, *moments_nma.shape[1:]))
     np.add.at(sums_kma, clusters_n, moments_nma)
     flat_kx = sums_kma.reshape(len(sums_kma), -1)
-    return interval_of_sums(flat_kx, lambda x: _mean_ccc(x.reshape(*x.shape[:-1], 6, 3)), resamples=resamples, seed=seed, level=level)
+    return interval_of_sums(
+        flat_kx,
+        lambda x: _mean_ccc(x.reshape(*x.shape[:-1], 6, 3)),
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )
 
 
 def interval_of_sums(
@@ -121,13 +157,17 @@ def interval_of_sums(
     Raises `EvaluationError` for fewer than two clusters.
     """
 
-    sums_kx = sums.astype(np.float64)  # whole numbers stay exact, and a product of integers takes fifty times as long
+    sums_kx = sums.astype(
+        np.float64
+    )  # whole numbers stay exact, and a product of integers takes fifty times as long
 
     def statistic(rows: np.ndarray, axis: int = -1) -> np.ndarray:
         # How often each cluster was drawn, times its sums: no resampled data set is ever built.
         flat_sk = np.moveaxis(rows, axis, -1).reshape(-1, rows.shape[axis])
         drawn_s = np.arange(len(flat_sk))[:, None] * len(sums)
-        times_sk = np.bincount((flat_sk + drawn_s).ravel(), minlength=len(flat_sk) * len(sums)).reshape(len(flat_sk), len(sums))
+        times_sk = np.bincount(
+            (flat_sk + drawn_s).ravel(), minlength=len(flat_sk) * len(sums)
+        ).reshape(len(flat_sk), len(sums))
         return metric(times_sk @ sums_kx).reshape(np.moveaxis(rows, axis, -1).shape[:-1])
 
     return _bootstrap(statistic, len(sums), True, resamples, seed, level)
@@ -146,18 +186,39 @@ def interval_of_rows(
     Raises `EvaluationError` for fewer than two clusters.
     """
     clusters_n = clusters_of(speakers)
-    members = np.split(np.argsort(clusters_n, kind="stable"), np.cumsum(np.bincount(clusters_n))[:-1])
-    return _bootstrap(lambda drawn: metric(np.concatenate([members[k] for k in drawn])), len(members), False, resamples, seed, level)
+    members = np.split(
+        np.argsort(clusters_n, kind="stable"), np.cumsum(np.bincount(clusters_n))[:-1]
+    )
+    return _bootstrap(
+        lambda drawn: metric(np.concatenate([members[k] for k in drawn])),
+        len(members),
+        False,
+        resamples,
+        seed,
+        level,
+    )
 
 
-def _bootstrap(statistic: Callable[..., object], clusters: int, vectorized: bool, resamples: int, seed: int, level: float) -> Interval:
+def _bootstrap(
+    statistic: Callable[..., object],
+    clusters: int,
+    vectorized: bool,
+    resamples: int,
+    seed: int,
+    level: float,
+) -> Interval:
     from scipy import stats
 
     if clusters < 2:
-        raise EvaluationError("an interval over speakers needs at least two speakers", mend="report the score without an interval")
+        raise EvaluationError(
+            "an interval over speakers needs at least two speakers",
+            hint="report the score without an interval",
+        )
     # SciPy resamples the clusters' numbers: it knows no clusters itself, and `confidence-intervals`, which does, calls the metric once a resample.
-    # With few speakers the percentile interval is too narrow; taking its level from Student's t mends that (Hesterberg 2015, section 5.1).
-    expanded = 1 - 2 * stats.norm.cdf(-np.sqrt(clusters / (clusters - 1)) * stats.t.ppf((1 + level) / 2, clusters - 1))
+    # With few speakers the percentile interval is too narrow; taking its level from Student's t fixes that (Hesterberg 2015, section 5.1).
+    expanded = 1 - 2 * stats.norm.cdf(
+        -np.sqrt(clusters / (clusters - 1)) * stats.t.ppf((1 + level) / 2, clusters - 1)
+    )
     result = stats.bootstrap(
         (np.arange(clusters),),
         statistic,

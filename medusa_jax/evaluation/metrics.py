@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from medusa_jax.errors import EvaluationError
-from medusa_jax.training.selection import f1_of
+from medusa_jax.evaluation.balanced import f1_of
 
 ATTRIBUTES = ("arousal", "valence", "dominance")
 
@@ -38,8 +38,15 @@ class ClassificationScores:
 
     def as_dict(self) -> dict[str, float]:
         """The numbers under flat names: `macro_f1`, …, `f1_angry`, `precision_angry`, `recall_angry`, …"""
-        whole = {name: getattr(self, name) for name in ("macro_f1", "micro_f1", "accuracy", "uar", "utterances")}
-        return whole | {f"{kind}_{c}": x for kind in ("f1", "precision", "recall") for c, x in zip(self.classes, getattr(self, kind), strict=True)}
+        whole = {
+            name: getattr(self, name)
+            for name in ("macro_f1", "micro_f1", "accuracy", "uar", "utterances")
+        }
+        return whole | {
+            f"{kind}_{c}": x
+            for kind in ("f1", "precision", "recall")
+            for c, x in zip(self.classes, getattr(self, kind), strict=True)
+        }
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,14 @@ class AttributeScores:
 
     def as_dict(self) -> dict[str, float]:
         """The numbers under flat names: `ccc_arousal`, `ccc_valence`, `ccc_dominance`, `ccc_mean`, `rated_utterances`."""
-        return {f"ccc_{name}": getattr(self, name) for name in (*ATTRIBUTES, "mean")} | {"rated_utterances": self.utterances}
+        return {f"ccc_{name}": getattr(self, name) for name in (*ATTRIBUTES, "mean")} | {
+            "rated_utterances": self.utterances
+        }
 
 
-def classification_scores(labels: np.ndarray, posteriors: np.ndarray, classes: Sequence[str]) -> ClassificationScores:
+def classification_scores(
+    labels: np.ndarray, posteriors: np.ndarray, classes: Sequence[str]
+) -> ClassificationScores:
     """Score `posteriors` `[n, c]` (any finite scores; the highest wins) against `labels` `[n]`, class indices, −1: not scored.
 
     The means run over exactly `classes`, whether or not each has an example. Raises `EvaluationError` for scores that
@@ -71,21 +82,30 @@ def classification_scores(labels: np.ndarray, posteriors: np.ndarray, classes: S
 
     if posteriors.shape != (len(labels), len(classes)):
         what = f"posteriors of shape {posteriors.shape} do not fit {len(labels)} labels and {len(classes)} classes"
-        raise EvaluationError(what, mend="score each system on the table of utterances it was run on, with that table's classes")
+        raise EvaluationError(
+            what,
+            hint="score each system on the table of utterances it was run on, with that table's classes",
+        )
     check_finite(posteriors, "posteriors")
     truth_n, guess_n = scored(labels, posteriors.argmax(axis=1), classes)
     every = np.arange(len(classes))
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(truth_n, guess_n, labels=every, zero_division=0)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        truth_n, guess_n, labels=every, zero_division=0
+    )
     return ClassificationScores(
         classes=tuple(classes),
         macro_f1=float(f1.mean()),
-        micro_f1=float(metrics.f1_score(truth_n, guess_n, labels=every, average="micro", zero_division=0)),
+        micro_f1=float(
+            metrics.f1_score(truth_n, guess_n, labels=every, average="micro", zero_division=0)
+        ),
         accuracy=float(metrics.accuracy_score(truth_n, guess_n)),
         uar=float(recall.mean()),
         f1=tuple(f1.tolist()),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
-        confusion=tuple(map(tuple, metrics.confusion_matrix(truth_n, guess_n, labels=every).tolist())),
+        confusion=tuple(
+            map(tuple, metrics.confusion_matrix(truth_n, guess_n, labels=every).tolist())
+        ),
         utterances=len(truth_n),
         absent=tuple(c for c, count in zip(classes, support, strict=True) if count == 0),
     )
@@ -101,8 +121,15 @@ def attribute_scores(ratings: np.ndarray, predictions: np.ndarray) -> AttributeS
 
     check_ratings(ratings, predictions)
     # float64 first: the sums of a hundred thousand float32 ratings lose the fourth digit.
-    truth_na, guess_na, rated_na = ratings.astype(np.float64), predictions.astype(np.float64), ~np.isnan(ratings)
-    arousal, valence, dominance = (float(audmetric.concordance_cc(truth_na[rated_na[:, a], a], guess_na[rated_na[:, a], a])) for a in range(3))
+    truth_na, guess_na, rated_na = (
+        ratings.astype(np.float64),
+        predictions.astype(np.float64),
+        ~np.isnan(ratings),
+    )
+    arousal, valence, dominance = (
+        float(audmetric.concordance_cc(truth_na[rated_na[:, a], a], guess_na[rated_na[:, a], a]))
+        for a in range(3)
+    )
     return AttributeScores(arousal, valence, dominance, utterances=int(rated_na.any(axis=1).sum()))
 
 
@@ -111,30 +138,49 @@ def macro_f1_of(confusion: Num[np.ndarray, "*s c c"]) -> Float[np.ndarray, "*s"]
     return np.asarray(f1_of(confusion).mean(axis=-1))
 
 
-def scored(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def scored(
+    labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """True and predicted class indices of the labelled utterances, both `[n]`. Raises `EvaluationError` as above."""
     if labels.shape != predictions.shape or labels.ndim != 1:
-        raise EvaluationError(f"labels of shape {labels.shape} do not fit predictions of shape {predictions.shape}")
+        raise EvaluationError(
+            f"labels of shape {labels.shape} do not fit predictions of shape {predictions.shape}"
+        )
     truth_n, guess_n = labels[labels != -1], predictions[labels != -1]
     if len(truth_n) == 0:
-        raise EvaluationError("no utterance has a label to score against", mend="choose a split that is labelled")
+        raise EvaluationError(
+            "no utterance has a label to score against", hint="choose a split that is labelled"
+        )
     for name, index_n in (("label", truth_n), ("prediction", guess_n)):
         bad = (index_n < 0) | (index_n >= len(classes))
         if bad.any():
-            raise EvaluationError(f"{name} {index_n[bad][0]} is not the index of one of the {len(classes)} classes ({', '.join(classes)})")
+            raise EvaluationError(
+                f"{name} {index_n[bad][0]} is not the index of one of the {len(classes)} classes ({', '.join(classes)})"
+            )
     return truth_n, guess_n
 
 
 def check_ratings(ratings: np.ndarray, predictions: np.ndarray) -> None:
     """Raise `EvaluationError` unless both are `[n, 3]`, predictions finite, and each attribute is rated at least twice."""
-    if ratings.shape != predictions.shape or ratings.ndim != 2 or ratings.shape[1] != len(ATTRIBUTES):
-        raise EvaluationError(f"ratings of shape {ratings.shape} and predictions of shape {predictions.shape}: both must be [utterance, 3]")
+    if (
+        ratings.shape != predictions.shape
+        or ratings.ndim != 2
+        or ratings.shape[1] != len(ATTRIBUTES)
+    ):
+        raise EvaluationError(
+            f"ratings of shape {ratings.shape} and predictions of shape {predictions.shape}: both must be [utterance, 3]"
+        )
     check_finite(predictions, "attribute predictions")
     if np.isinf(ratings).any():
-        raise EvaluationError("a rating is infinite", where=f"row {np.isinf(ratings).any(axis=1).argmax()}")
+        raise EvaluationError(
+            "a rating is infinite", where=f"row {np.isinf(ratings).any(axis=1).argmax()}"
+        )
     for name, rated_n in zip(ATTRIBUTES, (~np.isnan(ratings)).T, strict=True):
         if rated_n.sum() < 2:
-            raise EvaluationError(f"{name} has {rated_n.sum()} rating(s): concordance needs two", mend="choose a split with attribute ratings")
+            raise EvaluationError(
+                f"{name} has {rated_n.sum()} rating(s): concordance needs two",
+                hint="choose a split with attribute ratings",
+            )
 
 
 def check_finite(values: np.ndarray, name: str) -> None:
@@ -144,5 +190,5 @@ def check_finite(values: np.ndarray, name: str) -> None:
         raise EvaluationError(
             f"the {name} of {bad_n.sum()} utterance(s) hold NaN or infinity",
             where=f"row {bad_n.argmax()}",
-            mend="train the member again; it diverged",
+            hint="train the member again; it diverged",
         )

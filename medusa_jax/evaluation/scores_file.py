@@ -44,12 +44,18 @@ class ScoresFile(BaseModel):
 
 def read_scores_file(path: Path) -> ScoresFile:
     """Read and check it. Raises `EvaluationError` that says what is wrong with it."""
-    mend = "run `medusa evaluate` on that run's folder again"
+    hint = "run `medusa evaluate` on that run's folder again"
     try:
         return ScoresFile.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise EvaluationError(f"no scores to read: {error.strerror}", where=path, mend=mend) from error
+        raise EvaluationError(
+            f"no scores to read: {error.strerror}", where=path, hint=hint
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise EvaluationError(f"its scores.json is damaged ({place + ': ' if place else ''}{first['msg']})", where=path, mend=mend) from error
+        raise EvaluationError(
+            f"its scores.json is damaged ({place + ': ' if place else ''}{first['msg']})",
+            where=path,
+            hint=hint,
+        ) from error

@@ -55,5 +55,7 @@ def seed_scores(
     confusion_rcc = seed_confusions(labels, predictions, classes, speakers).sum(axis=0)
     f1_r = macro_f1_of(confusion_rcc)
     accuracy = confusion_rcc.trace(axis1=-2, axis2=-1).sum() / confusion_rcc.sum()
-    interval = macro_f1_interval(labels, predictions, classes, speakers, resamples=resamples, seed=seed, level=level)
+    interval = macro_f1_interval(
+        labels, predictions, classes, speakers, resamples=resamples, seed=seed, level=level
+    )
     return SeedScores(tuple(f1_r.tolist()), float(f1_r.mean()), interval, float(accuracy))

@@ -7,9 +7,9 @@ import numpy as np
 
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import EvaluationError
+from medusa_jax.evaluation.balanced import f1_of
 from medusa_jax.evaluation.intervals import Interval, macro_f1_interval
 from medusa_jax.evaluation.metrics import classification_scores
-from medusa_jax.training.selection import f1_of
 
 FEWEST = 10  # below this a group's score says nothing
 
@@ -39,8 +39,22 @@ def subgroup_scores(corpus: Corpus, posteriors: np.ndarray) -> list[GroupScore]:
             continue
         labels, chosen = corpus.labels[rows], posteriors[rows]
         scores = classification_scores(labels, chosen, corpus.classes)
-        present = [f1 for name, f1 in zip(corpus.classes, scores.f1, strict=True) if name not in scores.absent]
-        found.append(GroupScore(by, group, len(rows), len(present), float(np.mean(present)), scores.accuracy, _interval(corpus, rows, chosen)))
+        present = [
+            f1
+            for name, f1 in zip(corpus.classes, scores.f1, strict=True)
+            if name not in scores.absent
+        ]
+        found.append(
+            GroupScore(
+                by,
+                group,
+                len(rows),
+                len(present),
+                float(np.mean(present)),
+                scores.accuracy,
+                _interval(corpus, rows, chosen),
+            )
+        )
     return found
 
 
@@ -53,7 +67,9 @@ def _interval(corpus: Corpus, rows: np.ndarray, posteriors: np.ndarray) -> Inter
 
     speakers = corpus.frame["speaker"].iloc[rows]
     try:
-        return macro_f1_interval(corpus.labels[rows], posteriors.argmax(axis=1), corpus.classes, speakers, metric=metric)
+        return macro_f1_interval(
+            corpus.labels[rows], posteriors.argmax(axis=1), corpus.classes, speakers, metric=metric
+        )
     except EvaluationError:
         return None
 
@@ -72,7 +88,9 @@ def _groups(corpus: Corpus) -> Iterator[tuple[str, str, np.ndarray]]:
         yield "length", f"over {high:.1f} s", known & (seconds > high)
     votes_nc = frame[[f"votes_{name}" for name in (*corpus.classes, "other")]].to_numpy(np.float64)
     total_n = votes_nc.sum(axis=1)
-    share_n = np.divide(votes_nc.max(axis=1), total_n, out=np.full(len(frame), np.nan), where=total_n > 1)
+    share_n = np.divide(
+        votes_nc.max(axis=1), total_n, out=np.full(len(frame), np.nan), where=total_n > 1
+    )
     if np.isfinite(share_n).any() and np.nanmin(share_n) < 1:
         yield "agreement of raters", "below 60 %", share_n < 0.6
         yield "agreement of raters", "60 to 80 %", (share_n >= 0.6) & (share_n < 0.8)

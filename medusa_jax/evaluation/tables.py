@@ -32,7 +32,11 @@ _COLUMNS = {
     "ccc_dominance": "CCC dominance",
     "ccc_mean": "CCC mean",
 }
-_NARROW = {name: header for name, header in _COLUMNS.items() if name not in ("kind", "ccc_arousal", "ccc_valence", "ccc_dominance")}
+_NARROW = {
+    name: header
+    for name, header in _COLUMNS.items()
+    if name not in ("kind", "ccc_arousal", "ccc_valence", "ccc_dominance")
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,10 @@ class SystemScores:
             if name == "macro_f1" and self.interval:
                 row |= {"macro_f1_low": self.interval.low, "macro_f1_high": self.interval.high}
         row |= self.attributes.as_dict() if self.attributes else {}
-        return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
 
 
 def rows_of(systems: Sequence[SystemScores | Row]) -> list[Row]:
@@ -65,7 +72,9 @@ def rows_of(systems: Sequence[SystemScores | Row]) -> list[Row]:
     return [system.row() if isinstance(system, SystemScores) else system for system in systems]
 
 
-def rich_table(systems: Sequence[SystemScores | Row], title: str, *, synthetic: bool = False) -> "Table":
+def rich_table(
+    systems: Sequence[SystemScores | Row], title: str, *, synthetic: bool = False
+) -> "Table":
     """The table for a terminal of 80 columns, the best Macro-F1 in bold; `synthetic` writes under it that the corpus is generated."""
     from rich import box
     from rich.table import Table
@@ -73,7 +82,12 @@ def rich_table(systems: Sequence[SystemScores | Row], title: str, *, synthetic: 
 
     headers, lines = cells(rows_of(systems), _NARROW)
     best = _best(rows_of(systems))
-    table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=Text(SYNTHETIC) if synthetic else None)
+    table = Table(
+        title=Text(title),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        caption=Text(SYNTHETIC) if synthetic else None,
+    )
     for i, header in enumerate(headers):
         table.add_column(Text(header), justify="right" if i else "left", no_wrap=i > 0)
     for i, line in enumerate(lines):
@@ -92,20 +106,34 @@ def markdown_rows(rows: Sequence[Row], columns: Mapping[str, str], best: int | N
     A number has three digits, and in brackets behind it its interval, where the row has `NAME_low` and `NAME_high`.
     """
     headers, lines = cells(rows, columns)
-    worded = [all(isinstance(row.get(name), str | None) for row in rows) for name in columns if columns[name] in headers]
+    worded = [
+        all(isinstance(row.get(name), str | None) for row in rows)
+        for name in columns
+        if columns[name] in headers
+    ]
     return piped(headers, lines, worded, best)
 
 
-def piped(headers: Sequence[str], lines: Sequence[Sequence[str]], worded: Sequence[bool], best: int | None = None) -> str:
+def piped(
+    headers: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    worded: Sequence[bool],
+    best: int | None = None,
+) -> str:
     """Formatted cells as a Markdown table, ending in a newline; columns that are `worded` stand left, the line `best` in bold."""
-    shown = [[f"**{cell}**" if i == best and cell else cell for cell in map(_escaped, line)] for i, line in enumerate(lines)]
+    shown = [
+        [f"**{cell}**" if i == best and cell else cell for cell in map(_escaped, line)]
+        for i, line in enumerate(lines)
+    ]
     rule = ["---" if words else "---:" for words in worded]
     return "".join(f"| {' | '.join(line)} |\n" for line in (headers, rule, *shown))
 
 
 def csv_text(systems: Sequence[SystemScores | Row]) -> str:
     """Every number of every row, unrounded, one column a name; empty where a system was not scored on it."""
-    return pd.DataFrame([dict(row) for row in rows_of(systems)], dtype=object).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame([dict(row) for row in rows_of(systems)], dtype=object).to_csv(
+        index=False, lineterminator="\n"
+    )
 
 
 def cells(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
@@ -126,7 +154,9 @@ def _cell(row: Row, name: str) -> str:
 
 
 def _best(rows: Sequence[Row]) -> int | None:
-    scored = [(row["macro_f1"], -i) for i, row in enumerate(rows) if row.get("macro_f1") is not None]
+    scored = [
+        (row["macro_f1"], -i) for i, row in enumerate(rows) if row.get("macro_f1") is not None
+    ]
     return -max(scored)[1] if len(scored) > 1 else None  # type: ignore[type-var]
 
 

@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from medusa_jax.config.features import ExtractorConfig, TranscriptionConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import StoreError
-from medusa_jax.feature_config import ExtractorConfig, TranscriptionConfig
 from medusa_jax.features.extractor import Extractor
-from medusa_jax.features.filling import Advance, Make, Making, cores, fill, same
-from medusa_jax.features.ledger import Plan, lists_stand
-from medusa_jax.features.maker import ShardMaker
-from medusa_jax.features.planning import plan_of
 from medusa_jax.features.registry import build_extractor
-from medusa_jax.features.share import Share
-from medusa_jax.features.store import FeatureStore
+from medusa_jax.features.shards import ShardMaker
+from medusa_jax.features.store_plan import plan_of
+from medusa_jax.store.builder import Advance, Make, Making, cores, fill, same
+from medusa_jax.store.ledger import Plan, lists_stand
+from medusa_jax.store.reader import FeatureStore
+from medusa_jax.store.share import Share
 
 SHARD_ROWS = 512
 
@@ -47,7 +47,9 @@ def extract(
         if progress:
             progress(len(corpus), len(corpus))
         return store
-    fill(folder, wanted, _making(corpus, extractor, folder, workers), allowed=allowed, tell=progress)
+    fill(
+        folder, wanted, _making(corpus, extractor, folder, workers), allowed=allowed, tell=progress
+    )
     return FeatureStore.open(folder)
 
 
@@ -67,8 +69,18 @@ def extract_share(
     A share fails when more utterances fail in it than may in the whole corpus; the process that completes the store counts all.
     """
     extractor = build_extractor(config)
-    wanted, allowed = plan_of(corpus, config, extractor, shard_rows), int(max_failures * len(corpus))
-    return fill(folder, wanted, _making(corpus, extractor, folder, workers), allowed=allowed, share=share, tell=progress)
+    wanted, allowed = (
+        plan_of(corpus, config, extractor, shard_rows),
+        int(max_failures * len(corpus)),
+    )
+    return fill(
+        folder,
+        wanted,
+        _making(corpus, extractor, folder, workers),
+        allowed=allowed,
+        share=share,
+        tell=progress,
+    )
 
 
 def _finished(folder: Path, wanted: Plan, allowed: int, verify: bool) -> FeatureStore | None:
@@ -79,7 +91,11 @@ def _finished(folder: Path, wanted: Plan, allowed: int, verify: bool) -> Feature
             store.verify()
     except StoreError:
         return None
-    whole = same(store.plan, wanted) and len(store.failed) <= allowed and lists_stand(folder, store.entries)
+    whole = (
+        same(store.plan, wanted)
+        and len(store.failed) <= allowed
+        and lists_stand(folder, store.entries)
+    )
     return store if whole else None
 
 

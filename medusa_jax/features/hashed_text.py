@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from medusa_jax.feature_config import HashedTextConfig
+from medusa_jax.config.features import HashedTextConfig
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[!?]")
 
@@ -70,4 +70,6 @@ def words_of(text: str) -> list[str]:
 def ngrams_of(word: str, shortest: int, longest: int) -> list[str]:
     """Character n-grams of `<word>`; the brackets tell a prefix and a suffix from the middle."""
     marked = f"<{word}>"
-    return [marked[i : i + n] for n in range(shortest, longest + 1) for i in range(len(marked) - n + 1)]
+    return [
+        marked[i : i + n] for n in range(shortest, longest + 1) for i in range(len(marked) - n + 1)
+    ]

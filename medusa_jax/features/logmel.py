@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from medusa_jax.corpus.audio import RATE
-from medusa_jax.feature_config import LogMelConfig
+from medusa_jax.audio.decode import RATE
+from medusa_jax.config.features import LogMelConfig
 
 LOWEST, HIGHEST = 20.0, RATE / 2
 FLOOR = 1e-10
@@ -27,7 +27,9 @@ class LogMel:
         self._hop = round(config.hop_ms * RATE / 1000)
         # Eight bins a band leave no low triangle without a bin.
         self._size = 1 << (max(self._window, 8 * config.bands) - 1).bit_length()
-        self._hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self._window) / self._window)).astype(np.float32)
+        self._hann = (
+            0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self._window) / self._window)
+        ).astype(np.float32)
         self._filters = mel_filters(config.bands, self._size)
 
     def identity(self) -> dict[str, object]:
@@ -45,7 +47,12 @@ class LogMel:
         wave_n = np.pad(wave_n, (0, max(0, self._window - len(wave_n))))
         windows_tn = np.lib.stride_tricks.sliding_window_view(wave_n, self._window)[:: self._hop]
         # In pieces: the spectra of an hour of speech would fill the memory.
-        return np.concatenate([self._energies(windows_tn[start : start + _CHUNK]) for start in range(0, len(windows_tn), _CHUNK)])
+        return np.concatenate(
+            [
+                self._energies(windows_tn[start : start + _CHUNK])
+                for start in range(0, len(windows_tn), _CHUNK)
+            ]
+        )
 
     def _energies(self, windows_tn: np.ndarray) -> np.ndarray:
         spectrum_tf = np.fft.rfft(windows_tn * self._hann, self._size)

@@ -1,6 +1,12 @@
 """From a feature configuration to its extractor; what an extractor needs is imported when it is asked for."""
 
-from medusa_jax.feature_config import ExtractorConfig, HashedTextConfig, HuggingFaceConfig, LogMelConfig, TranscriptionConfig
+from medusa_jax.config.features import (
+    ExtractorConfig,
+    HashedTextConfig,
+    HuggingFaceConfig,
+    LogMelConfig,
+    TranscriptionConfig,
+)
 from medusa_jax.features.extractor import Extractor
 
 
@@ -18,13 +24,13 @@ def build_extractor(config: ExtractorConfig | TranscriptionConfig) -> Extractor:
 
         return HashedText(config)
     if isinstance(config, HuggingFaceConfig):
-        from medusa_jax.features.huggingface import HuggingFace
+        from medusa_jax.features.encoder import HuggingFace
 
         return HuggingFace(config)
     if isinstance(config, TranscriptionConfig):
-        from medusa_jax.features.transcriber import Transcriber
+        from medusa_jax.transcription.transcriber import Transcriber
 
         return Transcriber(config)
-    from medusa_jax.features.smile import OpenSmile
+    from medusa_jax.features.opensmile import OpenSmile
 
     return OpenSmile(config)

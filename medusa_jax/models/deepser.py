@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from medusa_jax.config import ModelConfig
+from medusa_jax.config.run import ModelConfig
 from medusa_jax.models.encoder import Encoder, linear
 
 LOW, HIGH = 1.0, 7.0
@@ -31,7 +31,9 @@ class Frames(nnx.Module):
         self.scale = Statistic(jnp.ones(width))
         self.stack, self.limit = stack, FARTHEST if standardised else None
 
-    def __call__(self, x_btd: Float[Array, "b t d"], length_b: Int[Array, " b"]) -> tuple[Float[Array, "b u e"], Bool[Array, "b u"]]:
+    def __call__(
+        self, x_btd: Float[Array, "b t d"], length_b: Int[Array, " b"]
+    ) -> tuple[Float[Array, "b u e"], Bool[Array, "b u"]]:
         """Stacked frames and which of them are valid: a stack that holds one real frame is, zeros fill its rest.
 
         An utterance of length 0 (its features are missing) has one valid frame of zeros.
@@ -57,30 +59,58 @@ class DeepSER(nnx.Module):
     holds, the model takes these modalities by name.
     """
 
-    def __init__(self, config: ModelConfig, widths: Mapping[str, int], classes: int, *, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, config: ModelConfig, widths: Mapping[str, int], classes: int, *, rngs: nnx.Rngs
+    ) -> None:
         h = config.hidden
         stacks = [config.stack.get(name, 1) for name in widths]
         self.modalities = tuple(widths)
-        self.frames = nnx.List([Frames(width, stack, config.standardise) for width, stack in zip(widths.values(), stacks, strict=True)])
-        self.encoders = nnx.List([Encoder(width * stack, config, rngs=rngs) for width, stack in zip(widths.values(), stacks, strict=True)])
-        self.fusions = nnx.List([Encoder(h, config, rngs=rngs) for _ in range(config.layers if config.fusion == "deep" else 0)])
+        self.frames = nnx.List(
+            [
+                Frames(width, stack, config.standardise)
+                for width, stack in zip(widths.values(), stacks, strict=True)
+            ]
+        )
+        self.encoders = nnx.List(
+            [
+                Encoder(width * stack, config, rngs=rngs)
+                for width, stack in zip(widths.values(), stacks, strict=True)
+            ]
+        )
+        self.fusions = nnx.List(
+            [
+                Encoder(h, config, rngs=rngs)
+                for _ in range(config.layers if config.fusion == "deep" else 0)
+            ]
+        )
         self.project = linear(h * (len(widths) + (config.fusion == "deep")), h, rngs)
         self.classify = linear(h, classes, rngs)
         self.regress = linear(h, 3, rngs)
 
     def fuse(
-        self, inputs: Mapping[str, Float[Array, "b _ _"]], lengths: Mapping[str, Int[Array, " b"]], key: PRNGKeyArray | None = None
+        self,
+        inputs: Mapping[str, Float[Array, "b _ _"]],
+        lengths: Mapping[str, Int[Array, " b"]],
+        key: PRNGKeyArray | None = None,
     ) -> Float[Array, "b h"]:
         """`x` of Algorithm 2, before MixUp. By modality, `inputs` are `[b, t_k, d_k]`, padded; `lengths` count their valid frames."""
         count = len(self.encoders) + len(self.fusions)
         keys = iter([None] * count if key is None else jax.random.split(key, count))
-        framed = [frames(inputs[name], lengths[name]) for frames, name in zip(self.frames, self.modalities, strict=True)]
+        framed = [
+            frames(inputs[name], lengths[name])
+            for frames, name in zip(self.frames, self.modalities, strict=True)
+        ]
         valids = [valid for _, valid in framed]
-        encoded = [encode(x, valid, next(keys)) for encode, (x, valid) in zip(self.encoders, framed, strict=True)]
+        encoded = [
+            encode(x, valid, next(keys))
+            for encode, (x, valid) in zip(self.encoders, framed, strict=True)
+        ]
         pooled = [mean for _, mean in encoded]
         fused: list[Array] = []
         fused_valid: list[Array] = []
-        for level, fusion in enumerate(self.fusions):  # f1 takes every h1; f2 takes every h2 and f1's last layer
+        for level, fusion in enumerate(
+            self.fusions
+        ):  # f1 takes every h1; f2 takes every h2 and f1's last layer
             joined_valid = jnp.concatenate(valids + fused_valid, axis=1)
             joined = jnp.concatenate([outputs[level] for outputs, _ in encoded] + fused, axis=1)
             outputs, mean = fusion(joined, joined_valid, next(keys))
@@ -90,7 +120,9 @@ class DeepSER(nnx.Module):
     def heads(self, x_bh: Float[Array, "b h"]) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
         """Class logits, and arousal, valence, dominance on 1–7."""
         active_bh = jax.nn.relu(x_bh)
-        return self.classify(active_bh), LOW + (HIGH - LOW) * jax.nn.sigmoid(self.regress(active_bh))
+        return self.classify(active_bh), LOW + (HIGH - LOW) * jax.nn.sigmoid(
+            self.regress(active_bh)
+        )
 
     def __call__(
         self, inputs: Mapping[str, Float[Array, "b _ _"]], lengths: Mapping[str, Int[Array, " b"]]

@@ -14,21 +14,29 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from medusa_jax.config import ModelConfig
-from medusa_jax.models.attention import attend
-from medusa_jax.models.noise import dropout, relu_dropout, seed_of
-from medusa_jax.models.norm import normalised
-from medusa_jax.models.product import dense
+from medusa_jax.config.run import ModelConfig
+from medusa_jax.layers.attention import attend
+from medusa_jax.layers.dropout import dropout, relu_dropout, seed_of
+from medusa_jax.layers.layer_norm import normalised
+from medusa_jax.layers.matmul import dense
 
 
 def linear(d_in: int, d_out: int, rngs: nnx.Rngs, zero_bias: bool = False) -> nnx.Linear:
     """A linear map with PyTorch's initialisation: weights and, unless `zero_bias`, bias uniform within ±1/√d_in."""
     bound = 1 / math.sqrt(d_in)
 
-    def initial(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any = jnp.float32, **_: object) -> Array:
+    def initial(
+        key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any = jnp.float32, **_: object
+    ) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-    return nnx.Linear(d_in, d_out, kernel_init=initial, bias_init=jax.nn.initializers.zeros if zero_bias else initial, rngs=rngs)
+    return nnx.Linear(
+        d_in,
+        d_out,
+        kernel_init=initial,
+        bias_init=jax.nn.initializers.zeros if zero_bias else initial,
+        rngs=rngs,
+    )
 
 
 class Attention(nnx.Module):
@@ -36,15 +44,25 @@ class Attention(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         h, xavier = config.hidden, jax.nn.initializers.xavier_uniform()
-        self.into = nnx.Linear(h, 3 * h, kernel_init=xavier, bias_init=jax.nn.initializers.zeros, rngs=rngs)
+        self.into = nnx.Linear(
+            h, 3 * h, kernel_init=xavier, bias_init=jax.nn.initializers.zeros, rngs=rngs
+        )
         self.out = linear(h, h, rngs, zero_bias=True)
-        self.heads, self.rate, self.compute = config.heads, config.dropout, jnp.dtype(config.precision)
+        self.heads, self.rate, self.compute = (
+            config.heads,
+            config.dropout,
+            jnp.dtype(config.precision),
+        )
 
-    def __call__(self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None) -> Float[Array, "b t h"]:
+    def __call__(
+        self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None
+    ) -> Float[Array, "b t h"]:
         """Mix each utterance's valid frames."""
         b, t, h = x_bth.shape
         parts_bth = jnp.split(dense(self.into, x_bth, self.compute), 3, axis=-1)
-        q_bnte, k_bnte, v_bnte = (part_bth.reshape(b, t, self.heads, -1).swapaxes(1, 2) for part_bth in parts_bth)
+        q_bnte, k_bnte, v_bnte = (
+            part_bth.reshape(b, t, self.heads, -1).swapaxes(1, 2) for part_bth in parts_bth
+        )
         seed = None if key is None or self.rate == 0 else seed_of(key)
         mixed_bnte = attend(q_bnte, k_bnte, v_bnte, valid_bt, seed, self.rate, self.compute)
         return dense(self.out, mixed_bnte.swapaxes(1, 2).reshape(b, t, h), self.compute)
@@ -61,13 +79,19 @@ class Layer(nnx.Module):
         self.norm2 = nnx.LayerNorm(config.hidden, rngs=rngs)
         self.rate, self.compute = config.dropout, jnp.dtype(config.precision)
 
-    def __call__(self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None) -> Float[Array, "b t h"]:
+    def __call__(
+        self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None
+    ) -> Float[Array, "b t h"]:
         """Attend, then widen and narrow, each with a residual and a norm behind it."""
-        k_attention, k_after, k_wide, k_narrow = (None,) * 4 if key is None else jax.random.split(key, 4)
+        k_attention, k_after, k_wide, k_narrow = (
+            (None,) * 4 if key is None else jax.random.split(key, 4)
+        )
         attended_bth = self.attention(x_bth, valid_bt, k_attention)
         x_bth = normalised(self.norm1, x_bth + dropout(attended_bth, self.rate, k_after))
         wide = relu_dropout(dense(self.wide, x_bth, self.compute), self.rate, k_wide)
-        return normalised(self.norm2, x_bth + dropout(dense(self.narrow, wide, self.compute), self.rate, k_narrow))
+        return normalised(
+            self.norm2, x_bth + dropout(dense(self.narrow, wide, self.compute), self.rate, k_narrow)
+        )
 
 
 class Encoder(nnx.Module):
@@ -86,7 +110,9 @@ class Encoder(nnx.Module):
         x_bth = dense(self.w2, jax.nn.relu(dense(self.w1, x_btd, self.compute)), self.compute)
         outputs = []
         for i, layer in enumerate(self.layers):
-            run = partial(layer, valid_bt=valid_bt, key=None if key is None else jax.random.fold_in(key, i))
+            run = partial(
+                layer, valid_bt=valid_bt, key=None if key is None else jax.random.fold_in(key, i)
+            )
             x_bth = jax.checkpoint(run)(x_bth) if self.remat else run(x_bth)
             outputs.append(x_bth)
         return outputs, masked_mean(x_bth, valid_bt)

@@ -9,10 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 Params = dict[str, Array | np.ndarray]
-_MIDDLE, _HALF = 4.0, 3.0  # attributes 1–7 enter and leave as −1…1, so that one learning rate suits every feature
+_MIDDLE, _HALF = (
+    4.0,
+    3.0,
+)  # attributes 1–7 enter and leave as −1…1, so that one learning rate suits every feature
 
 
-def features_of(logits_bmc: Float[Array, "b m c"], attributes_bma: Float[Array, "b m 3"] | None) -> Float[Array, "b f"]:
+def features_of(
+    logits_bmc: Float[Array, "b m c"], attributes_bma: Float[Array, "b m 3"] | None
+) -> Float[Array, "b f"]:
     """Each member's posteriors and, unless None, its attributes, side by side."""
     parts = [jax.nn.softmax(logits_bmc)]
     if attributes_bma is not None:
@@ -28,10 +33,14 @@ def initial(rng: np.random.Generator, features: int, classes: int) -> Params:
     """
     bound = features**-0.5
     shapes = {"w": (features, classes + 3), "b": (classes + 3,)}
-    return {name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in shapes.items()}
+    return {
+        name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in shapes.items()
+    }
 
 
-def forward(params: Params, x_bf: Float[Array, "b f"]) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
+def forward(
+    params: Params, x_bf: Float[Array, "b f"]
+) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
     """Class logits and attributes on 1–7. Linear to the last: no activation follows (the published code's ReLU is a fault)."""
     y = x_bf @ params["w"] + params["b"]
     return y[:, :-3], _MIDDLE + _HALF * y[:, -3:]

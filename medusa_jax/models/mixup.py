@@ -11,7 +11,10 @@ def mix_pair(lam: Float[Scalar, ""], one: PyTree, other: PyTree) -> PyTree:
 
 
 def manifold_mixup(
-    key: PRNGKeyArray, batch: PyTree[Float[Array, "b ..."]], probability: float | Float[Scalar, ""], alpha: float | Float[Scalar, ""]
+    key: PRNGKeyArray,
+    batch: PyTree[Float[Array, "b ..."]],
+    probability: float | Float[Scalar, ""],
+    alpha: float | Float[Scalar, ""],
 ) -> tuple[PyTree[Float[Array, "b ..."]], Float[Array, " b"]]:
     """With `probability` mix each utterance of the batch with a partner by its own λ ~ Beta(α, α); else change nothing.
 

@@ -14,14 +14,16 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from medusa_jax.config import digest_of
+from medusa_jax.config.run import digest_of
 from medusa_jax.errors import CheckpointError
 from medusa_jax.files import sha256_of, write_text
 
 PyTree = Any
 
 
-def save(folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any], digest: str) -> None:
+def save(
+    folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any], digest: str
+) -> None:
     """Save nested dicts of arrays as the newest checkpoint of `kind` (`last`, `best`), then drop the older ones.
 
     `digest` names the configuration; `restore` refuses another. On a full disk the older checkpoint stays and `CheckpointError` is raised.
@@ -35,11 +37,19 @@ def save(folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any]
         record.unlink(missing_ok=True)
         with _checkpointer() as checkpointer:
             checkpointer.save(target, arrays, force=True)
-        said = {"config": digest, "step": step, "about": about, "leaves": _digests(arrays), "files": _files(target)}
+        said = {
+            "config": digest,
+            "step": step,
+            "about": about,
+            "leaves": _digests(arrays),
+            "files": _files(target),
+        }
         write_text(record, _sealed(said))
     except (OSError, ValueError) as error:
-        mend = "free some disk space and run the same command again"
-        raise CheckpointError(f"the checkpoint could not be written: {error}", where=target, mend=mend) from error
+        hint = "free some disk space and run the same command again"
+        raise CheckpointError(
+            f"the checkpoint could not be written: {error}", where=target, hint=hint
+        ) from error
     for older in folder.glob(f"{kind}-*.json"):
         if older != record:
             older.unlink()
@@ -48,7 +58,9 @@ def save(folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any]
             shutil.rmtree(older, ignore_errors=True)
 
 
-def restore(folder: Path, kind: str, digest: str | None = None) -> tuple[PyTree, dict[str, Any]] | None:
+def restore(
+    folder: Path, kind: str, digest: str | None = None
+) -> tuple[PyTree, dict[str, Any]] | None:
     """The newest checkpoint of `kind` as nested dicts of NumPy arrays and its `about`; None if there is none.
 
     Raises `CheckpointError` naming the file or array if a digest differs, and the folder if it was saved under another
@@ -62,19 +74,37 @@ def restore(folder: Path, kind: str, digest: str | None = None) -> tuple[PyTree,
     try:
         record = _opened(records[-1].read_text(encoding="utf-8"))
         there = _files(path)
-        wrong = sorted(name for name, sha256 in record["files"].items() if there.get(name) != sha256)
+        wrong = sorted(
+            name for name, sha256 in record["files"].items() if there.get(name) != sha256
+        )
         if wrong:
             raise ValueError(f"damaged or missing: {', '.join(wrong[:3])}")
         with _checkpointer() as checkpointer:
             arrays = jax.tree.map(np.asarray, checkpointer.restore(path.absolute()))
     except Exception as error:  # orbax, tensorstore and zarr raise what they like on damaged files
-        raise CheckpointError(f"the checkpoint cannot be read: {str(error).splitlines()[0][:200]}", where=path, mend=again) from error
+        raise CheckpointError(
+            f"the checkpoint cannot be read: {str(error).splitlines()[0][:200]}",
+            where=path,
+            hint=again,
+        ) from error
     if digest is not None and record["config"] != digest:
-        raise CheckpointError("the checkpoint belongs to another configuration", where=path, mend="use another run folder (--out)")
+        raise CheckpointError(
+            "the checkpoint belongs to another configuration",
+            where=path,
+            hint="use another run folder (--out)",
+        )
     found = _digests(arrays)
-    damaged = sorted(name for name in {**found, **record["leaves"]} if found.get(name) != record["leaves"].get(name))
+    damaged = sorted(
+        name
+        for name in {**found, **record["leaves"]}
+        if found.get(name) != record["leaves"].get(name)
+    )
     if damaged:
-        raise CheckpointError(f"the checkpoint is damaged in {', '.join(damaged[:3])} ({len(damaged)} array(s))", where=path, mend=again)
+        raise CheckpointError(
+            f"the checkpoint is damaged in {', '.join(damaged[:3])} ({len(damaged)} array(s))",
+            where=path,
+            hint=again,
+        )
     return arrays, record["about"]
 
 
@@ -100,15 +130,19 @@ def _newest(folder: Path, kind: str) -> dict[str, Any] | None:
         if not {"about", "config"} <= record.keys():
             raise ValueError("its JSON lacks what a checkpoint says")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        mend = f"remove {records[-1].stem} and {records[-1].name} to go on without it"
-        raise CheckpointError(f"the checkpoint cannot be read: {error}", where=records[-1].with_suffix(""), mend=mend) from error
+        hint = f"remove {records[-1].stem} and {records[-1].name} to go on without it"
+        raise CheckpointError(
+            f"the checkpoint cannot be read: {error}", where=records[-1].with_suffix(""), hint=hint
+        ) from error
     return record
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:
     """orbax's own, for this process alone: beside others it would wait for them, and only one writes."""
     own = jax.process_index()
-    options = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}")
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
     return ocp.StandardCheckpointer(multiprocessing_options=options)
 
 
@@ -127,13 +161,19 @@ def _opened(text: str) -> dict[str, Any]:
 
 def _files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below the folder, by relative path."""
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _digests(tree: PyTree) -> dict[str, str]:
     """SHA-256 of each array's type, shape and bytes, by its path in the tree."""
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): hashlib.sha256(f"{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes()).hexdigest()
+        jax.tree_util.keystr(path, simple=True, separator="/"): hashlib.sha256(
+            f"{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes()
+        ).hexdigest()
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 
@@ -159,7 +199,10 @@ def fill(template: PyTree, dicts: dict[str, Any]) -> PyTree:
             node = node.get(name) if isinstance(node, dict) else None
         if node is None or np.shape(node) != np.shape(leaf):
             where = "/".join(_names(path))
-            raise CheckpointError(f"the checkpoint has no array {where} of shape {np.shape(leaf)}", mend="was it trained with another model config?")
+            raise CheckpointError(
+                f"the checkpoint has no array {where} of shape {np.shape(leaf)}",
+                hint="was it trained with another model config?",
+            )
         return node
 
     return jax.tree_util.tree_map_with_path(find, template)

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from medusa_jax.config import MemberConfig, digest_of
+from medusa_jax.batches.examples import Batch, Examples
+from medusa_jax.batches.moments import frame_statistics
+from medusa_jax.config.run import MemberConfig, digest_of
 from medusa_jax.errors import CheckpointError
+from medusa_jax.machines.mesh import Devices, devices_of
+from medusa_jax.machines.processes import of_the_first
 from medusa_jax.models.deepser import DeepSER, Statistic
 from medusa_jax.training import checkpoint
-from medusa_jax.training.examples import Batch, Examples
-from medusa_jax.training.mesh import Devices, devices_of
 from medusa_jax.training.prediction import predicted
-from medusa_jax.training.processes import of_the_first
-from medusa_jax.training.statistics import frame_statistics
 from medusa_jax.training.step import predict_step
 
 PyTree = Any
@@ -40,13 +40,18 @@ class Member:
         return predict_all([self], examples, positions, devices_of(1))[0]
 
 
-def predict_all(members: Sequence[Member], examples: Examples, positions: np.ndarray, devices: Devices) -> list[tuple[np.ndarray, np.ndarray]]:
+def predict_all(
+    members: Sequence[Member], examples: Examples, positions: np.ndarray, devices: Devices
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """What each member predicts, as `Member.predict`; the features are read once for all of them."""
     weights = [devices.replicated((member.params, member.statistics)) for member in members]
 
     def run(batch: Batch) -> list[Any]:
         steps = [predict_step(member.graph, False, devices.everywhere) for member in members]
-        return [step(*own, batch.of(m.modalities)) for step, own, m in zip(steps, weights, members, strict=True)]
+        return [
+            step(*own, batch.of(m.modalities))
+            for step, own, m in zip(steps, weights, members, strict=True)
+        ]
 
     return predicted(run, examples, positions, devices)
 
@@ -60,7 +65,11 @@ def member_keys(seed: int, config: MemberConfig) -> tuple[jax.Array, jax.Array]:
 def moments_of(configs: Sequence[MemberConfig], examples: Examples, fit: np.ndarray) -> Moments:
     """Mean and deviation over `fit` of each modality that a member standardises, measured once for all members."""
     wanted = {name for config in configs if config.model.standardise for name in config.modalities}
-    return {name: frame_statistics(examples, name, fit) for name in examples.modalities if name in wanted}
+    return {
+        name: frame_statistics(examples, name, fit)
+        for name in examples.modalities
+        if name in wanted
+    }
 
 
 def build(config: MemberConfig, examples: Examples, moments: Moments, seed: int) -> Member:
@@ -71,7 +80,9 @@ def build(config: MemberConfig, examples: Examples, moments: Moments, seed: int)
             if name in moments:
                 mean, deviation = moments[name]
                 frames.mean[...] = jnp.asarray(mean)
-                frames.scale[...] = jnp.asarray(np.where(deviation > 1e-5, 1 / np.maximum(deviation, 1e-5), 1.0), jnp.float32)
+                frames.scale[...] = jnp.asarray(
+                    np.where(deviation > 1e-5, 1 / np.maximum(deviation, 1e-5), 1.0), jnp.float32
+                )
     return Member(config.modalities, *nnx.split(model, nnx.Param, Statistic))
 
 
@@ -86,13 +97,29 @@ def _model(config: MemberConfig, examples: Examples, key: jax.Array) -> DeepSER:
     return DeepSER(config.model, widths, len(examples.corpus.targets), rngs=nnx.Rngs(key))
 
 
-def digests_of_training(configs: Sequence[MemberConfig], examples: Examples, fit: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, str]:
+def digests_of_training(
+    configs: Sequence[MemberConfig],
+    examples: Examples,
+    fit: np.ndarray,
+    held_out: np.ndarray,
+    seed: int,
+) -> dict[str, str]:
     """By id what determines each member's weights, which its name does not: its checkpoints carry it, and another one is refused."""
-    data = [examples.corpus.digest(), [store.digest for store in examples.stores], fit.tolist(), held_out.tolist()]
-    return {config.id: digest_of([config.model_dump(mode="json", exclude={"id"}), seed, data]) for config in configs}
+    data = [
+        examples.corpus.digest(),
+        [store.digest for store in examples.stores],
+        fit.tolist(),
+        held_out.tolist(),
+    ]
+    return {
+        config.id: digest_of([config.model_dump(mode="json", exclude={"id"}), seed, data])
+        for config in configs
+    }
 
 
-def load_member(config: MemberConfig, examples: Examples, folder: Path, digest: str | None = None) -> Member:
+def load_member(
+    config: MemberConfig, examples: Examples, folder: Path, digest: str | None = None
+) -> Member:
     """The selected weights of a member that was trained into `folder`.
 
     Raises `CheckpointError` if there are none, or if they were not trained under `digest`.
@@ -102,8 +129,12 @@ def load_member(config: MemberConfig, examples: Examples, folder: Path, digest: 
     def read() -> tuple[PyTree, PyTree]:
         found = checkpoint.restore(folder / "checkpoints", "best", digest)
         if found is None:
-            raise CheckpointError("there is no trained member here", where=folder, mend="train it with `medusa train`")
-        return checkpoint.fill(blank.params, found[0]["params"]), checkpoint.fill(blank.statistics, found[0]["statistics"])
+            raise CheckpointError(
+                "there is no trained member here", where=folder, hint="train it with `medusa train`"
+            )
+        return checkpoint.fill(blank.params, found[0]["params"]), checkpoint.fill(
+            blank.statistics, found[0]["statistics"]
+        )
 
     params, statistics = of_the_first(read, (blank.params, blank.statistics))
     return replace(blank, params=params, statistics=statistics)

@@ -7,20 +7,25 @@ from typing import Any
 import jax
 import numpy as np
 
-from medusa_jax.training.examples import Batch, Examples
-from medusa_jax.training.loader import Loader
-from medusa_jax.training.mesh import Devices
-from medusa_jax.training.sampling import every_batch
+from medusa_jax.batches.device_batch import device_batch
+from medusa_jax.batches.examples import Batch, Examples
+from medusa_jax.batches.prefetch import Loader
+from medusa_jax.batches.sampling import every_batch
+from medusa_jax.machines.mesh import Devices
 
 PREDICT_BATCH = 32
 
 
 def prediction_batches(examples: Examples, positions: np.ndarray, devices: Devices) -> np.ndarray:
     """The batches `[step, b]` in which `positions` are predicted."""
-    return every_batch(positions, examples.rungs, devices.multiple(min(PREDICT_BATCH, len(positions))))
+    return every_batch(
+        positions, examples.rungs, devices.multiple(min(PREDICT_BATCH, len(positions)))
+    )
 
 
-def predicted(run: Callable[[Batch], Any], examples: Examples, positions: np.ndarray, devices: Devices) -> Any:
+def predicted(
+    run: Callable[[Batch], Any], examples: Examples, positions: np.ndarray, devices: Devices
+) -> Any:
     """`run(batch)` for all of `positions`: its tree of arrays `[b, …]` as NumPy arrays `[n, …]` in the order of `positions`.
 
     Batches are spread over `devices`; what `run` returns must lie whole on each of them. Results are fetched one batch late,
@@ -28,7 +33,7 @@ def predicted(run: Callable[[Batch], Any], examples: Examples, positions: np.nda
     """
     rows = prediction_batches(examples, positions, devices)
     found, late = [], None
-    with Loader(partial(devices.batch, examples), rows) as batches:
+    with Loader(partial(device_batch, examples, devices), rows) as batches:
         for batch in batches:
             now = run(batch)
             if late is not None:

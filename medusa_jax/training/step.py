@@ -15,12 +15,12 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from jaxtyping import Array
 
+from medusa_jax.batches.examples import Batch
+from medusa_jax.machines.xla import compiler_options
 from medusa_jax.models.deepser import DeepSER
 from medusa_jax.models.mixup import manifold_mixup
-from medusa_jax.training.compiler import compiler_options
-from medusa_jax.training.examples import Batch
-from medusa_jax.training.objective import attribute_loss, classification_loss
-from medusa_jax.training.settings import Settings, learning_rate
+from medusa_jax.tasks.hyperparameters import Settings, learning_rate
+from medusa_jax.tasks.objective import attribute_loss, classification_loss
 
 PyTree = Any
 LOSSES = ("loss", "class_loss", "attribute_loss")
@@ -56,7 +56,10 @@ def for_next_stage(state: State) -> State:
 
 @lru_cache(maxsize=64)
 def train_step(
-    graph: nnx.GraphDef, micro_batches: int = 1, stacked: bool = False, where: NamedSharding | None = None
+    graph: nnx.GraphDef,
+    micro_batches: int = 1,
+    stacked: bool = False,
+    where: NamedSharding | None = None,
 ) -> Callable[..., tuple[State, Array]]:
     """A program `(state, statistics, settings, batch) → (state, losses [3])`; it consumes `state`.
 
@@ -64,17 +67,29 @@ def train_step(
     comes back lies as `where` says.
     """
 
-    def step(state: State, statistics: PyTree, settings: Settings, batch: Batch) -> tuple[State, Array]:
+    def step(
+        state: State, statistics: PyTree, settings: Settings, batch: Batch
+    ) -> tuple[State, Array]:
         key = jax.random.fold_in(settings.key, state.step)
-        gradients, parts = jax.grad(partial(losses, graph, micro_batches), has_aux=True)(state.params, statistics, settings, batch, key)
-        return _updated(state, gradients, settings)._replace(step=state.step + 1, sums=state.sums + parts), parts
+        gradients, parts = jax.grad(partial(losses, graph, micro_batches), has_aux=True)(
+            state.params, statistics, settings, batch, key
+        )
+        return _updated(state, gradients, settings)._replace(
+            step=state.step + 1, sums=state.sums + parts
+        ), parts
 
     run = jax.vmap(step, in_axes=(0, 0, 0, None)) if stacked else step
     return jax.jit(run, donate_argnums=0, out_shardings=where, compiler_options=compiler_options())
 
 
 def losses(
-    graph: nnx.GraphDef, micro_batches: int, params: PyTree, statistics: PyTree, settings: Settings, batch: Batch, key: Array
+    graph: nnx.GraphDef,
+    micro_batches: int,
+    params: PyTree,
+    statistics: PyTree,
+    settings: Settings,
+    batch: Batch,
+    key: Array,
 ) -> tuple[Array, Array]:
     """What a step minimises (paper eq. 1), and LOSSES `[3]`, on a batch with dropout and MixUp drawn from `key`."""
     model = nnx.merge(graph, params, statistics)
@@ -82,9 +97,13 @@ def losses(
     x_bh = _fused(model, batch, micro_batches, k_drop)
     target_bc = jnp.where(settings.one_hot > 0, batch.one_hot, batch.soft)
     mixable = (x_bh, target_bc, batch.attributes, batch.rated)
-    (x_bh, target_bc, truth_ba, rated_ba), _ = manifold_mixup(k_mix, mixable, settings.mixup_probability, settings.mixup_alpha)
+    (x_bh, target_bc, truth_ba, rated_ba), _ = manifold_mixup(
+        k_mix, mixable, settings.mixup_probability, settings.mixup_alpha
+    )
     logits_bc, predicted_ba = model.heads(x_bh)
-    both_ba = (rated_ba > 1 - 1e-6).astype(jnp.float32)  # a mixed rating exists where both utterances were rated
+    both_ba = (rated_ba > 1 - 1e-6).astype(
+        jnp.float32
+    )  # a mixed rating exists where both utterances were rated
     class_part = classification_loss(logits_bc, target_bc, settings.weights_c)
     attribute_part = attribute_loss(predicted_ba, truth_ba, both_ba)
     total = settings.class_loss * class_part + settings.attribute_loss * attribute_part
@@ -101,7 +120,9 @@ def _fused(model: DeepSER, batch: Batch, parts: int, key: Array) -> Array:
     inputs, lengths = jax.tree.map(jnp.asarray, (batch.inputs, batch.lengths))
     if parts == 1 or b % parts:
         return model.fuse(inputs, lengths, key)
-    cut = jax.tree.map(lambda a: a.reshape(b // parts, parts, *a.shape[1:]).swapaxes(0, 1), (inputs, lengths))
+    cut = jax.tree.map(
+        lambda a: a.reshape(b // parts, parts, *a.shape[1:]).swapaxes(0, 1), (inputs, lengths)
+    )
     fuse = jax.checkpoint(lambda part: model.fuse(*part))
     x_pbh = jax.lax.map(fuse, (*cut, jax.random.split(key, parts)))
     return x_pbh.swapaxes(0, 1).reshape(b, -1)
@@ -114,16 +135,22 @@ def _updated(state: State, gradients: PyTree, settings: Settings) -> State:
         gradients = jax.tree.map(lambda g: scale * g, gradients)
     rate = learning_rate(settings, state.adam.count)
     updates, adam = ADAM.update(gradients, state.adam)
-    params = jax.tree.map(lambda p, u: p - rate * (u + settings.weight_decay * p), state.params, updates)
+    params = jax.tree.map(
+        lambda p, u: p - rate * (u + settings.weight_decay * p), state.params, updates
+    )
     if settings.ema is None:
         return state._replace(params=params, adam=adam)
-    decay = jnp.minimum(settings.ema, (1 + state.step) / (10 + state.step))  # short at first: the initial weights are soon forgotten
+    decay = jnp.minimum(
+        settings.ema, (1 + state.step) / (10 + state.step)
+    )  # short at first: the initial weights are soon forgotten
     mean = jax.tree.map(lambda m, p: decay * m + (1 - decay) * p, state.ema, params)
     return state._replace(params=params, adam=adam, ema=mean)
 
 
 @lru_cache(maxsize=64)
-def predict_step(graph: nnx.GraphDef, stacked: bool = False, where: NamedSharding | None = None) -> Callable[..., tuple[Array, Array]]:
+def predict_step(
+    graph: nnx.GraphDef, stacked: bool = False, where: NamedSharding | None = None
+) -> Callable[..., tuple[Array, Array]]:
     """A program `(params, statistics, batch) → (logits [b, c], attributes [b, 3])`; of a stack, `[b, m, c]` and `[b, m, 3]`."""
 
     def step(params: PyTree, statistics: PyTree, batch: Batch) -> tuple[Array, Array]:

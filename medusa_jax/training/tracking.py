@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, Protocol, runtime_checkable
 
-from medusa_jax.config import TrackingConfig
+from medusa_jax.config.run import TrackingConfig
 from medusa_jax.errors import DependencyError, TrainingError
 from medusa_jax.files import disk_errors, write_text
 
@@ -65,7 +65,9 @@ class JsonLines:
 
     def __init__(self, path: Path, done: int = 0) -> None:
         self._path = path
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        lines = (
+            path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        )
         with self._told():
             write_text(path, "".join(line + "\n" for line in lines if _epoch_of(line) <= done))
 
@@ -78,7 +80,9 @@ class JsonLines:
         """Nothing is held open."""
 
     def _told(self) -> AbstractContextManager[None]:
-        return disk_errors(TrainingError, "the metrics", self._path, "training goes on from what was saved last")
+        return disk_errors(
+            TrainingError, "the metrics", self._path, "training goes on from what was saved last"
+        )
 
 
 def _epoch_of(line: str) -> float:
@@ -93,7 +97,9 @@ class TensorBoard:
 
     def __init__(self, folder: Path, done: int = 0) -> None:
         suffix = f".from-{done + 1}"  # the name has the second only, and a file of the same second would be overwritten
-        self._writer = _extra("tensorboardX").SummaryWriter(str(folder), purge_step=done + 1, filename_suffix=suffix)
+        self._writer = _extra("tensorboardX").SummaryWriter(
+            str(folder), purge_step=done + 1, filename_suffix=suffix
+        )
 
     def log(self, metrics: Metrics, step: int) -> None:
         """Every number is a scalar; words are left out."""
@@ -114,14 +120,20 @@ class WandB:
     which held the same numbers.
     """
 
-    def __init__(self, folder: Path, identity: str, mode: Literal["offline", "online"], project: str) -> None:
+    def __init__(
+        self, folder: Path, identity: str, mode: Literal["offline", "online"], project: str
+    ) -> None:
         if mode == "offline":
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # no network unless asked
         wandb = _extra("wandb")
         quiet = wandb.Settings(silent=True, console="off")
-        above = "/".join(folder.resolve().parts[-4:-2])  # …/RUN/members/ID, or …/RUN/fold-1/members/ID
+        above = "/".join(
+            folder.resolve().parts[-4:-2]
+        )  # …/RUN/members/ID, or …/RUN/fold-1/members/ID
         names = {"project": project, "name": folder.name, "group": above, "id": identity[:32]}
-        self._run = wandb.init(dir=str(folder), mode=mode, resume="allow", reinit="create_new", settings=quiet, **names)
+        self._run = wandb.init(
+            dir=str(folder), mode=mode, resume="allow", reinit="create_new", settings=quiet, **names
+        )
 
     def log(self, metrics: Metrics, step: int) -> None:
         """Log every value."""
@@ -137,4 +149,7 @@ def _extra(package: str) -> ModuleType:
     try:
         return import_module(package)
     except ImportError as error:
-        raise DependencyError(f"{package} is not installed", mend="pip install 'medusa-jax[track]', or leave it out of `tracking`") from error
+        raise DependencyError(
+            f"{package} is not installed",
+            hint="pip install 'medusa-jax[track]', or leave it out of `tracking`",
+        ) from error

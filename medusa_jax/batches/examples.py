@@ -1,0 +1,168 @@
+"""Utterances as arrays: targets from the corpus, frames from the stores, padded to one of a few shapes.
+
+Legend: `n` utterance of the set, `b` utterance of a batch, `t` frame, `d` feature, `c` target, `a` attribute.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from medusa_jax.batches.buckets import ladder_of
+from medusa_jax.corpus.table import Corpus
+from medusa_jax.store.reader import FeatureStore
+from medusa_jax.store.shard import DTYPES
+
+
+class Batch(NamedTuple):
+    """What one step sees, for every member that trains on it. `inputs[name]` `[b, t_k, d_k]` is zero behind `lengths[name]` `[b]`."""
+
+    inputs: Mapping[str, np.ndarray | jax.Array]
+    lengths: Mapping[str, np.ndarray | jax.Array]
+    soft: np.ndarray | jax.Array  # [b, c] target distribution; all zero: no class target
+    one_hot: np.ndarray | jax.Array  # [b, c] the consensus class; all zero: no consensus
+    attributes: np.ndarray | jax.Array  # [b, 3]; zero where not rated
+    rated: np.ndarray | jax.Array  # [b, 3] 1 where rated, else 0
+
+    def of(self, modalities: Sequence[str]) -> "Batch":
+        """The same batch with the inputs of these modalities only: a member's program does not see what others read."""
+        inputs, lengths = (
+            {name: self.inputs[name] for name in modalities},
+            {name: self.lengths[name] for name in modalities},
+        )
+        return self._replace(inputs=inputs, lengths=lengths)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A set of utterances with their frames within reach.
+
+    `shapes[r, k]` is modality k's padded length in rung r; `rungs[n]` is the smallest rung that utterance n fits in. An
+    utterance without frames in a store (its extraction failed) has length 0 there.
+    """
+
+    corpus: Corpus
+    modalities: tuple[str, ...]
+    stores: tuple[FeatureStore, ...]
+    soft: np.ndarray
+    one_hot: np.ndarray
+    attributes: np.ndarray
+    rated: np.ndarray
+    lengths: np.ndarray  # [n, k]
+    shapes: np.ndarray
+    rungs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Utterance ids in order of position."""
+        return tuple(self.corpus.frame["id"])
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Feature width by modality."""
+        return {name: store.width for name, store in zip(self.modalities, self.stores, strict=True)}
+
+    @property
+    def trainable(self) -> np.ndarray:
+        """Which utterances have something to learn from `[n]`: votes, a consensus or ratings."""
+        return np.concatenate([self.soft, self.one_hot, self.rated], axis=1).sum(axis=1) > 0
+
+    def batch(self, positions: np.ndarray, rows: slice = slice(None)) -> Batch:
+        """Pad these utterances to the shape of the largest rung among them; of the batch, only `rows` are read and returned."""
+        shape = self.shapes[self.rungs[positions].max()]
+        positions = positions[rows]
+        inputs = {
+            name: self._padded(k, positions, int(length))
+            for k, (name, length) in enumerate(zip(self.modalities, shape, strict=True))
+        }
+        lengths = dict(zip(self.modalities, self.lengths[positions].T, strict=True))
+        return Batch(
+            inputs,
+            lengths,
+            self.soft[positions],
+            self.one_hot[positions],
+            self.attributes[positions],
+            self.rated[positions],
+        )
+
+    def _padded(self, k: int, positions: np.ndarray, length: int) -> np.ndarray:
+        """Modality k's frames `[b, length, d]` in the store's dtype.
+
+        Always new memory: a CPU device may read a batch where it lies while the next one is assembled.
+        """
+        store = self.stores[k]
+        filled = np.empty((len(positions), length, store.width), DTYPES[store.dtype])
+        for row, position in enumerate(positions):
+            valid = self.lengths[position, k]
+            if valid:
+                filled[row, :valid] = store.frames(self.ids[position])
+            filled[row, valid:] = 0
+        return filled
+
+    def largest_batch(self, size: int) -> Batch:
+        """What `batch` returns for `size` of the longest utterances, as shapes and types only."""
+
+        def zeros() -> Batch:
+            longest = zip(
+                self.modalities, self.stores, self.shapes.max(axis=0).tolist(), strict=True
+            )
+            inputs = {
+                name: jnp.zeros((size, length, store.width), DTYPES[store.dtype])
+                for name, store, length in longest
+            }
+            some = [
+                jnp.zeros((size, array.shape[1]))
+                for array in (self.soft, self.one_hot, self.attributes, self.rated)
+            ]
+            return Batch(inputs, {name: jnp.zeros(size, jnp.int32) for name in inputs}, *some)
+
+        found: Batch = jax.eval_shape(zeros)
+        return found
+
+    def padding_share(self, batches: np.ndarray) -> float:
+        """Share of the frames computed for `batches` `[step, b]` that are padding."""
+        computed = self.shapes[self.rungs[batches].max(axis=1)].sum() * batches.shape[1]
+        return float(1 - self.lengths[batches].sum() / computed)
+
+
+def gather(
+    corpus: Corpus, modalities: Sequence[str], stores: Mapping[str, FeatureStore], shapes: int
+) -> Examples:
+    """Line up `corpus` with the stores of `modalities`: of all that the members of a group need.
+
+    The targets of an utterance that has none are zero rows; it still counts in the attribute loss if it was rated.
+    """
+    soft = np.nan_to_num(corpus.soft, nan=0.0).astype(np.float32)
+    one_hot = (
+        np.eye(len(corpus.targets), dtype=np.float32)[corpus.labels] * (corpus.labels >= 0)[:, None]
+    )
+    rated = np.isfinite(corpus.attributes).astype(np.float32)
+    chosen = tuple(stores[m] for m in modalities)
+    lengths = np.stack([_lengths(corpus, store) for store in chosen], axis=1)
+    ladder, rungs = ladder_of(lengths, shapes)
+    attributes = np.nan_to_num(corpus.attributes, nan=0.0)
+    return Examples(
+        corpus,
+        tuple(modalities),
+        chosen,
+        soft,
+        one_hot.astype(np.float32),
+        attributes,
+        rated,
+        lengths,
+        ladder,
+        rungs,
+    )
+
+
+def _lengths(corpus: Corpus, store: FeatureStore) -> np.ndarray:
+    """Frames of each utterance of the corpus `[n]`, 0 where the store has none."""
+    known = dict(zip(store.ids, store.lengths.tolist(), strict=True))
+    return np.array([known.get(i, 0) for i in corpus.frame["id"]], np.int32)

@@ -1,0 +1,167 @@
+"""`medusa features`: look into a feature store, check every byte of it, turn it into another form."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medusa_jax.cli.opening import resolve, say, stoppable
+
+app = typer.Typer(
+    help="Look into a feature store, check it, convert it; read and write folders of .npy files.",
+    no_args_is_help=True,
+)
+
+Store = Annotated[
+    Path, typer.Argument(help="Folder of a feature store: the one that holds store.json.")
+]
+StoreOut = Annotated[
+    Path,
+    typer.Option(
+        "--out", help="Folder of the new store. If it is begun already, the work goes on."
+    ),
+]
+
+
+class Dtype(StrEnum):
+    """How frames are stored."""
+
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+    INT8 = "int8"
+
+
+@app.command()
+def inspect(store: Store) -> None:
+    """Show what a store holds, and what made it.
+
+    Example: medusa features inspect runs/features/logmel-1f0c2a3b-9d8e7f6a
+    """
+    from medusa_jax.store.summary import summary
+
+    for name, value in summary(store).items():
+        typer.echo(f"{name + ':':<12} {value}")
+
+
+@app.command()
+def check(store: Store) -> None:
+    """Read every shard and compare it with its digest; a damaged one is named, and the exit code is not 0."""
+    from medusa_jax.store.reader import FeatureStore
+
+    opened = FeatureStore.open(store)
+    opened.verify()
+    typer.echo(f"{store}: {opened.plan.shards} shard(s), {len(opened)} utterances, all whole")
+
+
+@app.command()
+def convert(
+    store: Store,
+    dtype: Annotated[Dtype, typer.Option(help="What the frames are to be stored as.")],
+    out: StoreOut,
+) -> None:
+    """Write a store again with its frames in another dtype: int8 is half as large as float16 and read as float16.
+
+    Example: medusa features convert runs/features/wavlm-large-1f0c2a3b-9d8e7f6a --dtype int8 --out wavlm-int8
+    """
+    from medusa_jax.progress import track
+    from medusa_jax.store.conversion import convert as convert_store
+    from medusa_jax.store.reader import FeatureStore
+
+    with track("convert") as report:
+        made = convert_store(FeatureStore.open(store), dtype.value, out, progress=report)
+    _tell(out, len(made), len(made.failed))
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of .npy files named by utterance, clip-1.npy for clip-1.wav: [t, d] or [1, t, d]."
+        ),
+    ],
+    corpus: Annotated[
+        Path,
+        typer.Option(
+            help="The utterances: a table that `medusa corpus build` wrote, or the folder of a run."
+        ),
+    ],
+    out: StoreOut,
+    dtype: Annotated[
+        Dtype, typer.Option(help="What the frames are to be stored as.")
+    ] = Dtype.FLOAT16,
+    max_failures: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of the utterances whose file may be missing or bad."
+        ),
+    ] = 0.01,
+) -> None:
+    """Make a store of a folder of .npy files.
+
+    Example: medusa features import wavlm_npy --corpus corpus.parquet --out stores/wavlm
+    """
+    from medusa_jax.corpus.table import Corpus
+    from medusa_jax.progress import track
+    from medusa_jax.store.npy import import_folder
+
+    table = Corpus.load(corpus / "corpus.parquet" if corpus.is_dir() else corpus)
+    with track("import") as report:
+        made = import_folder(
+            folder, table, out, dtype=dtype.value, max_failures=max_failures, progress=report
+        )
+    _tell(out, len(made), len(made.failed))
+
+
+@app.command()
+def export(
+    store: Store, folder: Annotated[Path, typer.Argument(help="A new folder for the .npy files.")]
+) -> None:
+    """Write every utterance of a store as a .npy file, [t, d], named as it is.
+
+    Example: medusa features export runs/features/logmel-1f0c2a3b-9d8e7f6a logmel_npy
+    """
+    from medusa_jax.progress import track
+    from medusa_jax.store.npy import export_folder
+    from medusa_jax.store.reader import FeatureStore
+
+    with track("export") as report:
+        count = export_folder(FeatureStore.open(store), folder, progress=report)
+    typer.echo(f"{folder}: {count} files")
+
+
+def extract_share(config: Path, settings: list[str] | None, out: Path, shard: str) -> None:
+    """`medusa extract --shard`: one share, and what other shares still owe."""
+    from medusa_jax.store.share import Share
+
+    share = Share.parse(shard)
+    run = resolve(config, settings, out)
+    from medusa_jax.runs.inputs import check_source, extract_shares, load_corpus
+    from medusa_jax.runs.run import opened
+
+    if run.config.corpus.source != "generated" and not run.corpus_file.exists():
+        check_source(run.config.corpus)
+    with stoppable(run):
+        if (
+            not run.corpus_file.exists()
+        ):  # one process reads the corpus, the others wait for its table
+            with opened(run, wait=True):
+                load_corpus(run)
+        shares = extract_shares(run, load_corpus(run), share)
+    for name, (folder, missing) in shares.items():
+        owed = (
+            f"other shares still owe {len(missing)} shard(s)"
+            if missing
+            else "the store is complete"
+        )
+        typer.echo(f"{name}: share {share} is done, {owed}, in {folder}")
+
+
+def _tell(out: Path, count: int, failed: int) -> None:
+    typer.echo(f"{out}: {count} utterances")
+    if failed:
+        say(
+            f"[yellow]warning:[/yellow] {failed} utterance(s) have no features: {out / 'failures.jsonl'}"
+        )
+    typer.echo(f"use it in a run: features: {{NAME: {{extractor: store, path: {out.resolve()}}}}}")

@@ -1,0 +1,162 @@
+"""What makes features and transcripts: a section for each extractor, and one for transcription."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from medusa_jax.config.section import Config
+
+
+class LogMelConfig(Config):
+    """Log-mel energies."""
+
+    extractor: Literal["logmel"] = "logmel"
+    bands: int = Field(64, ge=8, le=256)
+    window_ms: float = Field(25.0, ge=1, le=1000)
+    hop_ms: float = Field(10.0, ge=1, le=1000)
+    dtype: Literal["float16", "float32", "int8"] = "float16"
+
+
+class OpenSmileConfig(Config):
+    """openSMILE descriptors: a frame each 10 ms (`lld`; `lld_delta` appends each one's slope) or one vector an utterance (`functionals`)."""
+
+    extractor: Literal["opensmile"] = "opensmile"
+    feature_set: Literal["eGeMAPSv02", "ComParE_2016"] = "eGeMAPSv02"
+    level: Literal["lld", "lld_delta", "functionals"] = "lld"
+    parts: int = Field(
+        1,
+        ge=1,
+        le=32,
+        description="functionals of so many overlapping parts of the utterance, a frame each",
+    )
+    dtype: Literal["float16", "float32", "int8"] = Field(
+        "float32", description="ComParE reaches 1e11: float16 and int8 would cut it at 65504"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.parts > 1 and self.level != "functionals":
+            raise ValueError("parts is for the level functionals")
+        if self.level == "lld_delta" and self.feature_set == "eGeMAPSv02":
+            raise ValueError(
+                "openSMILE has no deltas for eGeMAPSv02: use level lld, or ComParE_2016"
+            )
+        return self
+
+
+class HashedTextConfig(Config):
+    """Words and character n-grams hashed to signed vectors: text features that need no download."""
+
+    extractor: Literal["hashed_text"] = "hashed_text"
+    width: int = Field(128, ge=16, le=4096)
+    ngrams: tuple[int, int] = Field((3, 5), description="shortest and longest character n-gram")
+    dtype: Literal["float16", "float32", "int8"] = "float16"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not 1 <= self.ngrams[0] <= self.ngrams[1] <= 16:
+            raise ValueError(
+                f"ngrams must be two numbers 1 <= shortest <= longest <= 16, not {self.ngrams}"
+            )
+        return self
+
+
+class HuggingFaceConfig(Config):
+    """A pretrained encoder, by local folder or hub id (spec section 1)."""
+
+    extractor: Literal["huggingface"] = "huggingface"
+    model: str = Field(
+        min_length=1,
+        description="an entry of `medusa models list`; or `hf:` and a folder or hub id",
+    )
+    revision: str | None = Field(
+        None, description="of the hub id: a branch, tag or commit; none: the entry's commit"
+    )
+    layers: Literal["last", "sum_last_4", "mean_last_4", "all"] | None = Field(
+        None, description="none: the entry's; without one, sum_last_4"
+    )
+    compute: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="precision of the model; layers are summed in float32"
+    )
+    window: Literal["full", "real"] = Field(
+        "full",
+        description="Whisper: encode each window padded to 30 s, or its real length alone: cheaper, other numbers",
+    )
+    chunk_seconds: float = Field(
+        60.0,
+        ge=1,
+        description="WavLM, HuBERT and their like: longer audio is encoded in chunks of this length",
+    )
+    overlap_seconds: float = Field(
+        4.0, ge=0, description="which chunks share; half of it at each edge is context alone"
+    )
+    batch_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="audio in a batch with its padding, for memory and speed alone (text: 50 tokens a second); none: 8, on CUDA 240",
+    )
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: CUDA where there is one"
+    )
+    offline: bool = Field(True, description="false: the model may be downloaded")
+    dtype: Literal["float16", "float32", "int8"] = "float16"
+
+    @model_validator(mode="after")
+    def _overlaps(self) -> Self:
+        if self.overlap_seconds > self.chunk_seconds / 2:
+            raise ValueError(
+                f"overlap_seconds ({self.overlap_seconds:g}) may be half of chunk_seconds ({self.chunk_seconds:g}) at most"
+            )
+        return self
+
+
+class StoreConfig(Config):
+    """A feature store that is there already: imported, converted, or extracted elsewhere."""
+
+    extractor: Literal["store"] = "store"
+    path: str = Field(min_length=1, description="its folder, the one that holds store.json")
+    digest: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{8,64}$",
+        description="what `medusa features inspect` must show, or its beginning",
+    )
+
+
+ExtractorConfig = LogMelConfig | OpenSmileConfig | HashedTextConfig | HuggingFaceConfig
+FeatureConfig = Annotated[ExtractorConfig | StoreConfig, Field(discriminator="extractor")]
+
+
+class TranscriptionConfig(Config):
+    """Who heard the words: Whisper, the same in every split (spec section 1); or the corpus's own transcripts, as they are."""
+
+    backend: Literal["transformers", "faster-whisper", "corpus"] = "transformers"
+    model: str = Field(
+        "whisper-large-v3",
+        min_length=1,
+        description="as of the extractor huggingface; for faster-whisper a folder of CTranslate2's",
+    )
+    revision: str | None = Field(None, description="of the hub id; none: the entry's commit")
+    language: str = Field(
+        "en",
+        pattern=r"^[a-z]{2,3}$",
+        description="never guessed; a model that knows English alone is not asked",
+    )
+    beams: int = Field(1, ge=1, le=32, description="1: the likeliest token each time")
+    max_tokens: int = Field(224, ge=1, le=444, description="of 30 seconds of speech")
+    compute: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="precision of the model"
+    )
+    batch_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="audio in a batch, each window counting for its 30 s; for memory and speed alone. None: 120, on CUDA 720",
+    )
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: CUDA where there is one"
+    )
+    offline: bool = Field(True, description="false: the model may be downloaded")
+
+    @property
+    def dtype(self) -> Literal["uint8"]:
+        """What transcripts are stored as: bytes of UTF-8."""
+        return "uint8"

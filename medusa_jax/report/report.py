@@ -1,0 +1,38 @@
+"""A finished run's report in four forms, all made of the same numbers: a page, a model card, JSON and CSV."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from medusa_jax.files import write_text
+from medusa_jax.report.collect import findings
+from medusa_jax.report.contents import write_numbers
+from medusa_jax.report.model_card import model_card
+from medusa_jax.report.sections import report_page
+from medusa_jax.runs.steps import Prepared
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where they lie: `report.html`, `model_card.md`, `report.json`, and the folder `report` of CSV files."""
+
+    page: Path
+    card: Path
+    numbers: Path
+    tables: Path
+
+
+def report(prepared: Prepared) -> Written:
+    """Write them into the run folder, each whole or not at all.
+
+    Raises `EvaluationError` where the run cannot be scored, `DependencyError` without matplotlib: then nothing is written.
+    """
+    found = findings(prepared)
+    page, card = report_page(found), model_card(found)
+    folder = prepared.run.folder
+    written = Written(
+        folder / "report.html", folder / "model_card.md", folder / "report.json", folder / "report"
+    )
+    write_numbers(found, folder)
+    write_text(written.card, card)
+    write_text(written.page, page)
+    return written

@@ -1,0 +1,31 @@
+"""All steps of a run, one after the other: what `medusa run` and `medusa demo` call."""
+
+from dataclasses import dataclass
+
+from medusa_jax.evaluation.tables import SystemScores
+from medusa_jax.runs.evaluate import evaluate, parts_to_score, with_answers
+from medusa_jax.runs.steps import Prepared, ensemble, train
+from medusa_jax.runs.submit import Written, check_submission, submit
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Scores of every system by part (empty if nothing but the training part is labelled), and the challenge files if the run wants them."""
+
+    scored: dict[str, list[SystemScores]]
+    written: Written | None
+
+
+def run_all(prepared: Prepared) -> Finished:
+    """Train, combine, write the challenge files, score. Finished members and ensembles are kept.
+
+    Raises what the steps raise; a wish for challenge files that cannot be met is refused before training.
+    """
+    wanted = prepared.run.config.submission is not None
+    if wanted:
+        check_submission(prepared)
+    train(prepared)
+    ensemble(prepared)
+    written = submit(prepared) if wanted else None
+    labelled = parts_to_score(prepared, with_answers(prepared.corpus))
+    return Finished(evaluate(prepared) if labelled or not wanted else {}, written)

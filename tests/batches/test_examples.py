@@ -1,0 +1,117 @@
+"""Utterances as arrays: batches hold what the stores and the corpus hold, by name, for every member that reads them."""
+
+import jax
+import numpy as np
+import pytest
+from toy_task import SILENT, WIDTHS, toy_examples, toy_member, toy_parts
+
+from medusa_jax.batches.examples import gather
+from medusa_jax.batches.moments import frame_statistics
+from medusa_jax.training.member import build
+from medusa_jax.training.step import predict_step
+
+FIT, _ = toy_parts()
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    return toy_examples(tmp_path_factory.mktemp("toy") / "stores")
+
+
+def test_a_batch_holds_the_stored_frames_and_zeros_behind_them(examples):
+    rows = np.array([3, SILENT, 40, 7])
+    batch = examples.batch(rows)
+    assert set(batch.inputs) == set(batch.lengths) == set(WIDTHS)
+    for name, store in zip(examples.modalities, examples.stores, strict=True):
+        x_btd, length_b = batch.inputs[name], batch.lengths[name]
+        assert x_btd.dtype == store.dtype
+        assert length_b[1] == 0, "the utterance whose extraction failed"
+        for x_td, length, identity in zip(
+            x_btd, length_b, examples.corpus.frame["id"][rows], strict=True
+        ):
+            if length:
+                np.testing.assert_array_equal(x_td[:length], store[identity])
+            assert not x_td[length:].any()
+
+
+def test_a_batch_holds_both_kinds_of_target(examples):
+    batch, labels = examples.batch(np.arange(16)), examples.corpus.labels[:16]
+    np.testing.assert_array_equal(batch.soft, np.nan_to_num(examples.corpus.soft[:16]))
+    assert (batch.soft[0] > 0).sum() == 3
+    assert not batch.one_hot[0].any(), "utterance 0 has no consensus"
+    np.testing.assert_array_equal(batch.one_hot.argmax(axis=1)[labels >= 0], labels[labels >= 0])
+    assert set(batch.one_hot.sum(axis=1)[labels >= 0]) == {1.0}
+
+
+def test_a_member_takes_its_modalities_by_name(examples):
+    """It gives the same numbers whatever else the batch holds."""
+    config = toy_member().model_copy(update={"modalities": ("letters",)})
+    alone = build(config, toy_like(examples, ("letters",)), {}, 0)
+    whole = examples.batch(FIT[:8])
+    step = predict_step(alone.graph)
+    own = step(alone.params, alone.statistics, whole.of(["letters"]))
+    assert set(whole.of(["letters"]).inputs) == set(whole.of(["letters"]).lengths) == {"letters"}
+    for one, other in zip(own, step(alone.params, alone.statistics, whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    changed = whole._replace(inputs={**whole.inputs, "letters": whole.inputs["letters"] + 1})
+    assert np.abs(step(alone.params, alone.statistics, changed)[0] - own[0]).max() > 1e-3
+
+
+def test_the_largest_batch_is_known_without_reading_it(examples):
+    longest = np.argmax(examples.rungs)
+    batch = examples.batch(np.repeat(longest, 16))
+    outline = examples.largest_batch(16)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), outline) == jax.tree.map(
+        lambda a: (a.shape, a.dtype), batch
+    )
+
+
+def toy_like(examples, modalities):
+    """The same examples with some of their modalities."""
+    return gather(
+        examples.corpus,
+        modalities,
+        dict(zip(examples.modalities, examples.stores, strict=True)),
+        shapes=1,
+    )
+
+
+@pytest.mark.parametrize("modality", WIDTHS)
+def test_statistics_are_those_of_all_frames(examples, modality):
+    store = examples.stores[examples.modalities.index(modality)]
+    frames = np.concatenate(
+        [store[identity] for identity in examples.corpus.frame["id"][FIT] if identity in store]
+    ).astype(np.float64)
+    mean, deviation = frame_statistics(examples, modality, FIT)
+    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(deviation, frames.std(axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_of_many_are_those_of_a_sample(examples):
+    """The sample is the same whatever the order, spreads over everyone, and is not everyone."""
+    mean, _ = frame_statistics(examples, "words", FIT, enough=20)
+    np.testing.assert_array_equal(
+        mean, frame_statistics(examples, "words", FIT[::-1], enough=20)[0]
+    )
+    assert 0 < np.abs(mean - frame_statistics(examples, "words", FIT)[0]).max() < 0.2
+
+
+def test_statistics_of_nobody_are_zero(examples):
+    mean, deviation = frame_statistics(examples, "words", np.array([SILENT]))
+    assert not mean.any()
+    assert not deviation.any()
+
+
+def test_the_share_of_padding_counts_every_frame(examples):
+    rows = np.arange(24).reshape(3, 8)
+    batches = [examples.batch(row) for row in rows]
+    computed = sum(x.shape[0] * x.shape[1] for batch in batches for x in batch.inputs.values())
+    real = sum(length.sum() for batch in batches for length in batch.lengths.values())
+    assert examples.padding_share(rows) == pytest.approx(1 - real / computed)
+
+
+def test_some_rows_of_a_batch_are_those_of_the_whole(examples):
+    """What a process reads of a global batch has the global batch's shape."""
+    positions = np.random.default_rng(0).permutation(16)
+    whole, part = examples.batch(positions), examples.batch(positions, slice(4, 8))
+    jax.tree.map(lambda one, all: np.testing.assert_array_equal(one, all[4:8]), part, whole)

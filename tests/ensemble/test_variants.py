@@ -1,0 +1,291 @@
+"""The ways to combine members, on simulated ones: each finds what was planted, learns from nobody it should not, and equals its definition."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import f1_score
+
+from medusa_jax.config.run import EnsembleConfig
+from medusa_jax.ensemble import meta
+from medusa_jax.ensemble.greedy import greedy_soup
+from medusa_jax.ensemble.predictions import Outputs, soft_vote
+from medusa_jax.ensemble.recalibration import learned_prior, rebalanced
+from medusa_jax.ensemble.stacking import logistic_stacking
+from medusa_jax.ensemble.variants import (
+    ALL,
+    BEST,
+    ENSEMBLES,
+    GREEDY,
+    HELD_OUT,
+    MAJORITY,
+    OUT_OF_FOLD,
+    SINGLE,
+    SOFT,
+    SOFT_REBALANCED,
+    SOFT_TEMPERED,
+    SOUP,
+    SOUP_REBALANCED,
+    SOUP_TEMPERED,
+    STACKING,
+    TRAIN,
+    WEIGHTED,
+    Combined,
+    Pool,
+    Variant,
+    combined,
+)
+from medusa_jax.errors import CorpusError, EvaluationError
+
+CLASSES = ("angry", "sad", "happy")
+COUNT = 900
+FIT, HELD, REST = np.arange(300), np.arange(300, 600), np.arange(600, 900)
+CONFIG = EnsembleConfig(seeds=3, epochs=8, learning_rate=1e-2)
+
+
+def outputs(logits: np.ndarray) -> Outputs:
+    n = len(logits)
+    return Outputs(
+        tuple(map(str, range(n))),
+        CLASSES,
+        logits.astype(np.float32),
+        np.full((n, 3), 4, np.float32),
+    )
+
+
+def pool_of(seed: int = 0) -> Pool:
+    """Three members: the first is wrong but on what it was trained on, the second good, the third middling; out of fold as on new speech."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(3, COUNT, p=[0.6, 0.25, 0.15])
+    truth = np.eye(3)[labels]
+    new = [
+        rng.normal(0, 3, (COUNT, 3)),
+        2 * truth + rng.normal(0, 0.7, (COUNT, 3)),
+        1.5 * truth + rng.normal(0, 1.2, (COUNT, 3)),
+    ]
+    final = [logits.copy() for logits in new]
+    final[0][FIT] = 8 * truth[FIT]
+    targets = meta.Targets(
+        (0.8 * truth + 0.2 / 3).astype(np.float32),
+        np.full((COUNT, 3), 4, np.float32),
+        np.zeros((COUNT, 3), np.float32),
+        labels,
+    )
+    return Pool(
+        tuple(map(outputs, final)),
+        tuple(map(outputs, new)),
+        (1, 2, 0),
+        targets,
+        FIT,
+        HELD,
+        lambda rows: np.arange(len(rows)) % 3,
+    )
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return pool_of()
+
+
+@pytest.fixture(scope="module")
+def found(pool: Pool) -> Combined:
+    return combined(pool, [2], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), 0)
+
+
+def f1(pool: Pool, said: Outputs) -> float:
+    return float(
+        f1_score(pool.targets.labels[REST], said.logits[REST].argmax(axis=1), average="macro")
+    )
+
+
+def test_every_variant_is_there_once(found):
+    sources = (OUT_OF_FOLD, TRAIN)
+    table = {Variant(system, members) for system in (MAJORITY, SOFT) for members in (ALL, "top 2")}
+    table |= {
+        Variant(system, members, source)
+        for system in (SINGLE, SOUP)
+        for members in (ALL, "top 2")
+        for source in sources
+    }
+    held = {
+        Variant(name, ALL, HELD_OUT)
+        for name in (WEIGHTED, SOFT_REBALANCED, SOUP_REBALANCED, SOFT_TEMPERED, SOUP_TEMPERED)
+    }
+    beyond = {
+        Variant(BEST, "top 1"),
+        Variant(GREEDY, ALL, OUT_OF_FOLD),
+        Variant(STACKING, ALL, OUT_OF_FOLD),
+    }
+    assert set(found.said) == table | held | beyond
+    assert found.left_out == {}
+    assert str(Variant(SOUP, "top 2", TRAIN)) == "soup, top 2, train"
+
+
+def test_out_of_fold_outputs_show_whom_to_trust_and_in_sample_ones_do_not(pool, found):
+    """The member that is perfect on what it was trained on, and on nothing else, is what in-sample learning falls for."""
+    learned, fooled = (
+        f1(pool, found.said[Variant(SOUP, ALL, source)]) for source in (OUT_OF_FOLD, TRAIN)
+    )
+    assert learned > fooled + 0.2
+    assert f1(pool, found.said[Variant(STACKING, ALL, OUT_OF_FOLD)]) > fooled + 0.2
+
+
+def test_the_best_members_are_taken_as_ranked_in_their_own_order(pool, found):
+    two = pool.top(2)
+    assert two.members == (pool.members[1], pool.members[2])
+    assert two.out_of_fold == (pool.out_of_fold[1], pool.out_of_fold[2])
+    assert two.ranking == (0, 1)
+    assert pool.top(1).members == (pool.members[1],)
+    np.testing.assert_allclose(
+        found.said[Variant(SOFT, "top 2")].logits, soft_vote(two.members).logits
+    )
+    assert found.said[Variant(BEST, "top 1")] is pool.members[1]
+
+
+def test_the_soup_of_all_is_the_runs_own(pool, found):
+    x_nf = meta.inputs_of(pool.members, CONFIG)
+    own = meta.fit(x_nf, pool.targets, CLASSES, FIT, HELD, CONFIG, 0)
+    np.testing.assert_array_equal(
+        found.said[Variant(SOUP, ALL, TRAIN)].logits,
+        meta.outputs_of(own.soup(), x_nf, pool.members[0]).logits,
+    )
+    np.testing.assert_array_equal(
+        found.said[Variant(SINGLE, ALL, TRAIN)].logits,
+        meta.outputs_of(own.single(), x_nf, pool.members[0]).logits,
+    )
+
+
+def test_nothing_learns_from_those_who_are_scored(pool, found):
+    """Other labels of the rest change no output of any system."""
+    labels = pool.targets.labels.copy()
+    labels[REST] = (labels[REST] + 1) % 3
+    soft = pool.targets.soft.copy()
+    soft[REST] = soft[REST][:, ::-1]
+    other = Pool(
+        **{
+            **vars(pool),
+            "targets": meta.Targets(soft, pool.targets.attributes, pool.targets.rated, labels),
+        }
+    )
+    again = combined(other, [2], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), 0)
+    for variant, said in found.said.items():
+        np.testing.assert_array_equal(again.said[variant].logits, said.logits, err_msg=str(variant))
+
+
+def test_temperature_changes_no_choice_and_calibrates_better(pool, found):
+    for plain, warm in (
+        (Variant(SOFT), SOFT_TEMPERED),
+        (Variant(SOUP, ALL, OUT_OF_FOLD), SOUP_TEMPERED),
+    ):
+        one, other = found.said[plain], found.said[Variant(warm, ALL, HELD_OUT)]
+        assert (one.logits.argmax(axis=1) == other.logits.argmax(axis=1)).all()
+        loss = [
+            -log_softmax(o.logits, axis=1)[HELD, pool.targets.labels[HELD]].mean()
+            for o in (one, other)
+        ]
+        assert loss[1] <= loss[0]
+
+
+@pytest.mark.parametrize(
+    ("fit_on", "sources"), [(TRAIN, {TRAIN, HELD_OUT}), (HELD_OUT, {HELD_OUT})]
+)
+def test_without_out_of_fold_outputs_the_rest_is_there(pool, fit_on, sources):
+    without = Pool(**{**vars(pool), "out_of_fold": None})
+    found = combined(without, [], CONFIG.model_copy(update={"fit_on": fit_on}), 0)
+    assert {variant.learned_from for variant in found.said} - {None} == sources
+    assert {variant.system for variant in found.said} >= {*ENSEMBLES, WEIGHTED, STACKING}
+    assert (Variant(GREEDY, ALL, fit_on) in found.left_out) == (fit_on == HELD_OUT), (
+        "a soup is chosen on who taught none of it"
+    )
+    assert (Variant(GREEDY, ALL, fit_on) in found.said) == (fit_on == TRAIN)
+    with pytest.raises(EvaluationError, match="no out-of-fold outputs"):
+        combined(without, [], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), 0)
+
+
+def test_what_cannot_be_made_is_left_out_and_named(pool):
+    def none(rows: np.ndarray) -> np.ndarray:
+        raise CorpusError("1 speaker(s) cannot make 3 inner folds")
+
+    rare = pool.targets.labels.copy()
+    rare[HELD] = np.where(rare[HELD] == 2, -1, rare[HELD])
+    targets = meta.Targets(pool.targets.soft, pool.targets.attributes, pool.targets.rated, rare)
+    found = combined(Pool(**{**vars(pool), "folds_of": none, "targets": targets}), [], CONFIG, 0)
+    assert (
+        found.left_out[Variant(STACKING, ALL, HELD_OUT)] == "1 speaker(s) cannot make 3 inner folds"
+    )
+    assert "happy" in found.left_out[Variant(SOFT_REBALANCED, ALL, HELD_OUT)]
+    assert not found.left_out.keys() & found.said.keys()
+
+
+# The greedy soup
+
+
+def test_the_greedy_soup_takes_what_helps_and_leaves_what_hurts():
+    many = {"w": np.array([[1.0], [5.0], [2.0], [-6.0]])}
+
+    def closeness(params: dict[str, np.ndarray]) -> float:
+        return -abs(float(params["w"][0]) - 3)
+
+    soup, chosen = greedy_soup(many, closeness)
+    assert chosen == (2, 1), (
+        "2 is nearest; with 1 it would be 1.5, farther; with 5 it is 3.5, nearer; with −6 far away"
+    )
+    assert soup["w"] == pytest.approx([3.5])
+
+
+def test_the_greedy_soup_keeps_what_does_not_fall():
+    many = {"w": np.array([[1.0], [2.0], [3.0]])}
+    assert greedy_soup(many, lambda params: 0.0)[1] == (0, 1, 2), (
+        "equal scores: all, in their order"
+    )
+    alone = greedy_soup(many, lambda params: float(params["w"][0]))
+    assert alone[1] == (2,)
+    assert alone[0]["w"] == pytest.approx([3])
+
+
+# Stacking
+
+
+def test_stacking_learns_whom_to_trust(pool):
+    taught, labels = pool.out_of_fold, pool.targets.labels
+    said = logistic_stacking(taught, labels, FIT, np.arange(len(FIT)) % 3, pool.members)
+    assert f1(pool, said) > f1(pool, soft_vote(pool.members)) + 0.1
+    assert softmax(said.logits, axis=1).sum(axis=1) == pytest.approx(np.ones(COUNT))
+
+
+def test_stacking_never_says_a_class_that_it_did_not_meet(pool):
+    labels = np.where(pool.targets.labels == 2, -1, pool.targets.labels)
+    said = logistic_stacking(pool.members, labels, FIT, np.arange(len(FIT)) % 3, pool.members)
+    assert set(said.logits.argmax(axis=1)) == {0, 1}
+    assert np.isfinite(said.logits).all()
+
+
+def test_stacking_minds_no_frequency():
+    """Members that say nothing leave it no class to prefer, though six in ten are angry."""
+    pool = pool_of(3)
+    nothing = tuple(outputs(np.zeros((COUNT, 3))) for _ in range(2))
+    said = logistic_stacking(nothing, pool.targets.labels, FIT, np.arange(len(FIT)) % 3, nothing)
+    assert said.posteriors[0] == pytest.approx([1 / 3] * 3, abs=1e-3)
+
+
+# The prior
+
+
+@pytest.mark.parametrize("planted", [[1 / 3, 1 / 3, 1 / 3], [0.7, 0.2, 0.1]])
+def test_the_prior_that_posteriors_were_learned_under_is_found_whatever_the_frequencies(planted):
+    """Posteriors of a known likelihood and prior; the utterances to find it from have other frequencies."""
+    rng = np.random.default_rng(1)
+    labels = rng.choice(3, 30_000, p=[0.2, 0.2, 0.6])
+    means = np.array([[0.0, 0], [1.5, 0], [0, 1.5]])
+    x = means[labels] + rng.normal(size=(len(labels), 2))
+    likelihood = -0.5 * ((x[:, None] - means) ** 2).sum(axis=2)
+    said = outputs(likelihood + np.log(planted))
+    prior = learned_prior(said, labels)
+    assert prior == pytest.approx(planted, abs=0.02)
+    np.testing.assert_allclose(
+        rebalanced(said, prior).posteriors, softmax(likelihood, axis=1), atol=0.03
+    )
+
+
+def test_a_class_without_an_utterance_is_named():
+    with pytest.raises(EvaluationError, match="sad"):
+        learned_prior(outputs(np.zeros((4, 3))), np.array([0, 2, 0, -1]))

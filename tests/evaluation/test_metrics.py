@@ -1,0 +1,312 @@
+"""Scores against scikit-learn, audmetric and hand-computed numbers; what cannot be scored is refused; tables and report agree."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import audmetric
+import numpy as np
+import pytest
+from rich.console import Console
+from sklearn import metrics
+
+from medusa_jax.errors import EvaluationError
+from medusa_jax.evaluation.balanced import balanced_macro_f1
+from medusa_jax.evaluation.intervals import macro_f1_interval
+from medusa_jax.evaluation.metrics import attribute_scores, classification_scores, macro_f1_of
+from medusa_jax.evaluation.report import CorpusFacts, read_scores, write_report
+from medusa_jax.evaluation.tables import SystemScores, csv_text, markdown_table, rich_table
+
+CLASSES = ("angry", "sad", "happy", "neutral")
+
+
+def some_predictions(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels `[n]`, unbalanced and one in ten −1, and posteriors `[n, 4]` that know a little."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(4, n, p=[0.1, 0.2, 0.2, 0.5])
+    posteriors = rng.dirichlet(np.ones(4), n) + 0.3 * np.eye(4)[labels]
+    return np.where(rng.random(n) < 0.1, -1, labels), posteriors / posteriors.sum(1, keepdims=True)
+
+
+def test_classification_agrees_with_sklearn_and_audmetric() -> None:
+    labels, posteriors = some_predictions()
+    scores = classification_scores(labels, posteriors, CLASSES)
+    truth, guess = labels[labels >= 0], posteriors.argmax(1)[labels >= 0]
+    assert 0.3 < scores.macro_f1 < 0.95
+    assert scores.macro_f1 == pytest.approx(
+        metrics.f1_score(truth, guess, average="macro"), abs=1e-12
+    )
+    assert scores.micro_f1 == pytest.approx(scores.accuracy, abs=1e-12)
+    assert scores.accuracy == pytest.approx(audmetric.accuracy(truth, guess), abs=1e-12)
+    assert scores.uar == pytest.approx(audmetric.unweighted_average_recall(truth, guess), abs=1e-12)
+    assert scores.uar == pytest.approx(metrics.balanced_accuracy_score(truth, guess), abs=1e-12)
+    assert scores.confusion == tuple(map(tuple, metrics.confusion_matrix(truth, guess)))
+    assert macro_f1_of(np.array(scores.confusion)) == pytest.approx(scores.macro_f1, abs=1e-12)
+    assert scores.utterances == len(truth) < len(labels)
+
+
+def test_truth_and_prediction_are_not_swapped() -> None:
+    # Two angry, both heard as sad; one sad, heard as sad: by hand, precision of sad 1/3, recall 1.
+    scores = classification_scores(np.array([0, 0, 1]), np.eye(4)[[1, 1, 1]], CLASSES)
+    named = scores.as_dict()
+    assert named["precision_sad"] == pytest.approx(1 / 3)
+    assert named["recall_sad"] == 1.0
+    assert named["f1_sad"] == pytest.approx(0.5)
+    assert scores.confusion[0] == (0, 2, 0, 0)
+
+
+def test_absent_classes_count_as_zero_and_are_named() -> None:
+    scores = classification_scores(np.array([0, 1, -1]), np.eye(4)[[0, 1, 2]], CLASSES)
+    assert scores.macro_f1 == scores.uar == 0.5
+    assert scores.accuracy == 1.0
+    assert scores.absent == ("happy", "neutral")
+
+
+def test_relabelling_the_classes_changes_no_mean() -> None:
+    labels, posteriors = some_predictions()
+    order = np.array([2, 0, 3, 1])
+    renamed = np.where(labels < 0, -1, np.argsort(order)[labels])
+    one = classification_scores(labels, posteriors, CLASSES).as_dict()
+    other = classification_scores(
+        renamed, posteriors[:, order], [CLASSES[i] for i in order]
+    ).as_dict()
+    assert one == pytest.approx(other, abs=1e-12)
+
+
+def test_concordance_agrees_with_audmetric_and_population_variance() -> None:
+    rng = np.random.default_rng(1)
+    ratings = rng.uniform(1, 7, (200, 3)).astype(np.float32)
+    predictions = (0.6 * ratings + rng.normal(0, 1, ratings.shape)).astype(np.float32)
+    ratings[:40, 0] = np.nan
+    scores = attribute_scores(ratings, predictions)
+    y, x = ratings[40:, 0].astype(float), predictions[40:, 0].astype(float)
+    by_hand = 2 * np.cov(y, x, ddof=0)[0, 1] / (y.var() + x.var() + (y.mean() - x.mean()) ** 2)
+    assert scores.arousal == pytest.approx(by_hand, abs=1e-12)
+    assert scores.valence == pytest.approx(
+        audmetric.concordance_cc(ratings[:, 1].astype(float), predictions[:, 1].astype(float)),
+        abs=1e-12,
+    )
+    assert scores.as_dict()["ccc_mean"] == pytest.approx(
+        (scores.arousal + scores.valence + scores.dominance) / 3
+    )
+    assert scores.utterances == 200
+
+
+def test_balanced_selection_score_is_sklearns_on_balanced_samples() -> None:
+    labels, posteriors = some_predictions(n=400)
+    guess = posteriors.argmax(1)
+    score = balanced_macro_f1(labels, guess, 4, draws=400, seed=3)
+    rng, smallest = np.random.default_rng(99), min((labels == c).sum() for c in range(4))
+    by_sklearn = []
+    for _ in range(400):
+        rows = np.concatenate(
+            [rng.choice(np.flatnonzero(labels == c), smallest, replace=False) for c in range(4)]
+        )
+        by_sklearn.append(metrics.f1_score(labels[rows], guess[rows], average="macro"))
+    assert score == pytest.approx(np.mean(by_sklearn), abs=4 * np.std(by_sklearn) / math.sqrt(200))
+    assert abs(score - classification_scores(labels, posteriors, CLASSES).macro_f1) > 0.02, (
+        "the balance makes no difference: the test is blind"
+    )
+    assert score == balanced_macro_f1(labels, guess, 4, draws=400, seed=3)
+    assert score != balanced_macro_f1(labels, guess, 4, draws=400, seed=4)
+
+
+def test_balanced_set_has_one_balanced_sample() -> None:
+    labels = np.repeat(np.arange(4), 20)
+    guess = np.random.default_rng(0).integers(0, 4, 80)
+    assert balanced_macro_f1(labels, guess, 4, draws=3, seed=0) == pytest.approx(
+        metrics.f1_score(labels, guess, average="macro"), abs=1e-12
+    )
+
+
+def test_balanced_score_of_constant_predictions_does_not_depend_on_the_imbalance() -> None:
+    labels = np.repeat(np.arange(4), [5, 40, 40, 400])
+    score = balanced_macro_f1(labels, np.full(485, 3), 4, draws=2, seed=0)
+    assert score == pytest.approx(
+        0.1
+    )  # one class with precision 1/4 and recall 1, three with F1 = 0
+
+
+NOTHING = np.full((3, 4), 0.25)
+DAMAGE = {
+    "nan posterior": (
+        lambda: classification_scores(
+            np.arange(3), np.where(np.eye(3, 4) > 0, np.nan, 0.0), CLASSES
+        ),
+        "NaN or infinity",
+    ),
+    "infinite posterior": (
+        lambda: classification_scores(
+            np.array([-1, 0, 1]), np.array([[np.inf] * 4, *NOTHING[:2]]), CLASSES
+        ),
+        "NaN or infinity",
+    ),
+    "too few posteriors": (
+        lambda: classification_scores(np.arange(4), NOTHING, CLASSES),
+        "do not fit",
+    ),
+    "too few classes": (
+        lambda: classification_scores(np.arange(3), NOTHING, CLASSES[:3]),
+        "do not fit",
+    ),
+    "nothing labelled": (
+        lambda: classification_scores(np.full(3, -1), NOTHING, CLASSES),
+        "no utterance has a label",
+    ),
+    "empty": (
+        lambda: classification_scores(np.zeros(0, int), NOTHING[:0], CLASSES),
+        "no utterance has a label",
+    ),
+    "label out of range": (
+        lambda: classification_scores(np.array([0, 4, 1]), NOTHING, CLASSES),
+        "label 4 is not",
+    ),
+    "negative label": (
+        lambda: classification_scores(np.array([0, -2, 1]), NOTHING, CLASSES),
+        "label -2 is not",
+    ),
+    "prediction out of range": (
+        lambda: macro_f1_interval(np.arange(3), np.array([0, 1, 9]), CLASSES, "abc"),
+        "prediction 9 is not",
+    ),
+    "more predictions": (
+        lambda: macro_f1_interval(np.arange(3), np.arange(4), CLASSES, "abc"),
+        "do not fit",
+    ),
+    "nan attribute": (
+        lambda: attribute_scores(np.ones((2, 3)), np.array([[1, 2, np.nan], [1, 2, 3]])),
+        "NaN or infinity",
+    ),
+    "infinite rating": (
+        lambda: attribute_scores(np.array([[1, 2, np.inf], [1, 2, 3]]), np.ones((2, 3))),
+        "rating is infinite",
+    ),
+    "attribute shapes": (lambda: attribute_scores(np.ones((2, 3)), np.ones((3, 3))), "must be"),
+    "two attributes": (lambda: attribute_scores(np.ones((2, 2)), np.ones((2, 2))), "must be"),
+    "unrated attribute": (
+        lambda: attribute_scores(np.array([[1, 2, np.nan], [1, 2, 3]]), np.ones((2, 3))),
+        "dominance has 1 rating",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_what_cannot_be_scored_is_refused(case: str) -> None:
+    call, message = DAMAGE[case]
+    with pytest.raises(EvaluationError, match=message):
+        call()
+
+
+def some_systems() -> list[SystemScores]:
+    labels, posteriors = some_predictions()
+    rng = np.random.default_rng(2)
+    ratings = rng.uniform(1, 7, (300, 3))
+    interval = macro_f1_interval(
+        labels, posteriors.argmax(1), CLASSES, [f"s{i % 20}" for i in range(300)], resamples=200
+    )
+    scores = classification_scores(labels, posteriors, CLASSES)
+    return [
+        SystemScores(
+            "member 1", "member", scores, attribute_scores(ratings, ratings + 1), interval
+        ),
+        SystemScores(
+            "soft | vote [all]",
+            "vote",
+            classification_scores(labels, np.roll(posteriors, 1, axis=1), CLASSES),
+        ),
+        SystemScores(
+            "constant", "member", None, attribute_scores(np.full((3, 3), 4.0), np.full((3, 3), 4.0))
+        ),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_tables_say_the_same_and_escape_names() -> None:
+    systems = some_systems()
+    markdown = markdown_table(systems).splitlines()
+    assert markdown[0].startswith("| system | kind | Macro-F1 |")
+    assert len({line.replace("\\|", "").count("|") for line in markdown}) == 1, "a name broke a row"
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(rich_table(systems, "scores [x]", synthetic=True))
+    text = console.export_text()
+    macro = systems[0].classification.macro_f1  # type: ignore[union-attr]
+    assert f"{macro:.3f} [{systems[0].interval.low:.3f}, " in text  # type: ignore[union-attr]
+    assert f"**{macro:.3f} [" in markdown[2]
+    assert "soft | vote [all]" in text
+    assert "scores [x]" in text
+    assert "synthetic speech" in text
+    rows = list(csv.DictReader(csv_text(systems).splitlines()))
+    assert float(rows[0]["macro_f1"]) == macro
+    assert rows[1]["system"] == "soft | vote [all]"
+    assert rows[1]["ccc_mean"] == rows[2]["macro_f1"] == rows[2]["ccc_mean"] == ""
+
+
+def test_report_numbers_agree_and_synthetic_is_said_aloud(tmp_path: Path) -> None:
+    systems = some_systems()
+    facts = CorpusFacts("generated", True, {"utterances": 300, "speakers": 20})
+    report = write_report(
+        tmp_path / "run", "Demo", facts, systems, confusion="member 1", provenance={"config": "abc"}
+    )
+    text = report.read_text(encoding="utf-8")
+    assert "synthetic speech" in text
+    assert "## Confusion: member 1" in text
+    assert "config: abc" in text
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
+    with open(tmp_path / "run" / "scores.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["corpus"] for row in rows} == {"generated (synthetic)"}
+    assert scores["corpus"] == {
+        "name": "generated",
+        "synthetic": True,
+        "counts": {"utterances": 300, "speakers": 20},
+    }
+    for row, system in zip(rows, scores["systems"], strict=True):
+        assert {k: v for k, v in row.items() if v} == {
+            k: str(v) for k, v in system.items() if v is not None
+        }
+    assert scores["confusion"]["counts"] == [
+        list(counts) for counts in systems[0].classification.confusion
+    ]  # type: ignore[union-attr]
+    assert markdown_table(read_scores(tmp_path / "run" / "scores.json")) == markdown_table(systems)
+
+
+def test_report_of_recorded_speech_does_not_call_it_synthetic(tmp_path: Path) -> None:
+    text = write_report(
+        tmp_path, "RAVDESS", CorpusFacts("RAVDESS", False, {"clips": 1440}), some_systems()[:2]
+    ).read_text(encoding="utf-8")
+    assert "synthetic" not in text
+    assert "Corpus: RAVDESS; 1,440 clips." in text
+    assert "## Confusion: soft | vote [all]" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "confusion", "message"),
+    [
+        ([], None, "no systems"),
+        (["a", "a"], None, "two systems are called 'a'"),
+        (["a"], "b", "no system called 'b'"),
+    ],
+)
+def test_report_refuses(
+    tmp_path: Path, names: list[str], confusion: str | None, message: str
+) -> None:
+    systems = [SystemScores(name, "member", some_systems()[0].classification) for name in names]
+    with pytest.raises(EvaluationError, match=message):
+        write_report(tmp_path, "t", CorpusFacts("c", False, {}), systems, confusion=confusion)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "{}", '{"systems": [1]}', '{"systems": [{}]}', "[]", '{"systems": 3}', "\udcff"],
+)
+def test_a_file_that_is_no_scores_file_is_refused(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "scores.json"
+    if text is not None:
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(
+        EvaluationError, match="no scores to read" if text is None else "not a scores.json"
+    ):
+        read_scores(path)

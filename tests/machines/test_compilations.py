@@ -1,0 +1,76 @@
+"""How often training compiles: once a padded shape and structure, whatever the number of members, stages and epochs; and it says so."""
+
+import pytest
+from toy_task import WIDTHS, toy_examples, toy_member, toy_metrics, toy_parts
+
+from medusa_jax.batches.epochs import epoch_plan
+from medusa_jax.batches.examples import Examples, gather
+from medusa_jax.config.run import EngineConfig, StageConfig, TrainingConfig
+from medusa_jax.machines.mesh import devices_of
+from medusa_jax.store.reader import FeatureStore
+from medusa_jax.training import step
+from medusa_jax.training.loop import train_group
+
+FIT, HELD_OUT = toy_parts()
+SHAPES, EPOCHS = 2, 2
+MODALITIES = {
+    "one": "words",
+    "two": "words",
+    "other": "letters",
+}  # of the members: single ones compile fast
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    """The toy task in several padded shapes."""
+    stores = tmp_path_factory.mktemp("toy") / "stores"
+    corpus = toy_examples(stores).corpus
+    return gather(
+        corpus, tuple(WIDTHS), {name: FeatureStore.open(stores / name) for name in WIDTHS}, SHAPES
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side_by_side", ["loop", "vmap"])
+def test_a_step_is_compiled_once_a_shape_and_structure_and_nothing_after_the_first_epoch(
+    examples, tmp_path, side_by_side
+):
+    training = TrainingConfig(
+        batch_size=8,
+        shapes=SHAPES,
+        patience=9,
+        stage1=StageConfig(epochs=EPOCHS),
+        stage2=StageConfig(epochs=EPOCHS),
+    )
+    configs = [
+        toy_member(seed).model_copy(
+            update={"id": name, "modalities": (modality,), "training": training}
+        )
+        for seed, (name, modality) in enumerate(MODALITIES.items())
+    ]
+    for stage in (1, 2):
+        plan = epoch_plan(examples, FIT, configs[0].training, 0, stage, 0)
+        assert set(examples.rungs[plan].max(axis=1)) == set(range(SHAPES)), (
+            "every shape comes in the first epoch of either stage"
+        )
+    for programs in (step.train_step, step.predict_step):
+        programs.cache_clear()  # what other tests compiled does not count
+    members = train_group(
+        configs, examples, FIT, HELD_OUT, tmp_path, engine=EngineConfig(side_by_side=side_by_side)
+    )
+    where, structures = (
+        devices_of(1).everywhere,
+        {
+            (member.graph, side_by_side == "vmap" and member.modalities == ("words",))
+            for member in members
+        },
+    )
+    assert len(structures) == 2, "of three members two are alike"
+    for graph, stacked in structures:
+        assert step.train_step(graph, 1, stacked, where)._cache_size() == SHAPES
+        assert step.predict_step(graph, stacked, where)._cache_size() == 1, (
+            "the held-out part is one batch"
+        )
+    for config in configs:
+        told = [line["compilations"] for line in toy_metrics(tmp_path, config.id, measured=True)]
+        assert told == [len(structures) * (SHAPES + 1), *[0] * (2 * EPOCHS - 1)]

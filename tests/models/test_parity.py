@@ -1,0 +1,184 @@
+"""The JAX DeepSER against an independent one in PyTorch, with the same weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from medusa_jax.batches.examples import Batch
+from medusa_jax.config.run import ModelConfig, StageConfig, TrainingConfig
+from medusa_jax.models.deepser import DeepSER, Statistic
+from medusa_jax.tasks.hyperparameters import settings_of
+from medusa_jax.tasks.objective import attribute_loss, class_weights, classification_loss
+from medusa_jax.training.checkpoint import as_dicts
+from medusa_jax.training.step import new_state, predict_step, train_step
+
+torch = pytest.importorskip("torch", reason="the PyTorch reference needs the extra `extract`")
+import torch_deepser  # noqa: E402
+
+HIDDEN, FEEDFORWARD, BATCH, LONGEST = 24, 40, 6, 12
+WIDTHS = {"speech": 10, "text": 7, "whisper": 5}
+
+
+def torch_weights(params):
+    """The weights of a JAX DeepSER under the PyTorch reference's names."""
+    weights = {}
+
+    def put(name, leaf):
+        weights[name] = torch.tensor(np.array(leaf))
+
+    def put_linear(name, node):
+        put(f"{name}.weight", node["kernel"].T)
+        put(f"{name}.bias", node["bias"])
+
+    def put_encoder(name, node):
+        put_linear(f"{name}.w1", node["w1"])
+        put_linear(f"{name}.w2", node["w2"])
+        for i, layer in node["layers"].items():
+            at = f"{name}.layers.{i}"
+            put(f"{at}.self_attn.in_proj_weight", layer["attention"]["into"]["kernel"].T)
+            put(f"{at}.self_attn.in_proj_bias", layer["attention"]["into"]["bias"])
+            put_linear(f"{at}.self_attn.out_proj", layer["attention"]["out"])
+            put_linear(f"{at}.linear1", layer["wide"])
+            put_linear(f"{at}.linear2", layer["narrow"])
+            for norm in ("norm1", "norm2"):
+                put(f"{at}.{norm}.weight", layer[norm]["scale"])
+                put(f"{at}.{norm}.bias", layer[norm]["bias"])
+
+    tree = as_dicts(params)
+    for group in ("encoders", "fusions"):
+        for i, node in tree.get(group, {}).items():
+            put_encoder(f"{group}.{i}", node)
+    for name in ("project", "classify", "regress"):
+        put_linear(name, tree[name])
+    return weights
+
+
+def pair(modalities, fusion, layers=2):
+    """A JAX DeepSER (graph, params, statistics) and the reference with its weights, dropout off."""
+    widths = dict(list(WIDTHS.items())[:modalities])
+    config = ModelConfig(
+        hidden=HIDDEN, feedforward=FEEDFORWARD, layers=layers, fusion=fusion, dropout=0.0
+    )
+    graph, params, statistics = nnx.split(
+        DeepSER(config, widths, 8, rngs=nnx.Rngs(3)), nnx.Param, Statistic
+    )
+    reference = torch_deepser.TorchDeepSER(
+        list(widths.values()), HIDDEN, FEEDFORWARD, layers, 8, 0.0, fusion
+    )
+    missing = reference.load_state_dict(torch_weights(params), strict=True)
+    assert not missing.missing_keys
+    return widths, graph, params, statistics, reference
+
+
+def ragged(widths, seed):
+    """A batch with padding, an utterance without votes and one without ratings."""
+    rng = np.random.default_rng(seed)
+    lengths = {name: rng.integers(1, LONGEST + 1, BATCH).astype(np.int32) for name in widths}
+    inputs = {
+        name: rng.normal(size=(BATCH, LONGEST + 2, d)).astype(np.float32)
+        for name, d in widths.items()
+    }
+    soft = rng.dirichlet(np.ones(8), BATCH).astype(np.float32)
+    soft[1] = 0
+    rated = np.ones((BATCH, 3), np.float32)
+    rated[2] = 0
+    truth = rng.uniform(1, 7, (BATCH, 3)).astype(np.float32) * rated
+    return jax.device_put(Batch(inputs, lengths, soft, np.zeros_like(soft), truth, rated))
+
+
+def torch_loss(reference, batch, weights):
+    batch = jax.tree.map(lambda leaf: torch.tensor(np.array(leaf)), batch)
+    logits, attributes = reference(list(batch.inputs.values()), list(batch.lengths.values()))
+    has_class, has_ratings = batch.soft.sum(1) > 0, batch.rated.sum(1) > 0
+    value = torch_deepser.loss(
+        logits,
+        attributes,
+        batch.soft,
+        batch.attributes,
+        torch.tensor(np.array(weights)),
+        has_class,
+        has_ratings,
+    )
+    return logits, attributes, value
+
+
+@pytest.mark.parametrize("fusion", ["deep", "late"])
+@pytest.mark.parametrize("modalities", [1, 2, 3])
+def test_logits_attributes_loss_and_gradients(modalities, fusion):
+    widths, graph, params, statistics, reference = pair(modalities, fusion)
+    batch = ragged(widths, seed=modalities)
+    soft = np.asarray(batch.soft)
+    weights = class_weights(soft)
+    np.testing.assert_allclose(
+        weights, torch_deepser.class_weights(torch.tensor(soft[soft.sum(1) > 0])), rtol=1e-6
+    )
+    weights = jnp.asarray(weights)
+
+    def loss(params):
+        logits, attributes = nnx.merge(graph, params, statistics)(batch.inputs, batch.lengths)
+        return 1.5 * classification_loss(logits, batch.soft, weights) + 0.4 * attribute_loss(
+            attributes, batch.attributes, batch.rated
+        )
+
+    value, gradients = jax.value_and_grad(loss)(params)
+    logits, attributes = predict_step(graph)(params, statistics, batch)
+    wanted_logits, wanted_attributes, wanted = torch_loss(reference, batch, weights)
+    wanted.backward()
+    np.testing.assert_allclose(logits, wanted_logits.detach(), atol=1e-5)
+    np.testing.assert_allclose(attributes, wanted_attributes.detach(), atol=1e-5)
+    np.testing.assert_allclose(value, wanted.item(), rtol=1e-5)
+    found = torch_weights(gradients)
+    for name, parameter in reference.named_parameters():
+        np.testing.assert_allclose(found[name], parameter.grad, atol=1e-5, err_msg=name)
+
+
+def test_three_layers_follow_the_general_rule():
+    widths, graph, params, statistics, reference = pair(2, "deep", layers=3)
+    batch = ragged(widths, seed=9)
+    logits, _ = predict_step(graph)(params, statistics, batch)
+    wanted, _, _ = torch_loss(reference, batch, np.ones(8, np.float32))
+    np.testing.assert_allclose(logits, wanted.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("modalities", [2, 3])
+def test_parameters_after_twenty_steps(modalities):
+    widths, graph, params, statistics, reference = pair(modalities, "deep")
+    config = TrainingConfig(mixup_probability=0.0, stage1=StageConfig(epochs=1, learning_rate=1e-3))
+    state, weights = new_state(params, ema=False), np.linspace(0.5, 2, 8, dtype=np.float32)
+    settings = settings_of(config, 1, 20, weights, jax.random.key(0))
+    optimiser = torch.optim.AdamW(reference.parameters(), lr=1e-3, weight_decay=config.weight_decay)
+    step = train_step(graph)
+    for k in range(20):
+        batch = ragged(widths, seed=100 + k)
+        state, losses = step(state, statistics, settings, batch)
+        optimiser.zero_grad()
+        wanted = torch_loss(reference, batch, weights)[2]
+        wanted.backward()
+        optimiser.step()
+        np.testing.assert_allclose(losses[0], wanted.item(), rtol=1e-4)
+    found = torch_weights(state.params)
+    for name, parameter in reference.named_parameters():
+        matters = np.ones(parameter.shape[0], bool)
+        if name.endswith(
+            "in_proj_bias"
+        ):  # softmax cancels the keys' bias: its gradient is rounding noise, which Adam blows up to its step
+            matters[HIDDEN : 2 * HIDDEN] = False
+        np.testing.assert_allclose(
+            found[name][matters], parameter.detach()[matters], atol=1e-4, err_msg=name
+        )
+
+
+def test_the_reference_disagrees_when_padding_is_not_masked():
+    """The negative control: the comparison would notice a missing mask."""
+    widths, graph, params, statistics, reference = pair(2, "deep")
+    batch = ragged(widths, seed=4)
+    everything = batch._replace(
+        lengths={
+            name: jnp.full_like(n, batch.inputs[name].shape[1]) for name, n in batch.lengths.items()
+        }
+    )
+    logits, _ = predict_step(graph)(params, statistics, everything)
+    wanted, _, _ = torch_loss(reference, batch, np.ones(8, np.float32))
+    assert np.abs(np.asarray(logits) - wanted.detach().numpy()).max() > 1e-3

@@ -1,0 +1,279 @@
+"""All runs of a folder side by side: only what compares stands together, and a run that is damaged or unfinished is named."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from scored_run import scored_corpus, scored_run
+
+from medusa_jax.config.run import RunConfig
+from medusa_jax.errors import EvaluationError
+from medusa_jax.evaluation.intervals import Interval
+from medusa_jax.evaluation.metrics import AttributeScores, ClassificationScores
+from medusa_jax.evaluation.report import CorpusFacts, write_report
+from medusa_jax.evaluation.tables import SystemScores
+from medusa_jax.report.leaderboard import leaderboard
+from medusa_jax.runs.evaluate import evaluate
+from medusa_jax.runs.run import Run
+
+SYSTEMS = ("m0", "majority_vote", "soft_vote", "meta_classifier", "soup")
+
+
+def scores(name: str, macro_f1: float, utterances: int) -> SystemScores:
+    classes = ClassificationScores(
+        ("angry", "sad"),
+        macro_f1,
+        0.5,
+        0.5,
+        0.5,
+        (0.5, 0.5),
+        (0.5, 0.5),
+        (0.5, 0.5),
+        ((1, 1), (1, 1)),
+        utterances,
+        absent=(),
+    )
+    interval = Interval(macro_f1 - 0.05, macro_f1 + 0.05, 0.95, 10, 100)
+    return SystemScores(
+        name, "ensemble", classes, AttributeScores(0.1, 0.2, 0.3, utterances), interval
+    )
+
+
+def add(
+    out: Path,
+    name: str,
+    soup: float,
+    *,
+    corpus: str = "msp-podcast",
+    part: str = "test1",
+    utterances: int = 100,
+    table: str = "abc",
+    **changes,
+):
+    """A run's folder with its config.yaml and the scores.json of one part, in which the soup is best."""
+    raw = {
+        "name": name,
+        "corpus": {"source": "ravdess"},
+        "features": {"logmel": {"extractor": "logmel"}},
+        "members": [{"id": "m0", "modalities": ["logmel"]}],
+    }
+    run = Run(RunConfig.model_validate({**raw, **changes}), out)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "config.yaml").write_text(
+        yaml.safe_dump(run.config.model_dump(mode="json")), encoding="utf-8"
+    )
+    systems = [
+        scores(system, soup - 0.01 * (len(SYSTEMS) - 1 - i), utterances)
+        for i, system in enumerate(SYSTEMS)
+    ]
+    facts = CorpusFacts(corpus, corpus == "generated", {"scored utterances": utterances})
+    write_report(
+        run.folder / "evaluation" / part,
+        name,
+        facts,
+        systems,
+        provenance={"config": run.config.digest(), "corpus": table},
+    )
+    return run.folder
+
+
+def runs_of(board) -> list[list[str]]:
+    return [
+        [f"{row['run'].split('-')[0]}:{row['system']}" for row in group.rows]
+        for group in board.groups
+    ]
+
+
+def test_a_run_stands_with_the_system_that_it_submits_best_first(tmp_path):
+    add(tmp_path, "low", 0.3)
+    add(tmp_path, "high", 0.5, submission={"system": "soft_vote"})
+    (tmp_path / "features").mkdir()
+    board = leaderboard(tmp_path)
+    assert runs_of(board) == [["high:soft_vote", "low:soup"]]
+    assert board.left_out == {}
+    first, second = board.rows
+    assert (first["fit_on"], second["fit_on"]) == (None, "train")
+    assert (second["macro_f1"], second["macro_f1_low"], second["ccc_mean"]) == (
+        0.3,
+        0.25,
+        pytest.approx(0.2),
+    )
+    assert len(leaderboard(tmp_path, every=True).rows) == 2 * len(SYSTEMS)
+
+
+def test_only_what_was_scored_on_the_same_utterances_stands_together(tmp_path):
+    add(tmp_path, "a", 0.3)
+    add(tmp_path, "b", 0.4, part="development")
+    add(tmp_path, "c", 0.5, corpus="ravdess")
+    add(tmp_path, "d", 0.6, corpus="generated")
+    add(tmp_path, "e", 0.7, utterances=99)
+    board = leaderboard(tmp_path)
+    assert sorted(runs_of(board)) == [[f"{name}:soup"] for name in "abcde"]
+    assert [group.title for group in board.groups if group.synthetic] == [
+        "test1 of generated (synthetic), 100 utterances"
+    ]
+    assert runs_of(leaderboard(tmp_path, part="development")) == [["b:soup"]]
+    assert set(leaderboard(tmp_path, part="development").left_out.values()) == {
+        "no scores on development (it has test1)"
+    }
+
+
+def test_the_last_part_of_a_run_is_the_one_that_matters(tmp_path):
+    add(tmp_path, "a", 0.3, part="development")
+    add(tmp_path, "a", 0.4, part="test2")
+    assert leaderboard(tmp_path).rows[0]["part"] == "test2"
+
+
+def test_runs_on_tables_that_differ_say_so(tmp_path):
+    add(tmp_path, "a", 0.3)
+    add(tmp_path, "b", 0.4, table="other")
+    (group,) = leaderboard(tmp_path).groups
+    assert "different tables" in group.notes[0]
+    assert "other" in leaderboard(tmp_path).markdown()
+    (tmp_path / "b").mkdir()
+    (alone,) = leaderboard(next(tmp_path.glob("a-*"))).groups
+    assert alone.notes == []
+
+
+@pytest.mark.parametrize(
+    ("part", "utterances", "challenge"),
+    [("test3", 3200, "Interspeech 2025"), ("test3", 2347, "Odyssey 2024")],
+)
+def test_published_scores_stand_beside_the_same_test_set(tmp_path, part, utterances, challenge):
+    add(tmp_path, "mine", 0.4, part=part, utterances=utterances)
+    board = leaderboard(tmp_path, published=True)
+    (group,) = board.groups
+    theirs = [row for row in group.rows if row["run"] == "published"]
+    assert len(theirs) >= 5
+    assert all(challenge in row["source"] for row in theirs)
+    ranked = [row["macro_f1"] for row in group.rows if row["macro_f1"] is not None]
+    assert ranked == sorted(ranked, reverse=True)
+    assert 0.4 in ranked
+
+
+@pytest.mark.parametrize(
+    ("corpus", "part", "utterances"),
+    [("generated", "test3", 3200), ("msp-podcast", "test1", 3200), ("msp-podcast", "test3", 100)],
+)
+def test_published_scores_never_stand_beside_what_they_do_not_compare_with(
+    tmp_path, corpus, part, utterances
+):
+    add(tmp_path, "mine", 0.9, corpus=corpus, part=part, utterances=utterances)
+    board = leaderboard(tmp_path)
+    assert [row["run"].split("-")[0] for row in board.rows] == ["mine"]
+    assert "no published score compares" in board.published
+    (own, *theirs) = leaderboard(tmp_path, published=True).groups
+    assert [row["run"].split("-")[0] for row in own.rows] == ["mine"]
+    assert len(theirs) == 4
+    assert all("none of these numbers compares" in group.notes[0] for group in theirs)
+    medusa = theirs[0].rows[0]
+    assert (medusa["system"], medusa["macro_f1"], medusa["accuracy"], medusa["corpus"]) == (
+        "MEDUSA",
+        0.4316,
+        0.4319,
+        "Interspeech 2025 test set",
+    )
+
+
+def test_damaged_and_unfinished_runs_are_named_and_stop_nobody(tmp_path):
+    add(tmp_path, "good", 0.4)
+    for name, damage in {
+        "cut": lambda path: path.write_text(path.read_text()[:100]),
+        "empty": lambda path: path.write_text(
+            '{"corpus": {"name": "x", "synthetic": false}, "systems": [], "provenance": {}}'
+        ),
+        "words": lambda path: path.write_text(
+            path.read_text().replace('"macro_f1": 0.4', '"macro_f1": "much"')
+        ),
+        "stale": lambda path: path.write_text(
+            path.read_text().replace('"config": "', '"config": "0')
+        ),
+        "lacking": lambda path: path.write_text(path.read_text().replace('"soup"', '"broth"')),
+        "unscored": lambda path: path.unlink(),
+        "bytes": lambda path: path.write_bytes(b"\xff\xfe\x00"),
+    }.items():
+        damage(add(tmp_path, name, 0.4) / "evaluation" / "test1" / "scores.json")
+    study = add(tmp_path, "study", 0.4, study_of="good-12345678")
+    (study / "evaluation" / "test1" / "scores.json").unlink()
+    broken = add(tmp_path, "broken", 0.4)
+    (broken / "config.yaml").write_text("a: b: c", encoding="utf-8")
+    board = leaderboard(tmp_path)
+    assert runs_of(board) == [["good:soup"]]
+    why = {run.split("-")[0]: text for run, text in board.left_out.items()}
+    assert set(why) == {
+        "cut",
+        "empty",
+        "words",
+        "stale",
+        "lacking",
+        "unscored",
+        "bytes",
+        "study",
+        "broken",
+    }
+    assert all("damaged" in why[name] for name in ("cut", "empty", "words", "bytes"))
+    assert "macro_f1" in why["words"]
+    assert "another configuration" in why["stale"]
+    assert "no system soup" in why["lacking"]
+    assert "not evaluated yet, 0 of 1 members are trained" in why["unscored"]
+    assert (
+        why["study"]
+        == "trains members for a study of good-12345678, in whose folder studies/ the table is"
+    )
+    assert "not YAML" in why["broken"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "part", "words"),
+    [
+        ("", None, "no runs here"),
+        ("absent", None, "cannot be read"),
+        ("runs", "tset1", "no run here has"),
+    ],
+)
+def test_mistakes_are_told(tmp_path, folder, part, words):
+    add(tmp_path / "runs", "a", 0.3)
+    with pytest.raises(EvaluationError, match=words) as told:
+        leaderboard(tmp_path / folder, part=part)
+    assert told.value.hint
+
+
+def test_the_command_writes_what_it_shows(tmp_path, medusa):
+    prepared = scored_run(
+        tmp_path / "runs",
+        table=scored_corpus(tmp_path / "audio", synthetic=True, name="generated", audio=False),
+    )
+    evaluate(prepared)
+    add(tmp_path / "runs", "unfinished", 0.4)
+    next(tmp_path.glob("runs/unfinished-*/evaluation/*/scores.json")).unlink()
+    csv, markdown = tmp_path / "deep" / "board.csv", tmp_path / "board.md"
+    code, out, err = medusa(
+        "leaderboard", tmp_path / "runs", "--all", "--csv", csv, "--markdown", markdown
+    )
+    assert (code, err) == (0, "")
+    table, text = pd.read_csv(csv), markdown.read_text(encoding="utf-8")
+    written = json.loads(
+        (prepared.run.folder / "evaluation/test1/scores.json").read_text(encoding="utf-8")
+    )["systems"]
+    assert {row["system"]: row["macro_f1"] for row in written} == dict(
+        zip(table["system"], table["macro_f1"], strict=True)
+    )
+    assert table["macro_f1"].is_monotonic_decreasing
+    assert table["synthetic"].all()
+    for row in written:
+        shown = f"{row['macro_f1']:.3f} [{row['macro_f1_low']:.3f}, {row['macro_f1_high']:.3f}]"
+        assert shown in out
+        assert f"| {row['system']} | {prepared.run.folder.name} | {shown} |" in text
+    for said in (out, text):
+        assert "generated (synthetic)" in said
+        assert "say nothing about human emotion" in " ".join(said.split())
+        assert "not evaluated yet" in said
+    assert f"written: {csv}" in out
+
+
+def test_the_command_tells_mistakes(tmp_path, medusa):
+    code, out, err = medusa("leaderboard", tmp_path)
+    assert (code, out) == (8, "")
+    assert "no runs here" in err

@@ -1,0 +1,221 @@
+"""The whole chain on other corpora: read in another way, cut into folds, lacking labels or frames; what cannot be is known before training."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+from small_run import GENERATED, SMALL, SPEECH_ONLY, finish, small_config
+
+from medusa_jax.config.run import RunConfig
+from medusa_jax.corpus.labels import CLASSES
+from medusa_jax.corpus.medusa_csv import write_medusa_csv
+from medusa_jax.corpus.table import Corpus
+from medusa_jax.errors import ConfigError, CorpusError, SubmissionError
+from medusa_jax.runs.inputs import read_corpus
+from medusa_jax.runs.run import Run, opened
+from medusa_jax.runs.steps import all_courses, prepare
+from medusa_jax.synthetic.generate import ASR
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """Runs, corpora and features of this file."""
+    yield tmp_path_factory.mktemp("corpora")
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture(scope="module")
+def prepared(out):
+    """The small run's corpus and features; nothing is trained."""
+    run = Run(RunConfig.model_validate(small_config()), out)
+    with opened(run):
+        return prepare(run)
+
+
+def test_the_generated_folder_read_as_msp_podcast_is_the_same_corpus(prepared, out):
+    root = out / "corpora" / GENERATED
+    config = RunConfig.model_validate(
+        small_config(
+            corpus={"source": "msp-podcast", "path": str(root), "transcripts": str(root / ASR)}
+        )
+    )
+    read = read_corpus(config.corpus, out)
+    assert read.digest() == prepared.corpus.digest()
+
+
+def test_folds_predict_every_utterance_once(prepared, out, tmp_path):
+    known = prepared.corpus.where(
+        (
+            prepared.corpus.frame["speaker"].notna() & (prepared.corpus.frame["split"] != "test3")
+        ).to_numpy()
+    )
+    known.save(tmp_path / "known.parquet")
+    source = {"source": "table", "path": str(tmp_path / "known.parquet"), "folds": 3}
+    changes = {"features": {"text": SMALL["features"]["text"]}, "members": [SMALL["members"][1]]}
+    prepared, finished = finish(out, corpus=source, submission=None, **changes)
+    tested = np.concatenate([parts.rest for parts in prepared.folds])
+    assert sorted(tested) == list(range(len(known)))
+    assert list(finished.scored) == ["folds"]
+    for fold, parts in enumerate(prepared.folds):
+        assert (prepared.run.fold_folder(fold) / "ensemble/soup.parquet").is_file()
+        speakers = [
+            set(known.frame["speaker"].iloc[rows])
+            for rows in (parts.fit, parts.held_out, parts.rest)
+        ]
+        assert sum(map(len, speakers)) == len(set().union(*speakers))
+    counts = json.loads((prepared.run.folder / "evaluation/folds/scores.json").read_text())[
+        "corpus"
+    ]["counts"]
+    assert counts["scored utterances"] == (known.labels >= 0).sum()
+
+
+def test_one_fold_alone_is_what_it_is_among_all_also_out_of_fold(prepared, out, tmp_path):
+    """The same members and ensembles in the run's own folder, scored on that fold's speakers; inner folds within folds."""
+    known = prepared.corpus.where(
+        (
+            prepared.corpus.frame["speaker"].notna() & (prepared.corpus.frame["split"] != "test3")
+        ).to_numpy()
+    )
+    classes = [
+        CLASSES[i % len(CLASSES)] for i in range(len(known))
+    ]  # so many of each that every inner fold has all
+    known = replace(
+        known, frame=known.frame.sort_values("speaker", ignore_index=True).assign(consensus=classes)
+    )
+    known.save(tmp_path / "known.parquet")
+    source = {"source": "table", "path": str(tmp_path / "known.parquet"), "folds": 2}
+    changes = {
+        "features": {"text": SMALL["features"]["text"]},
+        "members": [SMALL["members"][1]],
+        "submission": None,
+    }
+    changes["ensemble"] = {"fit_on": "out_of_fold", "inner_folds": 2}
+    every, pooled = finish(out, corpus=source, **changes)
+    alone, finished = finish(out, corpus={**source, "fold": 2}, **changes)
+    assert (list(pooled.scored), list(finished.scored)) == (["folds"], ["fold-2"])
+    for path in (
+        "members/words/outputs.parquet",
+        "members/words/out_of_fold.parquet",
+        "ensemble/soup.parquet",
+    ):
+        assert (alone.run.folder / path).read_bytes() == (
+            every.run.folder / "fold-2" / path
+        ).read_bytes()
+    (parts,) = alone.folds
+    np.testing.assert_array_equal(parts.rest, every.folds[1].rest)
+    for course in all_courses(every)[1][1:]:
+        speakers = [
+            set(known.frame["speaker"].iloc[rows])
+            for rows in (course.fit, course.predicted, course.held_out, parts.rest)
+        ]
+        assert sum(map(len, speakers)) == len(set().union(*speakers)), (
+            "an inner fold stays within the outer one's training part"
+        )
+    counts = json.loads((alone.run.folder / "evaluation/fold-2/scores.json").read_text())["corpus"][
+        "counts"
+    ]
+    assert counts["scored utterances"] == (known.labels[parts.rest] >= 0).sum()
+
+
+@pytest.mark.parametrize("corpus", [{"fold": 1}, {"folds": 3, "fold": 4}, {"folds": 3, "fold": 0}])
+def test_a_fold_that_there_is_not_is_told(corpus):
+    with pytest.raises(
+        ValidationError, match=r"must be one of the folds|greater than or equal to 1"
+    ):
+        RunConfig.model_validate(small_config(corpus=corpus))
+
+
+def test_a_ninth_bucket_is_trained_and_never_predicted(out):
+    prepared, finished = finish(
+        out, corpus={"soft_labels": "with_other"}, members=[SMALL["members"][1]]
+    )
+    assert prepared.corpus.targets == (*CLASSES, "other")
+    assert finished.written is not None
+    frame = pd.read_parquet(prepared.run.folder / "members/words/outputs.parquet")
+    assert [c for c in frame.columns if c.startswith("p_")] == [f"p_{c}" for c in CLASSES]
+
+
+def test_the_table_that_medusa_users_have_is_a_source(prepared, out):
+    root = out / "corpora" / GENERATED
+    write_medusa_csv(prepared.corpus, root / "soft.csv")
+    _, finished = finish(
+        out,
+        corpus={"source": "medusa-csv", "path": str(root / "soft.csv")},
+        submission=None,
+        **SPEECH_ONLY,
+    )
+    assert list(finished.scored) == ["development"]
+    assert finished.written is None
+
+
+@pytest.mark.usefixtures("prepared")
+def test_an_utterance_without_frames_is_predicted_and_told(out, tmp_path):
+    root = tmp_path / "corpora" / GENERATED
+    shutil.copytree(out / "corpora" / GENERATED, root)
+    bad = root / "Audios" / "MSP-PODCAST_test3_0007.wav"
+    bad.write_bytes(bad.read_bytes()[:1000])
+    prepared, finished = finish(tmp_path)
+    assert [failure.id for failure in prepared.stores["logmel"].failed] == [bad.name]
+    assert finished.written is not None
+    assert bad.name in finished.written.files["categorical"].read_text()
+    rows = [
+        json.loads(line)
+        for line in (prepared.stores["logmel"].folder / "failures.jsonl").read_text().splitlines()
+    ]
+    assert [(row["id"], row["error"]) for row in rows] == [(bad.name, "AudioError")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"corpus": {"source": "msp-podcast"}}, ConfigError, r"corpus\.path"),
+        (
+            {"corpus": {"source": "msp-podcast", "path": "nowhere/at/all"}},
+            CorpusError,
+            "no corpus here",
+        ),
+        ({"corpus": {"folds": 3}}, CorpusError, "unknown speaker"),
+        ({"corpus": {"source": "ravdess", "path": "."}}, CorpusError, "RAVDESS"),
+    ],
+)
+def test_a_corpus_that_is_not_what_the_run_says_stops_it_before_training(
+    tmp_path, monkeypatch, changes, error, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        finish(tmp_path / "out", **changes)
+
+
+def test_a_wish_for_challenge_files_that_cannot_be_met_is_known_before_training(prepared, out):
+    part = prepared.corpus.of_split("train", "development")
+    part.save(out / "labelled.parquet")
+    changes = {"corpus": {"source": "table", "path": str(out / "labelled.parquet")}, "seed": 99}
+    with pytest.raises(SubmissionError, match="0 test3 utterances"):
+        finish(out, **changes)
+    run = Run(RunConfig.model_validate(small_config(**changes)), out)
+    assert not (run.folder / "members").exists()
+
+
+def test_a_corpus_whose_development_part_is_unlabelled_still_gets_its_files(prepared, out):
+    part = prepared.corpus.of_split("train", "test3")
+    part.save(out / "unlabelled.parquet")
+    moved = Corpus.load(out / "unlabelled.parquet")
+    assert "development" not in set(moved.frame["split"])
+    os.rename(out / "corpora" / GENERATED / "Answers", out / "Answers")
+    try:
+        _, finished = finish(
+            out,
+            corpus={"source": "table", "path": str(out / "unlabelled.parquet")},
+            members=[SMALL["members"][1]],
+        )
+    finally:
+        os.rename(out / "Answers", out / "corpora" / GENERATED / "Answers")
+    assert finished.scored == {}
+    assert finished.written is not None
+    assert finished.written.scores == {}

@@ -1,0 +1,251 @@
+"""Out-of-fold outputs: every speaker of the training part is heard by members that never heard it, and only those teach the meta-classifier."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from small_run import finish, small_config
+from split_corpus import CLASSES, corpus_of
+
+from medusa_jax.config.run import RunConfig
+from medusa_jax.corpus.splits import check_speakers_disjoint, inner_folds
+from medusa_jax.ensemble import meta
+from medusa_jax.ensemble.predictions import Outputs
+from medusa_jax.errors import CorpusError, EvaluationError
+from medusa_jax.runs.chain import Finished
+from medusa_jax.runs.plan import plan_of
+from medusa_jax.runs.run import Run, opened, unfinished
+from medusa_jax.runs.steps import (
+    Prepared,
+    all_courses,
+    ensemble,
+    member_outputs,
+    out_of_fold_outputs,
+    prepare,
+    targets_of,
+    train,
+)
+from medusa_jax.training.loop import train_group
+
+OUT_OF_FOLD = {"corpus": {"size": 160}, "ensemble": {"fit_on": "out_of_fold", "inner_folds": 2}}
+LEARNED = "out-of-fold outputs of the training part (2 speaker-disjoint folds)"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    yield tmp_path_factory.mktemp("runs")
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture(scope="module")
+def planned(out: Path) -> list[tuple[str, list[str]]]:
+    """What the plan says before anything is trained."""
+    run = Run(RunConfig.model_validate(small_config(**OUT_OF_FOLD)), out)
+    with opened(run):
+        return [
+            (group.course, [member.id for member in group.members])
+            for group in plan_of(prepare(run)).groups
+        ]
+
+
+@pytest.fixture(scope="module")
+def done(out: Path, planned: list[tuple[str, list[str]]]) -> tuple[Prepared, Finished]:
+    return finish(out, **OUT_OF_FOLD)
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """What the members and ensembles of a run say."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*.parquet"))
+        if path.name != "corpus.parquet"
+    }
+
+
+def test_the_plan_counts_the_inner_trainings(planned, done):
+    assert planned == [
+        ("", ["both", "words"]),
+        ("inner fold 1 of 2", ["both", "words"]),
+        ("inner fold 2 of 2", ["both", "words"]),
+    ]
+    assert plan_of(done[0]).groups == ()
+
+
+def test_every_utterance_of_the_training_part_is_predicted_once_by_members_that_never_heard_its_speaker(
+    done,
+):
+    prepared, _ = done
+    corpus, (parts,) = prepared.corpus, prepared.folds
+    final, *inner = all_courses(prepared)[0]
+    assert (final.fit == parts.fit).all()
+    assert sorted(np.concatenate([course.predicted for course in inner])) == list(parts.fit)
+    for course in inner:
+        fit, predicted, held = (
+            np.isin(np.arange(len(corpus)), rows)
+            for rows in (course.fit, course.predicted, course.held_out)
+        )
+        check_speakers_disjoint(corpus, fit, predicted, held)
+        assert (fit | predicted).sum() == len(parts.fit)
+        assert (course.held_out == parts.held_out).all(), "the epoch is chosen on the same part"
+    for member in ("both", "words"):
+        joined = out_of_fold_outputs(prepared, 0, member)
+        assert joined.ids == tuple(corpus.frame["id"].iloc[parts.fit])
+        of_id = dict(zip(joined.ids, joined.logits, strict=True))
+        for course in inner:
+            said = Outputs.load(course.outputs_file(member), corpus.classes)
+            np.testing.assert_array_equal(np.stack([of_id[i] for i in said.ids]), said.logits)
+
+
+def test_an_inner_member_is_what_training_on_the_other_folds_makes(done, tmp_path: Path):
+    """Trained by hand on the complement alone: the same outputs, so that nothing of the left-out speakers was learned."""
+    prepared, _ = done
+    (examples,) = prepared.examples.values()
+    course, words = all_courses(prepared)[0][1], prepared.run.config.members[1]
+    (member,) = train_group(
+        [words], examples, course.fit, course.held_out, tmp_path, seed=prepared.run.config.seed
+    )
+    logits, _ = member.predict(examples, course.predicted)
+    said = Outputs.load(course.outputs_file("words"), prepared.corpus.classes)
+    np.testing.assert_allclose(logits, said.logits, atol=1e-5)
+    in_sample = member_outputs(prepared.run, prepared.corpus, 0, "words").where(course.predicted)
+    assert np.abs(in_sample.logits - said.logits).max() > 1e-3, "the run's own member did hear them"
+
+
+def test_the_meta_classifier_learns_from_them_and_from_nothing_else(done):
+    prepared, _ = done
+    corpus, (parts,), config = prepared.corpus, prepared.folds, prepared.run.config
+    members = [member_outputs(prepared.run, corpus, 0, m.id) for m in config.members]
+    taught = [
+        m.replaced(parts.fit, out_of_fold_outputs(prepared, 0, c.id))
+        for m, c in zip(members, config.members, strict=True)
+    ]
+    found = meta.MetaClassifiers.load(prepared.run.folder / "ensemble/checkpoints")
+    for inputs, same in ((taught, True), (members, False)):
+        x_nf = meta.inputs_of(inputs, config.ensemble)
+        again = meta.fit(
+            x_nf,
+            targets_of(corpus),
+            corpus.classes,
+            parts.fit,
+            parts.held_out,
+            config.ensemble,
+            config.seed,
+        )
+        assert np.array_equal(again.params["w"], found.params["w"]) == same
+    rest = meta.outputs_of(
+        found.soup(), meta.inputs_of(members, config.ensemble), members[0]
+    ).where(parts.rest)
+    said = Outputs.load(prepared.run.folder / "ensemble/soup.parquet", corpus.classes).where(
+        parts.rest
+    )
+    np.testing.assert_allclose(said.logits, rest.logits, atol=1e-6)
+
+
+def test_the_reports_say_what_it_learned_from(done):
+    folder = done[0].run.folder / "evaluation/test3"
+    assert f"The meta-classifier learned from {LEARNED}." in (folder / "report.md").read_text(
+        encoding="utf-8"
+    )
+    assert json.loads((folder / "scores.json").read_text())["notes"] == [
+        f"The meta-classifier learned from {LEARNED}."
+    ]
+
+
+def test_what_is_removed_is_made_again_to_the_same_bits_and_what_is_joined_is_needed_no_more(
+    done, out: Path
+):
+    prepared, _ = done
+    folder = prepared.run.folder
+    before = kept(folder)
+    assert unfinished(out) == []
+    (folder / "members/words/out_of_fold.parquet").unlink()
+    shutil.rmtree(folder / "inner-2/members/words")
+    assert unfinished(out) == [folder]
+    with opened(prepared.run):
+        train(prepare(prepared.run))
+    assert kept(folder) == before
+    for inner in ("inner-1", "inner-2"):
+        shutil.rmtree(folder / inner)
+    assert plan_of(prepared).groups == (), "the joined outputs are all that later steps read"
+    with opened(prepared.run):
+        train(prepare(prepared.run))
+    assert not (folder / "inner-1").exists()
+
+
+def test_outputs_of_other_utterances_are_refused(done):
+    prepared, _ = done
+    path = prepared.run.folder / "members/both/out_of_fold.parquet"
+    content, soup = path.read_bytes(), prepared.run.folder / "ensemble/soup.parquet"
+    voted = soup.read_bytes()
+    try:
+        soup.unlink()
+        path.unlink()
+        with pytest.raises(EvaluationError, match="no out-of-fold outputs yet"):
+            ensemble(prepared)
+        member_outputs(prepared.run, prepared.corpus, 0, "both").save(path)
+        with pytest.raises(EvaluationError, match="other utterances") as caught:
+            ensemble(prepared)
+        assert caught.value.where == path
+    finally:
+        path.write_bytes(content)
+        soup.write_bytes(voted)
+
+
+def test_the_number_of_inner_folds_makes_another_run_only_where_it_counts():
+    digests = [
+        RunConfig.model_validate(small_config(ensemble={"fit_on": how, "inner_folds": n})).digest()
+        for how in ("train", "out_of_fold")
+        for n in (2, 3)
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_inner_folds_are_of_whole_speakers_and_every_class(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    speakers = [f"s{i}" if i < 20 else None for i in rng.integers(0, 25, 600)]
+    consensus = rng.choice([*CLASSES, None], 600, p=[0.2, 0.2, 0.5, 0.1]).tolist()
+    corpus = corpus_of(tmp_path, speakers, consensus)
+    rows = np.sort(rng.permutation(600)[:400])
+    fold_n = inner_folds(corpus, rows, 4)
+    assert set(fold_n) == {0, 1, 2, 3}
+    assert np.bincount(fold_n).min() > 80
+    masks = [np.isin(np.arange(600), rows[fold_n == k]) for k in range(4)]
+    check_speakers_disjoint(corpus, *masks)
+    for k in range(4):
+        shares = np.bincount(corpus.labels[masks[k]][corpus.labels[masks[k]] >= 0], minlength=3)
+        assert shares.min() > 10
+    unknown = np.array([s is None for s in speakers])[rows]
+    assert len(set(fold_n[unknown])) > 1, "an utterance of unknown speaker is a group of its own"
+    again = inner_folds(corpus, rows, 4)
+    assert (again == fold_n).all()
+
+
+@pytest.mark.parametrize(
+    ("speakers", "consensus", "words"),
+    [
+        (["a", "b"] * 6, [*CLASSES] * 4, "2 speaker(s) cannot make 3 inner folds"),
+        (
+            ["a", "a", "b", "c", "d", "e"] * 4,
+            ["angry", *["happy", "neutral", "happy", "neutral", "happy"]] * 4,
+            "nobody says 'angry': only 1 speaker(s) do",
+        ),
+    ],
+)
+def test_inner_folds_that_cannot_be_made_are_told(tmp_path: Path, speakers, consensus, words):
+    corpus = corpus_of(tmp_path, speakers, consensus)
+    with pytest.raises(CorpusError) as caught:
+        inner_folds(corpus, np.arange(len(corpus)), 3)
+    assert words in caught.value.what
+    assert "ensemble.inner_folds" in caught.value.hint
+
+
+def test_too_many_inner_folds_are_told_before_anything_is_trained(done, out: Path):
+    changes = {**OUT_OF_FOLD, "ensemble": {"fit_on": "out_of_fold", "inner_folds": 20}}
+    run = Run(RunConfig.model_validate(small_config(**changes)), out)
+    with opened(run), pytest.raises(CorpusError, match="inner fold"):
+        train(prepare(run))
+    assert not (run.folder / "members").exists()

@@ -1,0 +1,429 @@
+"""`medusa ablate`: which members it trains, that they are the run's own but for one thing, what it leaves out, refuses and goes on with."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+from small_run import SMALL, small_config, small_yaml
+
+from medusa_jax.config.run import RunConfig
+from medusa_jax.corpus.labels import CLASSES
+from medusa_jax.errors import ConfigError
+from medusa_jax.runs import steps
+from medusa_jax.runs.evaluate import with_answers
+from medusa_jax.runs.run import Run, opened
+from medusa_jax.runs.steps import Prepared, prepare
+from medusa_jax.studies.ablation import BASE, ROWS, opened_ablation, planned
+from medusa_jax.studies.ablation_study import conduct
+from medusa_jax.studies.replicates import replicate
+
+# Text alone: two structures (deep and late fusion) are all that must be compiled.
+WORDS = {
+    "features": {"text": SMALL["features"]["text"]},
+    "members": [
+        {"id": "one", "modalities": ["text"], "seed": 1},
+        {"id": "two", "modalities": ["text"], "seed": 2},
+    ],
+}
+OWN_ROW = {
+    "ablation": {
+        "rows": {"mixed": {"about": "MixUp in every batch", "training": {"mixup_probability": 1}}}
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Iterator[Path]:
+    yield tmp_path_factory.mktemp("runs")
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+def base_of(out: Path, **changes: object) -> Prepared:
+    run = Run(RunConfig.model_validate(small_config(**{**WORDS, **changes})), out)
+    with opened(run):
+        return prepare(run, features=False)
+
+
+@pytest.fixture(scope="module")
+def base(out: Path) -> Prepared:
+    return base_of(out)
+
+
+@pytest.fixture(scope="module")
+def done(base: Prepared) -> tuple[Path, Path]:
+    """An ablation of two rows, finished: the base run's folder and its own."""
+    ablation = planned(base, seeds=2, rows=["no_mixup", "no_stage2"])
+    with opened(base.run), opened_ablation(ablation) as prepared:
+        conduct(ablation, prepared)
+    return base.run.folder, ablation.run.folder
+
+
+def test_every_row_member_and_seed_is_one_member_of_one_run(base):
+    ablation = planned(base, seeds=3)
+    config = ablation.run.config
+    assert [m.id for m in config.members[:4]] == [
+        "deepser.one.s1",
+        "deepser.one.s2",
+        "deepser.one.s3",
+        "deepser.two.s1",
+    ]
+    assert len(config.members) == len(ROWS) * 2 * 3
+    assert RunConfig.model_validate(config.model_dump()) == config, (
+        "what is written to config.yaml is what is run"
+    )
+    assert config.study_of == base.run.folder.name
+    assert (
+        config.digest()
+        == planned(
+            base_of(base.run.out, ensemble={"epochs": 7}, submission=None), seeds=3
+        ).run.config.digest()
+    )
+    assert (config.corpus, config.features, config.seed) == (
+        base.run.config.corpus,
+        base.run.config.features,
+        base.run.config.seed,
+    )
+    members = {m.id: m for m in config.members}
+    for number in (1, 2, 3):
+        same = members[f"deepser.two.s{number}"]
+        changed = {name: members[f"{name}.two.s{number}"] for name in ROWS}
+        assert len({m.seed for m in changed.values()}) == 1, (
+            "a row keeps the seed: the difference is the row's"
+        )
+        assert changed["one_hot"].training == same.training.model_copy(
+            update={"targets": "one_hot"}
+        )
+        assert changed["late_fusion"].model == same.model.model_copy(update={"fusion": "late"})
+        assert changed["no_mixup"].training == same.training.model_copy(
+            update={"mixup_probability": 0}
+        )
+        assert changed["no_multitask"].training == same.training.model_copy(
+            update={"attribute_loss": 0}
+        )
+        assert changed["no_stage2"].training.stage2.epochs == 0
+        assert changed["no_stage2"].training.stage1 == same.training.stage1
+    assert len({m.seed for m in config.members}) == 6, "no two members and seeds alike"
+    assert members["deepser.two.s1"].seed == base.run.config.members[1].seed
+
+
+def test_a_replicate_differs_in_its_seed_alone():
+    member = RunConfig.model_validate(small_config()).members[0]
+    found = [replicate(member, number, f"x{number}") for number in range(1, 50)]
+    assert len({one.seed for one in found}) == 49
+    assert found[0].seed == member.seed
+    assert all(
+        one.model_copy(update={"id": member.id, "seed": member.seed}) == member for one in found
+    )
+
+
+def test_the_first_seed_of_the_base_row_is_the_runs_own_member(done, out, base):
+    run, own = done
+    assert not (run / "members").exists(), "the base run itself is not trained"
+    with opened(base.run):
+        steps.train(prepare(base.run))
+    for member in ("one", "two"):
+        assert (run / f"members/{member}/outputs.parquet").read_bytes() == (
+            own / f"members/{BASE}.{member}.s1/outputs.parquet"
+        ).read_bytes()
+    others = {
+        (own / f"members/{row}.one.s{k}/outputs.parquet").read_bytes()
+        for row in (BASE, "no_mixup")
+        for k in (1, 2)
+    }
+    assert len(others) == 4, "and no other is"
+
+
+def test_the_tables_are_scikit_learns_on_what_the_members_say(done, base):
+    run, own = done
+    assert {path.name for path in (run / "studies").iterdir()} == {
+        f"ablation-{p}.{form}" for p in ("development", "test3") for form in ("csv", "json", "md")
+    }
+    corpus = with_answers(base.corpus).frame.set_index("id")
+    for part in ("development", "test3"):
+        truth = corpus[(corpus["split"] == part) & corpus["consensus"].isin(CLASSES)][
+            "consensus"
+        ].astype(object)
+        table = pd.read_csv(run / f"studies/ablation-{part}.csv").set_index(["row", "member"])
+        for row in (BASE, "no_mixup", "no_stage2"):
+            for member in ("one", "two"):
+                f1 = []
+                for seed in (1, 2):
+                    frame = (
+                        pd.read_parquet(own / f"members/{row}.{member}.s{seed}/outputs.parquet")
+                        .set_index("id")
+                        .loc[truth.index]
+                    )
+                    said = [
+                        CLASSES[i]
+                        for i in frame[[f"p_{c}" for c in CLASSES]].to_numpy().argmax(axis=1)
+                    ]
+                    f1.append(
+                        f1_score(
+                            truth, said, labels=list(CLASSES), average="macro", zero_division=0
+                        )
+                    )
+                assert table.loc[(row, member), "macro_f1"] == pytest.approx(np.mean(f1), abs=1e-12)
+                assert table.loc[(row, member), "seed_sd"] == pytest.approx(
+                    np.std(f1, ddof=1), abs=1e-12
+                )
+                assert table.loc[(row, member), "seeds"] == 2
+            means = table.loc[[(row, "one"), (row, "two")], "macro_f1"]
+            assert table.loc[(row, "mean"), "macro_f1"] == pytest.approx(means.mean(), abs=1e-12)
+
+
+def test_the_page_says_what_was_done_and_what_the_paper_found(done):
+    run, own = done
+    page = (run / "studies/ablation-test3.md").read_text()
+    for words in (
+        "synthetic",
+        "mean over 2 seeds",
+        "Holm over the 2 line(s) `mean`",
+        "| no_mixup |",
+        "-2.93",
+        "-1.20",
+        "mixup_probability=0",
+        own.name,
+    ):
+        assert words in page, words
+    assert "late_fusion" not in page
+    record = json.loads((run / "studies/ablation-test3.json").read_text())
+    assert record["settings"]["seeds"] == 2
+    assert record["corpus"]["synthetic"]
+
+
+def test_a_finished_ablation_is_left_alone_and_a_wider_one_trains_what_is_new(
+    medusa, done, out, tmp_path
+):
+    run, own = done
+    times = {
+        path: path.stat().st_mtime_ns
+        for path in own.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+    texts = {path: path.read_bytes() for path in (run / "studies").iterdir()}
+    path = small_yaml(tmp_path / "again.yaml", **WORDS)
+    code, said, err = medusa(
+        "ablate", path, "--out", out, "--seeds", 2, "--rows", "no_mixup,no_stage2"
+    )
+    assert code == 0, err
+    for words in (
+        "no_stage2",
+        "generated, synthetic speech",
+        "mean over 2 seeds",
+        str(run / "studies/ablation-test3.md"),
+    ):
+        assert words in said, words
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert {path: path.read_bytes() for path in texts} == texts
+
+    wider = small_yaml(tmp_path / "wider.yaml", **WORDS, **OWN_ROW)
+    code, said, err = medusa(
+        "ablate", wider, "--out", out, "--seeds", 2, "--rows", "no_mixup,mixed", "--members", "one"
+    )
+    assert code == 0, err
+    assert "4 training(s) were done alike" in err
+    assert "mixed" in said
+    (other,) = (folder for folder in out.glob("small-ablation-*") if folder != own)
+    taken = json.loads((other / "provenance.json").read_text())["adopted"]
+    assert taken.keys() == {f"members/{row}.one.s{k}" for row in (BASE, "no_mixup") for k in (1, 2)}
+    assert taken["members/no_mixup.one.s2"] == f"{own.name}/members/no_mixup.one.s2"
+    for row in (BASE, "no_mixup"):
+        for place in (
+            f"members/{row}.one.s2/outputs.parquet",
+            f"members/{row}.one.s2/metrics.jsonl",
+        ):
+            assert (other / place).read_bytes() == (own / place).read_bytes()
+    assert (
+        "MixUp in every batch: training.mixup_probability=1"
+        in (run / "studies/ablation-test3.md").read_text()
+    )
+
+
+def test_folds_are_trained_one_by_one_and_scored_together(base, out, tmp_path):
+    known = base.corpus.where(
+        (base.corpus.frame["speaker"].notna() & (base.corpus.frame["split"] != "test3")).to_numpy()
+    )
+    known.save(tmp_path / "known.parquet")
+    run = base_of(
+        out,
+        corpus={"source": "table", "path": str(tmp_path / "known.parquet"), "folds": 3},
+        submission=None,
+    )
+    ablation = planned(run, seeds=1, rows=["no_mixup"], members=["one"])
+    with opened_ablation(ablation) as prepared:
+        found = conduct(ablation, prepared)
+    assert list(found.studies) == ["folds"]
+    truth, said = [], []
+    for fold, parts in enumerate(run.folds):
+        frame = pd.read_parquet(
+            ablation.run.member_folder(fold, "no_mixup.one.s1") / "outputs.parquet"
+        ).iloc[parts.rest]
+        said += frame[[f"p_{c}" for c in CLASSES]].to_numpy().argmax(axis=1).tolist()
+        truth += known.labels[parts.rest].tolist()
+    labelled = np.array(truth) >= 0
+    table = pd.read_csv(found.files["folds"][0]).set_index(["row", "member"])
+    f1 = f1_score(
+        np.array(truth)[labelled],
+        np.array(said)[labelled],
+        labels=range(8),
+        average="macro",
+        zero_division=0,
+    )
+    assert table.loc[("no_mixup", "one"), "macro_f1"] == pytest.approx(f1, abs=1e-12)
+
+
+def test_what_has_no_effect_here_is_left_out_and_said(base):
+    acted = base.corpus.frame.copy()
+    labels = base.corpus.labels
+    for c, name in enumerate(
+        base.corpus.classes
+    ):  # as RAVDESS: one emotion for certain, no ratings
+        acted[f"soft_{name}"] = np.where(labels >= 0, labels == c, np.nan)
+    acted[["arousal", "valence", "dominance"]] = np.nan
+    certain = replace(base, corpus=replace(base.corpus, frame=acted))
+    found = planned(certain)
+    assert list(found.rows) == [BASE, "late_fusion", "no_mixup", "no_stage2"]
+    assert [note.split(" changes")[0] for note in found.notes] == ["one_hot", "no_multitask"]
+    mixed = [{**WORDS["members"][0], "model": {"fusion": "late"}}, WORDS["members"][1]]
+    found = planned(base_of(base.run.out, members=mixed), rows=["late_fusion"])
+    assert {trial.member for trial in found.trials if trial.row == "late_fusion"} == {"two"}
+    assert found.notes == ("late_fusion changes nothing of one here, and is left out for it.",)
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        planned(certain, rows=["one_hot"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "words"),
+    [
+        (
+            {},
+            ("--rows", "late_fusoin"),
+            ("there is no row 'late_fusoin'", "did you mean 'late_fusion'?", "--rows"),
+        ),
+        (
+            {},
+            ("--members", "one,tow"),
+            ("there is no member 'tow'", "did you mean 'two'?", "--members"),
+        ),
+        ({}, ("--rows", BASE), ("nothing to compare",)),
+        ({}, ("--seeds", 0), ("--seeds",)),
+        (
+            {"ablation": {"rows": {"one_hot": {}}}},
+            (),
+            ("there is a row 'one_hot' already", "ablation.rows.one_hot"),
+        ),
+        (
+            {"ablation": {"rows": {"x": {"modle": {}}}}},
+            (),
+            ("unknown key 'ablation.rows.x.modle': did you mean 'model'?",),
+        ),
+        (
+            {"ablation": {"rows": {"x": {"model": {"droput": 0}}}}},
+            (),
+            ("did you mean 'dropout'?", "row x, member one"),
+        ),
+        (
+            {"ablation": {"rows": {"x": {"model": {"dropout": 2}}}}},
+            (),
+            ("model.dropout", "row x, member one"),
+        ),
+        ({"ablation": {"rows": {"x.y": {}}}}, (), ("ablation.rows",)),
+        (
+            {"training": {"stage1": {"epochs": 0}}},
+            ("--rows", "no_stage2"),
+            ("leaves no epoch to train", "row no_stage2, member one"),
+        ),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_trained(
+    medusa, base, tmp_path, changes, options, words
+):
+    path = small_yaml(tmp_path / "s.yaml", **WORDS, **changes)
+    code, _, err = medusa("ablate", path, "--out", base.run.out, *options)
+    assert code == 2
+    for one in words:
+        assert one in err, err
+    assert "Traceback" not in err
+
+
+def test_rows_of_ones_own_change_no_run(base):
+    assert base_of(base.run.out, **OWN_ROW).run.folder == base.run.folder
+
+
+def test_a_corpus_that_cannot_be_scored_is_told_before_training(medusa, base, out, tmp_path):
+    path = small_yaml(
+        tmp_path / "s.yaml",
+        **WORDS,
+        corpus={"source": "table", "path": str(tmp_path / "unlabelled.parquet")},
+        submission=None,
+    )
+    # The table's root is the generated corpus's folder, which keeps the answers: a copy without root has none.
+    frame = base.corpus.of_split("train", "development").frame
+    frame.loc[frame["split"] == "development", "speaker"] = "the one"
+    replace(base.corpus, frame=frame, root=tmp_path).save(tmp_path / "few.parquet")
+    few = small_yaml(
+        tmp_path / "few.yaml",
+        **WORDS,
+        corpus={"source": "table", "path": str(tmp_path / "few.parquet")},
+        submission=None,
+    )
+    replace(base.corpus.of_split("train", "test3"), root=tmp_path).save(
+        tmp_path / "unlabelled.parquet"
+    )
+    for config, words in (
+        (path, "no utterance outside the training part is labelled"),
+        (few, "development has one speaker"),
+    ):
+        code, _, err = medusa("ablate", config, "--out", tmp_path / "out")
+        assert (code, words in err) == (8, True), err
+    assert not list((tmp_path / "out").glob("small-ablation-*"))
+
+
+def test_an_ablation_has_no_ablation(medusa, done):
+    run, own = done
+    code, _, err = medusa("ablate", own)
+    assert (code, "trains members for a study" in err, run.name in err) == (2, True, True)
+
+
+def test_two_at_once_and_another_corpus_are_refused(medusa, base, out, tmp_path):
+    path = small_yaml(tmp_path / "s.yaml", **WORDS)
+    with opened(base.run):
+        code, _, err = medusa("ablate", path, "--out", out)
+    assert (code, "another process is working in this folder" in err) == (7, True)
+    ablation = planned(base, seeds=1, rows=["no_stage2"])
+    with opened(ablation.run):
+        base.corpus.of_split("train", "development").save(ablation.run.corpus_file)
+    code, _, err = medusa("ablate", path, "--out", out, "--seeds", 1, "--rows", "no_stage2")
+    assert (code, "begun on another corpus" in err) == (7, True)
+
+
+def test_the_plan_trains_nothing(medusa, tmp_path):
+    path = small_yaml(tmp_path / "s.yaml", **WORDS)
+    code, said, err = medusa(
+        "ablate",
+        path,
+        "--out",
+        tmp_path,
+        "--rows",
+        "no_multitask",
+        "--members",
+        "two",
+        "--plan",
+        "--speed",
+        1e-6,
+    )
+    assert code == 0, err
+    for words in (
+        "one pass over the data for 6 member(s)",
+        "no_multitask.two.s3",
+        "as given by --speed",
+    ):
+        assert words in said, words
+    assert not list(tmp_path.glob("*/members"))
+    assert not list(tmp_path.glob("*/studies"))

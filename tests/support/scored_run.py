@@ -1,0 +1,108 @@
+"""A run whose members' outputs are drawn at random, not trained: everything after training is real, and it takes a second."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from medusa_jax.config.run import RunConfig, merged
+from medusa_jax.corpus.assembly import assemble
+from medusa_jax.corpus.table import Corpus
+from medusa_jax.ensemble.predictions import Outputs
+from medusa_jax.runs import steps
+from medusa_jax.runs.inputs import parts_of
+from medusa_jax.runs.run import Run, keep_provenance, opened
+from medusa_jax.runs.steps import Prepared
+
+CLASSES = ("angry", "sad", "happy")
+EACH = 12  # utterances of a speaker
+
+
+def scored_corpus(
+    root: Path,
+    *,
+    speakers: int = 12,
+    synthetic: bool = False,
+    rated: bool = True,
+    voted: bool = True,
+    absent: str | None = None,
+    audio: bool = True,
+    name: str = "ravdess",
+) -> Corpus:
+    """Half of the speakers train, half are test1; `absent` is a class without a test utterance; one second of silence stands for each file."""
+    rng, n = np.random.default_rng(0), speakers * EACH
+    split = np.repeat(["train", "test1"], n // 2)
+    consensus = np.array(CLASSES, dtype=object)[np.arange(n) % 3]
+    consensus[(split == "test1") & (consensus == absent)] = "no_agreement"
+    names = [f"utterance-{i:03d}.wav" for i in range(n)]
+    plain = {
+        "id": names,
+        "audio": names,
+        "seconds": rng.uniform(1, 6, n),
+        "split": split,
+        "speaker": [f"s{i // EACH:02d}" for i in range(n)],
+        "gender": [("female", "male")[i // EACH % 2] for i in range(n)],
+        "consensus": consensus,
+        **{
+            attribute: rng.uniform(1, 7, n) if rated else np.full(n, np.nan)
+            for attribute in ("arousal", "valence", "dominance")
+        },
+        "transcript": [f"this is <b>number {i}</b>" for i in range(n)],
+    }
+    votes = np.zeros((n, 4), int)
+    votes[np.arange(n), np.arange(n) % 3] = 3
+    votes[np.arange(n), rng.integers(0, 3, n)] += 2
+    if audio:
+        root.mkdir(parents=True, exist_ok=True)
+        for file in names:
+            soundfile.write(root / file, np.zeros(800, np.float32), 16_000)
+    frame = assemble(plain, votes if voted else np.zeros_like(votes), np.zeros_like(votes), CLASSES)
+    return Corpus(frame=frame, classes=CLASSES, root=root, name=name, synthetic=synthetic)
+
+
+def scored_run(
+    out: Path, *, members: int = 2, table: Corpus | None = None, **changes: Any
+) -> Prepared:
+    """The run with its folder: corpus, outputs of every member, logs of two epochs, votes, meta-classifier and soup."""
+    corpus = table or scored_corpus(out / "audio")
+    raw = {
+        "name": "scored",
+        "about": "what a report is tested on",
+        "corpus": {"source": "ravdess", "path": str(out / "audio"), "hold_out": 0.3},
+        "features": {"logmel": {"extractor": "logmel"}},
+        "members": [{"id": f"m{i}", "modalities": ["logmel"], "seed": i} for i in range(members)],
+        "ensemble": {"epochs": 1, "seeds": 2},
+    }
+    run = Run(RunConfig.model_validate(merged(raw, changes)), out)
+    with opened(run):
+        corpus.save(run.corpus_file)
+        keep_provenance(run, corpus=corpus.digest())
+        prepared = Prepared(run, corpus, {}, parts_of(run, corpus))
+        for fold in range(len(prepared.folds)):
+            for i, member in enumerate(run.config.members):
+                folder = run.member_folder(fold, member.id)
+                drawn_outputs(corpus, i).save(folder / "outputs.parquet")
+                lines = [
+                    _EPOCH % (epoch, 1 + (epoch > 1), 2 - 0.25 * epoch, 0.2 * epoch + 0.01 * i)
+                    for epoch in (1, 2)
+                ]
+                (folder / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
+        steps.ensemble(prepared)
+    return prepared
+
+
+_EPOCH = '{"epoch": %d, "stage": %d, "loss": %r, "held_out_macro_f1": %r, "seconds": 2.0}\n'
+
+
+def drawn_outputs(corpus: Corpus, seed: int) -> Outputs:
+    """Logits that are right more often than not, and attributes between 1 and 7."""
+    rng, n = np.random.default_rng(seed + 1), len(corpus)
+    truth = np.eye(len(corpus.classes))[np.arange(n) % 3]
+    logits = (rng.standard_normal((n, len(corpus.classes))) + 0.8 * truth).astype(np.float32)
+    return Outputs(
+        tuple(corpus.frame["id"]),
+        corpus.classes,
+        logits,
+        rng.uniform(1, 7, (n, 3)).astype(np.float32),
+    )

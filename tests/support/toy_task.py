@@ -1,0 +1,208 @@
+"""A task that is learned in seconds: three emotions told apart by their words, through real stores; and a command that trains a group on it."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from medusa_jax.batches.examples import Examples, gather
+from medusa_jax.config.features import HashedTextConfig
+from medusa_jax.config.run import MemberConfig, ModelConfig, StageConfig, TrainingConfig
+from medusa_jax.corpus.assembly import assemble
+from medusa_jax.corpus.table import NO_AGREEMENT, Corpus
+from medusa_jax.features.extract import extract
+from medusa_jax.store.reader import FeatureStore
+from medusa_jax.training import checkpoint
+
+CLASSES = ("angry", "happy", "sad")
+WORDS = (("hate", "stop", "furious"), ("love", "great", "sunny"), ("gone", "lonely", "tears"))
+FILLERS = ("the", "a", "and", "then", "we", "it", "was", "there")
+WIDTHS = {"words": 32, "letters": 16}
+COUNT, SILENT = 96, 5  # utterance 5 has no transcript, so its extraction fails
+
+
+def toy_corpus() -> Corpus:
+    """Most are of the first class; one in eight without consensus, one in six without ratings, one missing transcript."""
+    rng = np.random.default_rng(0)
+    classes = rng.choice(3, COUNT, p=[0.6, 0.2, 0.2])
+    votes = np.zeros((COUNT, 4), int)
+    votes[np.arange(COUNT), classes] = 4
+    votes[:, 3] = rng.integers(0, 2, COUNT)
+    consensus: list[str | None] = [CLASSES[c] for c in classes]
+    for row in range(0, COUNT, 8):
+        votes[row], consensus[row] = [1, 1, 1, 2], NO_AGREEMENT
+    texts: list[str | None] = []
+    for c in classes:
+        words = [*rng.choice(WORDS[c], 2), *rng.choice(FILLERS, rng.integers(0, 6))]
+        texts.append(" ".join(rng.permutation(words)))
+    texts[SILENT] = None
+    ratings = np.where(np.arange(COUNT) % 6 == 1, np.nan, classes * 2.0 + 2)
+    ids = [f"u{i:02d}.wav" for i in range(COUNT)]
+    plain = {
+        "id": ids,
+        "audio": ids,
+        "seconds": [1.0] * COUNT,
+        "split": ["train"] * COUNT,
+        "speaker": [str(i % 4) for i in range(COUNT)],
+        "gender": [None] * COUNT,
+        "consensus": consensus,
+        **{name: ratings for name in ("arousal", "valence", "dominance")},
+        "transcript": texts,
+    }
+    return Corpus(
+        assemble(plain, votes, np.zeros_like(votes), CLASSES), CLASSES, Path("nowhere"), "toy"
+    )
+
+
+def toy_examples(stores: Path) -> Examples:
+    """The corpus with two modalities, extracted below `stores` unless that was done before."""
+    corpus = toy_corpus()
+    made: dict[str, FeatureStore] = {}
+    for name, width in WIDTHS.items():
+        made[name] = extract(
+            corpus, HashedTextConfig(width=width), stores / name, max_failures=0.05, shard_rows=40
+        )
+    return gather(corpus, tuple(WIDTHS), made, shapes=1)
+
+
+def toy_parts() -> tuple[np.ndarray, np.ndarray]:
+    """Positions to fit on, and held out."""
+    held_out = np.arange(COUNT) % 4 == 3
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def toy_member(
+    seed: int = 0, stage1: int = 3, stage2: int = 3, learning_rate: float = 1e-2, **training: object
+) -> MemberConfig:
+    """A tiny DeepSER with everything on but fusion: two modalities, dropout, MixUp, standardised and stacked frames."""
+    model = ModelConfig(
+        hidden=8, feedforward=8, layers=1, fusion="late", stack={"letters": 2}, standardise=True
+    )
+    stages = {
+        name: StageConfig(epochs=epochs, learning_rate=learning_rate)
+        for name, epochs in (("stage1", stage1), ("stage2", stage2))
+    }
+    settings = TrainingConfig(batch_size=16, shapes=1, **stages, **training)
+    return MemberConfig(
+        id="toy", modalities=tuple(WIDTHS), seed=seed, model=model, training=settings
+    )
+
+
+def toy_group(**changes: object) -> list[MemberConfig]:
+    """Two members of equal structure that differ in every setting that may, and one of another; they stop at different epochs."""
+    plain = {
+        "stage1": StageConfig(epochs=2, learning_rate=1e-2),
+        "stage2": StageConfig(epochs=3, learning_rate=1e-2),
+    }
+    first = {**plain, "clip": 1.0, "ema": 0.5, **changes}
+    second = {
+        **first,
+        "stage2": StageConfig(epochs=1, learning_rate=3e-3, schedule="cosine", warmup=1),
+        "mixup_probability": 0.0,
+        "attribute_loss": 0.0,
+    }
+    second |= {
+        "targets": "one_hot",
+        "mixup_alpha": 1.0,
+        "class_loss": 1.0,
+        "weight_decay": 0.1,
+        "clip": 0.5,
+        "ema": 0.9,
+    }
+    words = toy_member(2).model_copy(
+        update={
+            "id": "words",
+            "modalities": ("words",),
+            "training": TrainingConfig(batch_size=16, shapes=1, **plain),
+        }
+    )
+    alike = [
+        toy_member(seed).model_copy(update={"id": name})
+        for seed, name in enumerate(("first", "second"))
+    ]
+    settings = [TrainingConfig(batch_size=16, shapes=1, **some) for some in (first, second)]
+    return [
+        *(
+            one.model_copy(update={"training": own})
+            for one, own in zip(alike, settings, strict=True)
+        ),
+        words,
+    ]
+
+
+MEASURED = {"seconds", "utterances_per_second", "input_wait", "compilations"}
+
+
+def toy_metrics(folder: Path, member: str = "toy", measured: bool = False) -> list[dict[str, Any]]:
+    """Lines of a member's metrics.jsonl, without what a clock or a compiler measured."""
+    lines = [
+        json.loads(line)
+        for line in (folder / "members" / member / "metrics.jsonl").read_text().splitlines()
+    ]
+    return [
+        {name: value for name, value in line.items() if measured or name not in MEASURED}
+        for line in lines
+    ]
+
+
+def bits_of(folder: Path, kind: str) -> Any:
+    """A checkpoint's arrays and what is said about it, to the bit."""
+    found = checkpoint.restore(folder, kind)
+    assert found is not None
+    return found[1], {
+        jax.tree_util.keystr(path): leaf.tobytes()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(found[0])
+    }
+
+
+def outcome_of(folder: Path, member: str) -> Any:
+    """All that a member's training leaves behind, to the bit."""
+    own = folder / "members" / member
+    return (
+        toy_metrics(folder, member),
+        (own / "member.json").read_text(),
+        bits_of(own / "checkpoints", "best"),
+    )
+
+
+if __name__ == "__main__":
+    from medusa_jax.config.run import EngineConfig
+    from medusa_jax.errors import MedusaError
+    from medusa_jax.training.loop import train_group
+
+    kill_at = int(os.environ.get("TOY_KILL_AT", sys.maxsize))
+    stores, folder, minutes = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+    jax.config.update("jax_compilation_cache_dir", str(stores / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    if (
+        len(sys.argv) > 4
+    ):  # no file may grow beyond so many bytes: the system refuses the write, as a full disk does
+        import resource
+
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+        )
+
+    def report(done: int, total: int, note: str = "") -> None:
+        os.write(1, f"{done}/{total}\n".encode())
+        if done >= kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        train_group(
+            toy_group(),
+            toy_examples(stores),
+            *toy_parts(),
+            folder,
+            engine=EngineConfig(save_minutes=minutes),
+            report=report,
+        )
+    except MedusaError as stop:
+        print(stop, file=sys.stderr, flush=True)
+        os._exit(stop.exit_code)  # as the command does: XLA may be at work still

@@ -1,0 +1,270 @@
+"""A group learns, and each of its members ends as it would alone, whatever its company, however it is stopped or watched."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from toy_task import SILENT, outcome_of, toy_examples, toy_group, toy_member, toy_metrics, toy_parts
+
+from medusa_jax.batches.epochs import epoch_plan
+from medusa_jax.config.run import EngineConfig, StageConfig
+from medusa_jax.errors import TrainingError
+from medusa_jax.machines.compilations import compilations
+from medusa_jax.machines.mesh import devices_of
+from medusa_jax.training import step
+from medusa_jax.training.loop import train_group
+
+FIT, HELD_OUT = toy_parts()
+LOOP, VMAP = EngineConfig(side_by_side="loop"), EngineConfig(side_by_side="vmap")
+PASSES = [(1, 1), (1, 2), (2, 3)]  # stage and epoch that all three members train
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    return toy_examples(tmp_path_factory.mktemp("toy") / "stores")
+
+
+def train(examples, folder, configs=None, fit=FIT, held_out=HELD_OUT, **options):
+    """Train, by default the toy group."""
+    return train_group(
+        configs or toy_group(), examples, fit, held_out, folder, **{"engine": LOOP, **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(examples, tmp_path_factory):
+    """The toy group trained without interruption, what it reported, and its folder."""
+    folder, told = tmp_path_factory.mktemp("finished"), []
+    return train(examples, folder, report=lambda *words: told.append(words)), told, folder
+
+
+def weights(member):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(member.params)])
+
+
+def test_it_learns_and_says_so(examples, finished):
+    (member, *_), _, folder = finished
+    logits, attributes = member.predict(examples, HELD_OUT)
+    labels = examples.corpus.labels[HELD_OUT]
+    hits = (logits.argmax(axis=1) == labels)[labels >= 0]
+    assert hits.mean() > 0.6, "three classes"
+    rated = examples.rated[HELD_OUT] > 0
+    errors = np.abs(attributes - examples.attributes[HELD_OUT])[rated]
+    assert errors.mean() < np.abs(4 - examples.attributes[HELD_OUT])[rated].mean()
+    lines = toy_metrics(folder, "first")
+    assert [(line["stage"], line["epoch"]) for line in lines] == [*PASSES, (2, 4), (2, 5)]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    record = json.loads((folder / "members/first/member.json").read_text())
+    assert record["held_out_macro_f1"] == max(line["held_out_macro_f1"] for line in lines)
+    assert lines[record["best_epoch"] - 1]["held_out_macro_f1"] == record["best"]
+
+
+def test_members_stop_at_their_own_epochs_and_leave_no_trace_of_the_group(finished):
+    folder = finished[2]
+    assert [line["epoch"] for line in toy_metrics(folder, "second")] == [1, 2, 3]
+    assert [line["epoch"] for line in toy_metrics(folder, "words")] == [1, 2, 3, 4, 5]
+    assert {path.name for path in folder.iterdir()} == {"members"}
+    assert {path.name for path in (folder / "members/words").iterdir()} == {
+        "metrics.jsonl",
+        "member.json",
+        "checkpoints",
+    }
+
+
+def test_the_report_counts_every_members_steps(finished):
+    told = finished[1]
+    counts = [done for done, _, _ in told]
+    assert counts == sorted(counts)
+    assert {total for _, total, _ in told} == {3 * 2 * 4 + (3 + 1 + 3) * 2}, (
+        "epochs of both stages, by steps an epoch"
+    )
+    assert counts[0] == 3
+    assert told[-1][:2] == (38, 38)
+
+
+def test_a_finished_group_is_not_trained_again(examples, finished):
+    members, _, folder = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    again = train(examples, folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    for one, other in zip(members, again, strict=True):
+        np.testing.assert_array_equal(weights(one), weights(other))
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_member_alone_is_the_member_in_the_group(examples, finished, tmp_path, which):
+    config = toy_group()[which]
+    train(examples, tmp_path, [config])
+    assert outcome_of(tmp_path, config.id) == outcome_of(finished[2], config.id)
+
+
+@pytest.mark.slow
+def test_side_by_side_in_one_program_is_the_same_within_rounding(examples, finished, tmp_path):
+    train(examples, tmp_path, engine=VMAP)
+    for name in ("first", "second", "words"):
+        one, other = toy_metrics(finished[2], name), toy_metrics(tmp_path, name)
+        assert [line["epoch"] for line in one] == [line["epoch"] for line in other]
+        for loss in step.LOSSES:
+            np.testing.assert_allclose(
+                [line[loss] for line in other], [line[loss] for line in one], rtol=1e-4
+            )
+    apart = toy_metrics(finished[2], "first"), toy_metrics(finished[2], "second")
+    assert abs(apart[0][0]["class_loss"] / apart[1][0]["class_loss"] - 1) > 1e-2, (
+        "members do differ"
+    )
+
+
+def test_another_seed_ends_elsewhere(examples, finished, tmp_path):
+    """The negative control of every comparison."""
+    train(examples, tmp_path, [toy_group()[2]], seed=1)
+    assert outcome_of(tmp_path, "words") != outcome_of(finished[2], "words")
+
+
+def test_few_programs_are_compiled(examples, finished, tmp_path):
+    """A step and a prediction for each structure and shape; settings, seeds, stages, epochs and cohorts bring no more."""
+    assert len(examples.shapes) == 1
+    structures = {member.graph for member in finished[0]}
+    assert len(structures) == 2
+    where = devices_of(1).everywhere
+    for made in (
+        (step.train_step(graph, 1, False, where) for graph in structures),
+        (step.predict_step(graph, False, where) for graph in structures),
+    ):
+        assert {program._cache_size() for program in made} == {1}
+    assert (
+        sum(line["compilations"] for line in toy_metrics(finished[2], "words", measured=True)[1:])
+        == 0
+    )
+    before = compilations()
+    train(
+        examples, tmp_path, toy_group(weight_decay=0.3, mixup_alpha=0.7, class_loss=0.9)[:1], seed=3
+    )
+    assert compilations() - before == 0
+
+
+def test_the_loop_moves_nothing_but_batches_and_late_metrics(examples, tmp_path, monkeypatch):
+    """A step that brings a number of the host is refused; on a CPU the way back is no move and cannot be seen."""
+    monkeypatch.setattr(
+        "medusa_jax.training.loop.Stack.step", lambda stack, batch: stack.state.sums + np.float32(1)
+    )
+    with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        train(examples, tmp_path)
+
+
+def test_a_loss_that_explodes_names_member_step_and_utterances(examples, tmp_path):
+    configs = [toy_group()[2], toy_group(stage1=StageConfig(epochs=1, learning_rate=1e30))[1]]
+    with pytest.raises(TrainingError, match="the loss is not finite") as caught:
+        train(examples, tmp_path, configs)
+    where = str(caught.value.where)
+    assert "member second, step 1 of its epoch" in where, "the first step is still finite"
+    named = where.split("utterances ")[1].split(", ")
+    assert len(named) == 16
+    assert set(named) <= set(examples.corpus.frame["id"][FIT])
+    assert "learning rate" in caught.value.hint
+    (line,) = toy_metrics(tmp_path, "second")
+    assert (line["epoch"], line["step"], line["stopped"], line["loss"]) == (
+        1,
+        1,
+        "the loss is not finite",
+        "nan",
+    )
+    assert not (tmp_path / "members/second/member.json").exists()
+
+
+def test_weights_that_explode_in_the_last_step_are_not_kept(examples, tmp_path):
+    """The loss of the last step was finite; only the predictions show it."""
+    with pytest.raises(TrainingError, match="not finite"):
+        train(
+            examples,
+            tmp_path,
+            toy_group(stage1=StageConfig(epochs=1, learning_rate=1e30))[:1],
+            fit=FIT[:16],
+        )
+    assert not list(tmp_path.rglob("best-*"))
+
+
+def test_patience_ends_a_stage(examples, tmp_path):
+    """At a learning rate of nothing no epoch is better than the first: Stage 1 ends `patience` epochs later, Stage 2 after `patience`."""
+    still = StageConfig(epochs=50, learning_rate=1e-30)
+    train(examples, tmp_path, toy_group(stage1=still, stage2=still, patience=2)[:1])
+    assert [line["stage"] for line in toy_metrics(tmp_path, "first")] == [1, 1, 1, 2, 2]
+    assert json.loads((tmp_path / "members/first/member.json").read_text())["best_epoch"] == 1
+
+
+def test_stage_two_is_balanced_and_new_each_epoch(examples):
+    plans = [epoch_plan(examples, FIT, toy_member().training, 0, 2, epoch) for epoch in range(2)]
+    whole = examples.corpus.labels[
+        epoch_plan(examples, FIT, toy_member().training, 0, 1, 0).ravel()
+    ]
+    none, *classes = np.bincount(whole + 1, minlength=4)
+    assert none > 0, "Stage 1 takes utterances without consensus"
+    assert max(classes) > 1.3 * min(classes), "Stage 1 is as unbalanced as the corpus"
+    for plan in plans:
+        none, *classes = np.bincount(examples.corpus.labels[plan.ravel()] + 1, minlength=4)
+        assert none == 0
+        assert (
+            max(classes)
+            <= np.bincount(examples.corpus.labels[FIT][examples.corpus.labels[FIT] >= 0]).min()
+        )
+    assert set(plans[0].ravel()) != set(plans[1].ravel())
+
+
+def test_no_consensus_utterances_join_stage_two_if_asked(examples):
+    plan = epoch_plan(examples, FIT, toy_member(no_consensus=True).training, 0, 2, 0)
+    assert examples.corpus.labels[plan.ravel()].min() == -1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(held_out=np.array([0, 8])), "no held-out utterance has a consensus"),
+        (dict(configs=[toy_member(stage1=0, stage2=0)]), "no epoch was trained"),
+        (
+            dict(configs=[toy_member(stage1=0, stage2=1)], fit=np.array([0, 8, 16])),
+            "no training utterance has the consensus 'angry'",
+        ),
+        (dict(fit=FIT[:0]), "no training utterance has votes or ratings"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(examples, tmp_path, change, message):
+    with pytest.raises(TrainingError, match=message):
+        train(examples, tmp_path, **change)
+    assert not list(tmp_path.rglob("member.json"))
+
+
+def test_a_second_signal_is_not_waited_for(examples, tmp_path):
+    """The first asks for a stop after the step; the loop has not ended it yet when the second comes."""
+    calls = []
+
+    def report(*words):
+        calls.append(words)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(examples, tmp_path, toy_group()[:1], report=report)
+    assert len(calls) == 1
+
+
+def test_predictions_depend_on_neither_order_nor_company(examples, finished):
+    member, everyone = finished[0][0], np.arange(len(examples))
+    logits, attributes = member.predict(examples, everyone)
+    rng = np.random.default_rng(0)
+    for size in (len(everyone), 40):
+        rows = rng.permutation(everyone)[:size]
+        some_logits, some_attributes = member.predict(examples, rows)
+        np.testing.assert_allclose(some_logits, logits[rows], atol=1e-5)
+        np.testing.assert_allclose(some_attributes, attributes[rows], atol=1e-5)
+    one, _ = member.predict(examples, np.array([17]))
+    np.testing.assert_allclose(one[0], logits[17], atol=1e-5)
+    assert np.ptp(logits, axis=0).min() > 0.1, "they do differ"
+
+
+def test_an_utterance_without_features_is_predicted_too(examples, finished):
+    assert (examples.lengths[SILENT] == 0).all()
+    logits, attributes = finished[0][0].predict(examples, np.array([3, SILENT, 4]))
+    assert np.isfinite(logits).all()
+    assert np.isfinite(attributes).all()
