@@ -53,7 +53,7 @@ def ours(
     data: tuple[np.ndarray, ...], learn: np.ndarray, select: np.ndarray, epochs: int, seeds: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights `[s, f, c+3]` and offsets `[s, c+3]` of the best epoch of each seed."""
-    from medusa_jax.config.run import EnsembleConfig
+    from medusa_jax.config.ensemble import EnsembleConfig
     from medusa_jax.ensemble import meta
 
     x_nf, soft, ratings, labels = data

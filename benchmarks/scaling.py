@@ -27,7 +27,8 @@ from shapes import lengths, padding
 
 from medusa_jax.batches.examples import gather
 from medusa_jax.config.features import HashedTextConfig
-from medusa_jax.config.run import MemberConfig, ModelConfig, StageConfig, TrainingConfig
+from medusa_jax.config.model import ModelConfig
+from medusa_jax.config.training import MemberConfig, StageConfig, TrainingConfig
 from medusa_jax.config.yaml_file import load_config
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus

@@ -21,7 +21,8 @@ from flax import nnx
 from medusa_jax.batches.buckets import ladder_of
 from medusa_jax.batches.examples import Batch
 from medusa_jax.batches.sampling import epoch_batches
-from medusa_jax.config.run import ModelConfig, TrainingConfig
+from medusa_jax.config.model import ModelConfig
+from medusa_jax.config.training import TrainingConfig
 from medusa_jax.models.deepser import DeepSER, Statistic
 from medusa_jax.tasks.hyperparameters import settings_of
 from medusa_jax.training.step import new_state, predict_step, train_step

@@ -17,7 +17,8 @@ from train_task import WIDTHS, operations
 from medusa_jax.batches.epochs import epoch_plan
 from medusa_jax.batches.examples import Batch, Examples, gather
 from medusa_jax.batches.prefetch import Loader
-from medusa_jax.config.run import MemberConfig, ModelConfig, TrainingConfig
+from medusa_jax.config.model import ModelConfig
+from medusa_jax.config.training import MemberConfig, TrainingConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.store.reader import FeatureStore

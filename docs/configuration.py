@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from medusa_jax.config import ablation, corpus, ensemble, model, run, training
 from medusa_jax.config import features as feature_config
-from medusa_jax.config import run as config
 
 PAGE = Path(__file__).with_suffix(".md")
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
@@ -21,23 +21,23 @@ FEATURES = (
     feature_config.StoreConfig,
 )
 SECTIONS: dict[str, type[BaseModel]] = {
-    "(top)": config.RunConfig,
-    "corpus": config.CorpusConfig,
+    "(top)": run.RunConfig,
+    "corpus": corpus.CorpusConfig,
     **{
-        f"features.NAME, extractor {model.model_fields['extractor'].default}": model
-        for model in FEATURES
+        f"features.NAME, extractor {section.model_fields['extractor'].default}": section
+        for section in FEATURES
     },
     "transcription": feature_config.TranscriptionConfig,
-    "model": config.ModelConfig,
-    "training": config.TrainingConfig,
-    "training.stage1, training.stage2": config.StageConfig,
-    "members.N": config.MemberConfig,
-    "engine": config.EngineConfig,
-    "ensemble": config.EnsembleConfig,
-    "tracking": config.TrackingConfig,
-    "submission": config.SubmissionConfig,
-    "ablation": config.AblationConfig,
-    "ablation.rows.NAME": config.AblationRowConfig,
+    "model": model.ModelConfig,
+    "training": training.TrainingConfig,
+    "training.stage1, training.stage2": training.StageConfig,
+    "members.N": training.MemberConfig,
+    "engine": training.EngineConfig,
+    "ensemble": ensemble.EnsembleConfig,
+    "tracking": training.TrackingConfig,
+    "submission": ensemble.SubmissionConfig,
+    "ablation": ablation.AblationConfig,
+    "ablation.rows.NAME": ablation.AblationRowConfig,
 }
 _KINDS = {
     "string": "text",

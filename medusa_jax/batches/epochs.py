@@ -4,7 +4,7 @@ import numpy as np
 
 from medusa_jax.batches.examples import Examples
 from medusa_jax.batches.sampling import balanced_subset, epoch_batches
-from medusa_jax.config.run import StageConfig, TrainingConfig
+from medusa_jax.config.training import StageConfig, TrainingConfig
 from medusa_jax.errors import TrainingError
 
 

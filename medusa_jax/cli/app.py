@@ -28,7 +28,7 @@ from medusa_jax.files import FULL
 
 if TYPE_CHECKING:
     from medusa_jax.evaluation.tables import SystemScores
-    from medusa_jax.runs.steps import Prepared
+    from medusa_jax.runs.prepare import Prepared
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -177,10 +177,10 @@ def _train(prepared: "Prepared", profile: bool) -> None:
     from functools import partial
 
     from medusa_jax.machines.profiler import traced, traces_in
-    from medusa_jax.runs import steps
+    from medusa_jax.runs.train import train as train_members
 
     folder = prepared.run.folder / "profile"
-    steps.train(prepared, partial(traced, folder=folder) if profile else nullcontext)
+    train_members(prepared, partial(traced, folder=folder) if profile else nullcontext)
     print(f"{len(prepared.run.config.members)} member(s) trained, in {prepared.run.folder}")
     if profile:
         traces = traces_in(folder)
@@ -239,9 +239,9 @@ def ensemble(
             hint=hint,
         )
     with prepared_run(config, settings, out, features=False) as prepared:
-        from medusa_jax.runs import steps
+        from medusa_jax.runs.combine import combine
 
-        steps.ensemble(prepared)
+        combine(prepared)
         print(f"votes, meta-classifier and soup are in {prepared.run.folder}")
 
 

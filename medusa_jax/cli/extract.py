@@ -137,8 +137,8 @@ def extract_share(config: Path, settings: list[str] | None, out: Path, shard: st
 
     share = Share.parse(shard)
     run = resolve(config, settings, out)
+    from medusa_jax.runs.folder import opened
     from medusa_jax.runs.inputs import check_source, extract_shares, load_corpus
-    from medusa_jax.runs.run import opened
 
     if run.config.corpus.source != "generated" and not run.corpus_file.exists():
         check_source(run.config.corpus)

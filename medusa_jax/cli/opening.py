@@ -17,8 +17,8 @@ from rich.markup import escape
 from medusa_jax.errors import ConfigError, Interrupted, RunFolderError
 
 if TYPE_CHECKING:
+    from medusa_jax.runs.prepare import Prepared
     from medusa_jax.runs.run import Run
-    from medusa_jax.runs.steps import Prepared
 
 Config = Annotated[
     Path,
@@ -59,9 +59,9 @@ def prepared_run(
 ) -> "Iterator[Prepared]":
     """The run that the arguments name, its folder held by this process, corpus and (if the command needs them) features ready."""
     chosen = resolve(config, settings, out)
+    from medusa_jax.runs.folder import opened
     from medusa_jax.runs.inputs import check_source
-    from medusa_jax.runs.run import opened
-    from medusa_jax.runs.steps import prepare
+    from medusa_jax.runs.prepare import prepare
 
     if chosen.config.corpus.source != "generated" and not chosen.corpus_file.exists():
         check_source(chosen.config.corpus)  # a mistyped path leaves no run folder behind
@@ -158,7 +158,7 @@ def _of_folder(folder: Path, settings: list[str]) -> "Run":
 
 def unfinished_run(out: Path) -> Path:
     """The folder of the run below `out` whose training was begun and is not finished; raises `ConfigError` unless there is exactly one."""
-    from medusa_jax.runs.run import unfinished
+    from medusa_jax.runs.folder import unfinished
 
     found = unfinished(out)
     if not found:

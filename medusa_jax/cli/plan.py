@@ -9,7 +9,7 @@ from medusa_jax.cli.opening import results
 
 if TYPE_CHECKING:
     from medusa_jax.runs.plan import GroupPlan, Pace, Plan
-    from medusa_jax.runs.steps import Prepared
+    from medusa_jax.runs.prepare import Prepared
 
 
 def plan_training(prepared: "Prepared", speed: float | None) -> None:

@@ -9,7 +9,7 @@ from medusa_jax.cli.opening import results, say, take_over, tell_failures
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from medusa_jax.runs.steps import Prepared
+    from medusa_jax.runs.prepare import Prepared
     from medusa_jax.studies.derived_run import Conducted
 
 

@@ -1,5 +1,8 @@
 """The parent of every section of a configuration."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -18,3 +21,12 @@ def known_keys() -> list[str]:
         found += model.model_fields
         pending += model.__subclasses__()
     return found
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`under` with every key that `over` sets replaced, section by section."""
+    result = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result

@@ -16,7 +16,8 @@ import numpy as np
 import optax
 
 from medusa_jax.batches.sampling import balanced_subset
-from medusa_jax.config.run import EnsembleConfig, TrainingConfig
+from medusa_jax.config.ensemble import EnsembleConfig
+from medusa_jax.config.training import TrainingConfig
 from medusa_jax.ensemble.predictions import Outputs, stacked
 from medusa_jax.errors import CheckpointError
 from medusa_jax.evaluation.balanced import balanced_draws

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from medusa_jax.config.run import EnsembleConfig, TrainingConfig
+from medusa_jax.config.ensemble import EnsembleConfig
+from medusa_jax.config.training import TrainingConfig
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.greedy import greedy_soup
 from medusa_jax.ensemble.predictions import Outputs, majority_vote, soft_vote

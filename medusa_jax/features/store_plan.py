@@ -1,10 +1,10 @@
 """Which store a corpus and an extractor make: its plan and its name."""
 
 from medusa_jax.config.features import ExtractorConfig, TranscriptionConfig
-from medusa_jax.config.run import digest_of
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import FeatureError
 from medusa_jax.features.extractor import Extractor
+from medusa_jax.files import digest_of
 from medusa_jax.store.ledger import Plan
 
 

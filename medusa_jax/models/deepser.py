@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from medusa_jax.config.run import ModelConfig
+from medusa_jax.config.model import ModelConfig
 from medusa_jax.models.encoder import Encoder, linear
 
 LOW, HIGH = 1.0, 7.0

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from medusa_jax.config.run import ModelConfig
+from medusa_jax.config.model import ModelConfig
 from medusa_jax.layers.attention import attend
 from medusa_jax.layers.dropout import dropout, relu_dropout, seed_of
 from medusa_jax.layers.layer_norm import normalised

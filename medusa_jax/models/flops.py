@@ -5,7 +5,7 @@ Only products of matrices count, 2·m·n·k each; everything else is small besid
 
 from collections.abc import Sequence
 
-from medusa_jax.config.run import ModelConfig
+from medusa_jax.config.model import ModelConfig
 
 _BACKWARD = 2  # gradients of every product's two operands
 

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import softmax
 
+from medusa_jax.ensemble.variants import SOFT, SOUP
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.balanced import f1_of
 from medusa_jax.evaluation.calibration import agreement, calibration
@@ -14,7 +15,7 @@ from medusa_jax.report import records
 from medusa_jax.report.contents import Findings
 from medusa_jax.report.records import Found
 from medusa_jax.runs.evaluate import Part, System, facts_of, scored_parts
-from medusa_jax.runs.steps import SOFT, SOUP, Prepared
+from medusa_jax.runs.prepare import Prepared
 
 WORST = 12  # surely wrong utterances that are shown
 

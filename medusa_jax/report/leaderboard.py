@@ -9,11 +9,11 @@ from pathlib import Path
 
 from medusa_jax.config.run import RunConfig
 from medusa_jax.config.yaml_file import load_config
+from medusa_jax.ensemble.variants import SINGLE, SOUP
 from medusa_jax.errors import EvaluationError, MedusaError
 from medusa_jax.evaluation.scores_file import ScoresFile, SystemLine, read_scores_file
 from medusa_jax.evaluation.tables import SYNTHETIC, Row, markdown_rows
 from medusa_jax.runs.evaluate import FOLDS
-from medusa_jax.runs.steps import SINGLE, SOUP
 from submission.challenges import CHALLENGES, Task
 from submission.leaderboard import published_rows, source_of
 

@@ -9,8 +9,9 @@ import numpy as np
 from medusa_jax.ensemble.meta import MetaClassifiers
 from medusa_jax.errors import CheckpointError, EvaluationError
 from medusa_jax.evaluation.tables import Row
-from medusa_jax.runs.run import Run, known_provenance
-from medusa_jax.runs.steps import Prepared
+from medusa_jax.runs.prepare import Prepared
+from medusa_jax.runs.provenance import known_provenance
+from medusa_jax.runs.run import Run
 from medusa_jax.studies.derived_run import STUDIES
 from medusa_jax.studies.study_file import ABLATION, ENSEMBLE, read_study
 

@@ -8,7 +8,7 @@ from medusa_jax.report.collect import findings
 from medusa_jax.report.contents import write_numbers
 from medusa_jax.report.model_card import model_card
 from medusa_jax.report.sections import report_page
-from medusa_jax.runs.steps import Prepared
+from medusa_jax.runs.prepare import Prepared
 
 
 @dataclass(frozen=True)

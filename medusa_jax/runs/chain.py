@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from medusa_jax.evaluation.tables import SystemScores
+from medusa_jax.runs.combine import combine
 from medusa_jax.runs.evaluate import evaluate, parts_to_score, with_answers
-from medusa_jax.runs.steps import Prepared, ensemble, train
+from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.submit import Written, check_submission, submit
+from medusa_jax.runs.train import train
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ def run_all(prepared: Prepared) -> Finished:
     if wanted:
         check_submission(prepared)
     train(prepared)
-    ensemble(prepared)
+    combine(prepared)
     written = submit(prepared) if wanted else None
     labelled = parts_to_score(prepared, with_answers(prepared.corpus))
     return Finished(evaluate(prepared) if labelled or not wanted else {}, written)

@@ -8,14 +8,16 @@ import pandas as pd
 
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.ensemble.predictions import Outputs, pooled
+from medusa_jax.ensemble.variants import ENSEMBLES
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.intervals import clusters_of, macro_f1_interval
 from medusa_jax.evaluation.metrics import attribute_scores, classification_scores
 from medusa_jax.evaluation.report import CorpusFacts, write_report
 from medusa_jax.evaluation.tables import SystemScores
 from medusa_jax.runs.inputs import answers_of
-from medusa_jax.runs.run import provenance
-from medusa_jax.runs.steps import ENSEMBLES, Prepared, ensemble_outputs, member_outputs
+from medusa_jax.runs.predictions import ensemble_outputs, member_outputs
+from medusa_jax.runs.prepare import Prepared
+from medusa_jax.runs.provenance import provenance
 
 FOLDS = "folds"
 """The part that pools the test folds."""

@@ -1,28 +1,16 @@
 """From a configuration to the corpus, its feature stores, and who plays which part."""
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
+from medusa_jax.config.corpus import CorpusConfig
 from medusa_jax.config.features import ExtractorConfig, StoreConfig
-from medusa_jax.config.run import CorpusConfig
-from medusa_jax.corpus.splits import check_speakers_disjoint, hold_out, speaker_folds
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError, CorpusError, RunFolderError
 from medusa_jax.progress import track
-from medusa_jax.runs.run import Run, known_provenance
+from medusa_jax.runs.provenance import known_provenance
+from medusa_jax.runs.run import Run
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.share import Share
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Positions in the corpus: who a member learns from, who chooses its epoch, who is only predicted."""
-
-    fit: np.ndarray
-    held_out: np.ndarray
-    rest: np.ndarray
 
 
 def load_corpus(run: Run) -> Corpus:
@@ -232,25 +220,6 @@ def store_folder(run: Run, corpus: Corpus, config: ExtractorConfig) -> Path:
     from medusa_jax.features.store_plan import store_name
 
     return run.out / "features" / store_name(corpus, build_extractor(config))
-
-
-def parts_of(run: Run, corpus: Corpus) -> list[Parts]:
-    """One entry a fold, or one for a single fold or the corpus's own splits; no speaker plays two parts (house promise 7)."""
-    config = run.config.corpus
-    if config.folds is None:
-        return [_parts(corpus, config)]
-    fold_n = speaker_folds(corpus, config.folds)
-    splits = [np.where(fold_n == fold, "test1", "train") for fold in config.tested]
-    return [
-        _parts(replace(corpus, frame=corpus.frame.assign(split=split)), config) for split in splits
-    ]
-
-
-def _parts(corpus: Corpus, config: CorpusConfig) -> Parts:
-    held = hold_out(corpus, config.hold_out, config.seed)
-    fit = (corpus.frame["split"] == "train").to_numpy() & ~held
-    check_speakers_disjoint(corpus, fit, held, ~(fit | held))
-    return Parts(np.flatnonzero(fit), np.flatnonzero(held), np.flatnonzero(~(fit | held)))
 
 
 def answers_of(corpus: Corpus) -> Path | None:

@@ -11,11 +11,12 @@ import numpy as np
 from medusa_jax.batches.device_batch import device_batch
 from medusa_jax.batches.epochs import class_targets, epoch_plan, stage_of
 from medusa_jax.batches.examples import Examples
-from medusa_jax.config.run import MemberConfig
+from medusa_jax.config.training import MemberConfig
 from medusa_jax.machines.compilations import seconds_saved
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.models.flops import forward_flops, training_flops
-from medusa_jax.runs.steps import Prepared, all_courses, examples_of, groups_of, needs_of
+from medusa_jax.runs.prepare import Prepared
+from medusa_jax.runs.train import all_courses, examples_of, groups_of, needs_of
 from medusa_jax.runs.training_splits import Course
 from medusa_jax.tasks.hyperparameters import settings_of
 from medusa_jax.tasks.objective import class_weights
@@ -100,7 +101,7 @@ class Plan:
 
 
 def plan_of(prepared: Prepared) -> Plan:
-    """Plan what `steps.train` would do now; members that are trained already are left out."""
+    """Plan what `runs.train.train` would do now; members that are trained already are left out."""
     engine = prepared.run.config.engine
     courses = [course for fold in all_courses(prepared) for course in fold]
     groups = [

@@ -9,12 +9,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from medusa_jax.config.run import MemberConfig
+from medusa_jax.config.training import MemberConfig
 from medusa_jax.errors import CheckpointError, TrainingError
 from medusa_jax.files import disk_errors, write_text
 from medusa_jax.machines.processes import several
-from medusa_jax.runs.run import JOINED, OUTPUTS, Run, keep_provenance, known_provenance
-from medusa_jax.runs.steps import Prepared, all_courses, examples_of
+from medusa_jax.runs.prepare import Prepared
+from medusa_jax.runs.provenance import keep_provenance, known_provenance
+from medusa_jax.runs.run import JOINED, OUTPUTS, Run
+from medusa_jax.runs.train import all_courses, examples_of
 from medusa_jax.runs.training_splits import Course
 from medusa_jax.training import checkpoint
 from medusa_jax.training.member import digests_of_training
@@ -24,7 +26,7 @@ def adopt(prepared: Prepared) -> int:
     """Copy finished members from runs that trained them alike, and return how many; several processes take over none.
 
     Alike: same configuration (whatever its id), seeds, utterances, features and parts, which a member's checkpoint names by a
-    digest; every byte of the copied weights is read. The copy has no outputs: `steps.train` makes them. `provenance.json` says
+    digest; every byte of the copied weights is read. The copy has no outputs: `runs.train.train` makes them. `provenance.json` says
     what came from where. What is damaged there is trained here. Raises `TrainingError` if the disk refuses the copy.
     """
     run, adopted = prepared.run, dict[str, str]()

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medusa_jax.config.run import SubmissionConfig
+from medusa_jax.config.ensemble import SubmissionConfig
 from medusa_jax.corpus.table import ATTRIBUTES
 from medusa_jax.errors import ConfigError, SubmissionError
 from medusa_jax.runs.inputs import answers_of
-from medusa_jax.runs.steps import Prepared, ensemble_outputs
+from medusa_jax.runs.predictions import ensemble_outputs
+from medusa_jax.runs.prepare import Prepared
 from submission.challenges import CLASSES, Challenge, challenge_of
 from submission.leaderboard import leaderboard, write_leaderboard, write_score
 from submission.scoring import score

@@ -13,7 +13,7 @@ from medusa_jax.corpus.splits import inner_folds
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.ensemble.predictions import Outputs, pooled
 from medusa_jax.errors import EvaluationError
-from medusa_jax.runs.inputs import Parts
+from medusa_jax.runs.parts import Parts
 from medusa_jax.runs.run import JOINED, OUTPUTS, Run
 
 

@@ -11,9 +11,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medusa_jax.config.run import digest_of
 from medusa_jax.errors import StoreError
-from medusa_jax.files import write_text
+from medusa_jax.files import digest_of, write_text
 
 PLAN, FAILURES, WARNINGS = "store.json", "failures.jsonl", "warnings.jsonl"
 REDO = "run the command that makes it (`medusa extract`, `medusa transcribe`) again: it redoes only what is damaged or missing"

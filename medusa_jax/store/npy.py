@@ -10,10 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from medusa_jax.config.run import digest_of
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import FeatureError, MedusaError, StoreError
-from medusa_jax.files import write_text, write_whole
+from medusa_jax.files import digest_of, write_text, write_whole
 from medusa_jax.store.builder import Advance, Make, cores, fill
 from medusa_jax.store.ledger import Entry, Failure, Plan
 from medusa_jax.store.reader import FeatureStore

@@ -1,7 +1,7 @@
 """The ablation (the paper's Table 2): every member once more without one thing at a time, all in one run, and what that costs.
 
 The run of an ablation is derived from the base run: its members are all of row × member × seed, and everything else
-(corpus, features, parts) is the base run's. `steps.train` trains it as it trains any run.
+(corpus, features, parts) is the base run's. `runs.train.train` trains it as it trains any run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from medusa_jax.config.run import MemberConfig, RunConfig, merged
+from medusa_jax.config.run import RunConfig
+from medusa_jax.config.section import merged
+from medusa_jax.config.training import MemberConfig
 from medusa_jax.config.yaml_file import explained
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError
+from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.run import Run
-from medusa_jax.runs.steps import Prepared
 from medusa_jax.studies.derived_run import check_own_run, opened_beside
 from medusa_jax.studies.replicates import replicate
 

@@ -7,7 +7,9 @@ import numpy as np
 
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.runs.evaluate import Part, facts_of
-from medusa_jax.runs.steps import Prepared, member_outputs, train
+from medusa_jax.runs.predictions import member_outputs
+from medusa_jax.runs.prepare import Prepared
+from medusa_jax.runs.train import train
 from medusa_jax.studies.ablation import BASE, Ablation
 from medusa_jax.studies.ablation import Row as TableRow
 from medusa_jax.studies.ablation_table import WORDS, ablation_rows
@@ -26,7 +28,7 @@ from medusa_jax.studies.tables import Study
 def conduct(ablation: Ablation, prepared: Prepared) -> Conducted:
     """Train what is not trained yet and write `studies/ablation-PART.csv`, `.json` and `.md` below the base run's folder.
 
-    `prepared` is the ablation's own run, as of `opened_ablation`. Raises what `steps.train` raises, and `EvaluationError`
+    `prepared` is the ablation's own run, as of `opened_ablation`. Raises what `runs.train.train` raises, and `EvaluationError`
     where the scores cannot be computed.
     """
     check_scorable(prepared)

@@ -1,7 +1,7 @@
 """The study of ensembles (the paper's Table 3): which members are combined, once for each seed that they were trained with.
 
 With one seed the run's own members are combined. With several, a derived run beside it trains every member with each seed,
-by `steps.train` as any run; its k-th seed's members are combined among themselves, and the scores are joined afterwards.
+by `runs.train.train` as any run; its k-th seed's members are combined among themselves, and the scores are joined afterwards.
 """
 
 import json
@@ -11,12 +11,15 @@ from functools import partial
 
 import numpy as np
 
-from medusa_jax.config.run import MemberConfig, RunConfig
+from medusa_jax.config.run import RunConfig
+from medusa_jax.config.training import MemberConfig
 from medusa_jax.corpus.splits import inner_folds
 from medusa_jax.ensemble.variants import OUT_OF_FOLD, Combined, Pool, combined
 from medusa_jax.errors import ConfigError, EvaluationError
+from medusa_jax.runs.combine import targets_of, taught_outputs
+from medusa_jax.runs.predictions import member_outputs
+from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.run import Run
-from medusa_jax.runs.steps import Prepared, member_outputs, targets_of, taught_outputs
 from medusa_jax.studies.derived_run import check_own_run
 from medusa_jax.studies.replicates import replicate
 

@@ -10,8 +10,10 @@ import numpy as np
 from medusa_jax.errors import ConfigError, EvaluationError, RunFolderError
 from medusa_jax.evaluation.intervals import clusters_of
 from medusa_jax.runs.evaluate import Part, parts_to_score, with_answers
-from medusa_jax.runs.run import Run, opened, provenance
-from medusa_jax.runs.steps import Prepared, prepare
+from medusa_jax.runs.folder import opened
+from medusa_jax.runs.prepare import Prepared, prepare
+from medusa_jax.runs.provenance import provenance
+from medusa_jax.runs.run import Run
 from medusa_jax.studies.tables import Study, write_study
 
 STUDIES = "studies"

@@ -22,7 +22,8 @@ from medusa_jax.ensemble.variants import (
 )
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.runs.evaluate import Part, facts_of
-from medusa_jax.runs.steps import Prepared, train
+from medusa_jax.runs.prepare import Prepared
+from medusa_jax.runs.train import train
 from medusa_jax.studies.combinations import EnsembleStudy, combined_all, ranking_of
 from medusa_jax.studies.derived_run import (
     Conducted,
@@ -48,7 +49,7 @@ PAPER: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType(
 def conduct(study: EnsembleStudy, prepared: Prepared) -> Conducted:
     """Train what is not trained yet, and write `studies/ensemble-PART.csv`, `.json` and `.md` below the base run's folder.
 
-    `prepared` is the study's own run. Raises what `steps.train` raises where there is something to train, and
+    `prepared` is the study's own run. Raises what `runs.train.train` raises where there is something to train, and
     `EvaluationError` where members of the base run are not trained or the scores cannot be computed.
     """
     if study.seeds > 1:

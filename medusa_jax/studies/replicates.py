@@ -6,7 +6,7 @@ training, not of data.
 
 import numpy as np
 
-from medusa_jax.config.run import MemberConfig
+from medusa_jax.config.training import MemberConfig
 
 
 def replicate(member: MemberConfig, number: int, name: str) -> MemberConfig:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Scalar
 
 from medusa_jax.batches.epochs import stage_of
-from medusa_jax.config.run import TrainingConfig
+from medusa_jax.config.training import TrainingConfig
 
 
 class Settings(NamedTuple):

@@ -14,9 +14,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from medusa_jax.config.run import digest_of
 from medusa_jax.errors import CheckpointError
-from medusa_jax.files import sha256_of, write_text
+from medusa_jax.files import digest_of, sha256_of, write_text
 
 PyTree = Any
 

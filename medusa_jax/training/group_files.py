@@ -16,9 +16,9 @@ import jax
 import numpy as np
 
 from medusa_jax.batches.examples import Examples
-from medusa_jax.config.run import MemberConfig, TrackingConfig, digest_of
+from medusa_jax.config.training import MemberConfig, TrackingConfig
 from medusa_jax.errors import TrainingError
-from medusa_jax.files import disk_errors, write_text
+from medusa_jax.files import digest_of, disk_errors, write_text
 from medusa_jax.machines.processes import leads
 from medusa_jax.training import checkpoint
 from medusa_jax.training.member import digests_of_training

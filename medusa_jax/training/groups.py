@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from medusa_jax.config.run import MemberConfig
+from medusa_jax.config.training import MemberConfig
 from medusa_jax.training.memory import Need, group_bytes
 
 

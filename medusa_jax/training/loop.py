@@ -19,7 +19,7 @@ from medusa_jax.batches.device_batch import device_batch
 from medusa_jax.batches.epochs import class_targets, epoch_plan, stage_of
 from medusa_jax.batches.examples import Examples
 from medusa_jax.batches.prefetch import Loader
-from medusa_jax.config.run import EngineConfig, MemberConfig, TrackingConfig
+from medusa_jax.config.training import EngineConfig, MemberConfig, TrackingConfig
 from medusa_jax.errors import Interrupted, TrainingError
 from medusa_jax.evaluation.balanced import balanced_macro_f1
 from medusa_jax.machines.compilations import compilations

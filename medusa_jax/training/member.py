@@ -12,8 +12,9 @@ from flax import nnx
 
 from medusa_jax.batches.examples import Batch, Examples
 from medusa_jax.batches.moments import frame_statistics
-from medusa_jax.config.run import MemberConfig, digest_of
+from medusa_jax.config.training import MemberConfig
 from medusa_jax.errors import CheckpointError
+from medusa_jax.files import digest_of
 from medusa_jax.machines.mesh import Devices, devices_of
 from medusa_jax.machines.processes import of_the_first
 from medusa_jax.models.deepser import DeepSER, Statistic

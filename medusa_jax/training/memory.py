@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from medusa_jax.batches.examples import Examples
-from medusa_jax.config.run import EngineConfig, MemberConfig
+from medusa_jax.config.training import EngineConfig, MemberConfig
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.machines.processes import least
 from medusa_jax.tasks.hyperparameters import settings_of

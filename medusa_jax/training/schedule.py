@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from medusa_jax.batches.epochs import stage_of
-from medusa_jax.config.run import TrainingConfig
+from medusa_jax.config.training import TrainingConfig
 
 FINISHED = 3  # the stage after the last
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, Protocol, runtime_checkable
 
-from medusa_jax.config.run import TrackingConfig
+from medusa_jax.config.training import TrackingConfig
 from medusa_jax.errors import DependencyError, TrainingError
 from medusa_jax.files import disk_errors, write_text
 

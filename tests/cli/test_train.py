@@ -11,9 +11,11 @@ import pytest
 from small_run import small_config, small_yaml
 
 from medusa_jax.config.run import RunConfig
+from medusa_jax.runs.folder import opened, unfinished
 from medusa_jax.runs.plan import Plan, plan_of
-from medusa_jax.runs.run import Run, opened, unfinished
-from medusa_jax.runs.steps import Prepared, examples_of, prepare
+from medusa_jax.runs.prepare import Prepared, prepare
+from medusa_jax.runs.run import Run
+from medusa_jax.runs.train import examples_of
 from medusa_jax.training.member import build
 
 TWINS = [

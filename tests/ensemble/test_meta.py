@@ -12,7 +12,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import f1_score
 
-from medusa_jax.config.run import EnsembleConfig
+from medusa_jax.config.ensemble import EnsembleConfig
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.predictions import Outputs, majority_vote, soft_vote
 from medusa_jax.errors import CheckpointError, TrainingError

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import f1_score
 
-from medusa_jax.config.run import EnsembleConfig
+from medusa_jax.config.ensemble import EnsembleConfig
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.greedy import greedy_soup
 from medusa_jax.ensemble.predictions import Outputs, soft_vote

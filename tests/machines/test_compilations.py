@@ -5,7 +5,7 @@ from toy_task import WIDTHS, toy_examples, toy_member, toy_metrics, toy_parts
 
 from medusa_jax.batches.epochs import epoch_plan
 from medusa_jax.batches.examples import Examples, gather
-from medusa_jax.config.run import EngineConfig, StageConfig, TrainingConfig
+from medusa_jax.config.training import EngineConfig, StageConfig, TrainingConfig
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.training import step

@@ -10,7 +10,8 @@ import pytest
 from toy_task import COUNT, toy_examples, toy_member, toy_metrics, toy_parts
 
 from medusa_jax.batches.device_batch import device_batch
-from medusa_jax.config.run import EngineConfig, ModelConfig
+from medusa_jax.config.model import ModelConfig
+from medusa_jax.config.training import EngineConfig
 from medusa_jax.errors import ConfigError, Interrupted
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.progress import silent

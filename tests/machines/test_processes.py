@@ -17,8 +17,10 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import ConfigError
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.machines.processes import joined, known_to_all, leads, least, of_the_first, several
+from medusa_jax.runs.predictions import member_outputs
+from medusa_jax.runs.prepare import prepare
 from medusa_jax.runs.run import Run
-from medusa_jax.runs.steps import member_outputs, prepare, train
+from medusa_jax.runs.train import train
 
 CHANGES = {
     "features": {"text": {"extractor": "hashed_text", "width": 16}},

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from medusa_jax.batches.examples import Batch
-from medusa_jax.config.run import ModelConfig
+from medusa_jax.config.model import ModelConfig
 from medusa_jax.models.deepser import FARTHEST, DeepSER, Frames, Statistic
 from medusa_jax.models.encoder import Encoder
 from medusa_jax.training.step import predict_step

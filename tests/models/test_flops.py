@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from medusa_jax.config.run import ModelConfig
+from medusa_jax.config.model import ModelConfig
 from medusa_jax.models.deepser import DeepSER
 from medusa_jax.models.flops import forward_flops, training_flops
 

@@ -15,7 +15,7 @@ import pytest
 import toy_task
 from toy_task import bits_of, outcome_of, toy_examples, toy_group, toy_metrics, toy_parts
 
-from medusa_jax.config.run import EngineConfig, StageConfig
+from medusa_jax.config.training import EngineConfig, StageConfig
 from medusa_jax.errors import CheckpointError, Interrupted, TrainingError
 from medusa_jax.training import checkpoint
 from medusa_jax.training.group_files import begun_groups

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from medusa_jax.runs.steps import ENSEMBLES
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 from small_run import GENERATED, finish, results_of, small_config
 
@@ -19,8 +20,9 @@ from medusa_jax.corpus.labels import CLASSES, LETTER_OF
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.errors import EvaluationError, RunFolderError
 from medusa_jax.runs.evaluate import evaluate, with_answers
-from medusa_jax.runs.run import Run, opened
-from medusa_jax.runs.steps import ENSEMBLES, prepare
+from medusa_jax.runs.folder import opened
+from medusa_jax.runs.prepare import prepare
+from medusa_jax.runs.run import Run
 from submission.challenges import INTERSPEECH2025
 from submission.scoring import score
 from submission.validator import validate

@@ -17,9 +17,11 @@ from medusa_jax.corpus.labels import CLASSES
 from medusa_jax.corpus.medusa_csv import write_medusa_csv
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError, CorpusError, SubmissionError
+from medusa_jax.runs.folder import opened
 from medusa_jax.runs.inputs import read_corpus
-from medusa_jax.runs.run import Run, opened
-from medusa_jax.runs.steps import all_courses, prepare
+from medusa_jax.runs.prepare import prepare
+from medusa_jax.runs.run import Run
+from medusa_jax.runs.train import all_courses
 from medusa_jax.synthetic.generate import ASR
 
 

@@ -7,9 +7,11 @@ import pytest
 from small_run import SMALL, finish, small_config, small_yaml
 
 from medusa_jax.config.run import RunConfig
+from medusa_jax.runs.folder import opened
+from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.reuse import adopt
-from medusa_jax.runs.run import Run, opened
-from medusa_jax.runs.steps import Prepared, prepare, train
+from medusa_jax.runs.run import Run
+from medusa_jax.runs.train import train
 
 MEMBER = {"modalities": ["text"], "seed": 2}
 WORDS = {

@@ -16,18 +16,13 @@ from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.predictions import Outputs
 from medusa_jax.errors import CorpusError, EvaluationError
 from medusa_jax.runs.chain import Finished
+from medusa_jax.runs.combine import targets_of
+from medusa_jax.runs.folder import opened, unfinished
 from medusa_jax.runs.plan import plan_of
-from medusa_jax.runs.run import Run, opened, unfinished
-from medusa_jax.runs.steps import (
-    Prepared,
-    all_courses,
-    ensemble,
-    member_outputs,
-    out_of_fold_outputs,
-    prepare,
-    targets_of,
-    train,
-)
+from medusa_jax.runs.predictions import member_outputs, out_of_fold_outputs
+from medusa_jax.runs.prepare import Prepared, prepare
+from medusa_jax.runs.run import Run
+from medusa_jax.runs.train import all_courses, train
 from medusa_jax.training.loop import train_group
 
 OUT_OF_FOLD = {"corpus": {"size": 160}, "ensemble": {"fit_on": "out_of_fold", "inner_folds": 2}}
@@ -184,10 +179,10 @@ def test_outputs_of_other_utterances_are_refused(done):
         soup.unlink()
         path.unlink()
         with pytest.raises(EvaluationError, match="no out-of-fold outputs yet"):
-            ensemble(prepared)
+            combine(prepared)
         member_outputs(prepared.run, prepared.corpus, 0, "both").save(path)
         with pytest.raises(EvaluationError, match="other utterances") as caught:
-            ensemble(prepared)
+            combine(prepared)
         assert caught.value.where == path
     finally:
         path.write_bytes(content)

@@ -14,7 +14,8 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import FeatureError, RunFolderError, StoreError
 from medusa_jax.features.extract import extract
 from medusa_jax.runs.inputs import load_stores
-from medusa_jax.runs.run import Run, keep_provenance
+from medusa_jax.runs.provenance import keep_provenance
+from medusa_jax.runs.run import Run
 from medusa_jax.store.conversion import convert
 from medusa_jax.store.external import ready_store
 from medusa_jax.store.int8 import quantise

@@ -15,10 +15,11 @@ from small_run import SMALL, small_config, small_yaml
 from medusa_jax.config.run import RunConfig
 from medusa_jax.corpus.labels import CLASSES
 from medusa_jax.errors import ConfigError
-from medusa_jax.runs import steps
 from medusa_jax.runs.evaluate import with_answers
-from medusa_jax.runs.run import Run, opened
-from medusa_jax.runs.steps import Prepared, prepare
+from medusa_jax.runs.folder import opened
+from medusa_jax.runs.prepare import Prepared, prepare
+from medusa_jax.runs.run import Run
+from medusa_jax.runs.train import train
 from medusa_jax.studies.ablation import BASE, ROWS, opened_ablation, planned
 from medusa_jax.studies.ablation_study import conduct
 from medusa_jax.studies.replicates import replicate
@@ -126,7 +127,7 @@ def test_the_first_seed_of_the_base_row_is_the_runs_own_member(done, out, base):
     run, own = done
     assert not (run / "members").exists(), "the base run itself is not trained"
     with opened(base.run):
-        steps.train(prepare(base.run))
+        train(prepare(base.run))
     for member in ("one", "two"):
         assert (run / f"members/{member}/outputs.parquet").read_bytes() == (
             own / f"members/{BASE}.{member}.s1/outputs.parquet"

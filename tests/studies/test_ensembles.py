@@ -15,9 +15,12 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.ensemble.variants import ALL, ENSEMBLES, OUT_OF_FOLD, SOUP, STACKING, TRAIN
 from medusa_jax.errors import ConfigError, EvaluationError
 from medusa_jax.runs.evaluate import with_answers
+from medusa_jax.runs.folder import opened
+from medusa_jax.runs.predictions import member_outputs
+from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.reuse import adopt
-from medusa_jax.runs.run import Run, opened
-from medusa_jax.runs.steps import Prepared, member_outputs, prepare, train
+from medusa_jax.runs.run import Run
+from medusa_jax.runs.train import train
 from medusa_jax.studies.combinations import planned, ranking_of
 from medusa_jax.studies.derived_run import opened_beside
 from medusa_jax.studies.ensembles import PAPER, conduct

@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from medusa_jax.config.run import RunConfig, merged
+from medusa_jax.config.run import RunConfig
+from medusa_jax.config.section import merged
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.ensemble.predictions import Outputs
-from medusa_jax.runs import steps
-from medusa_jax.runs.inputs import parts_of
-from medusa_jax.runs.run import Run, keep_provenance, opened
-from medusa_jax.runs.steps import Prepared
+from medusa_jax.runs.combine import combine
+from medusa_jax.runs.folder import opened
+from medusa_jax.runs.parts import parts_of
+from medusa_jax.runs.prepare import Prepared
+from medusa_jax.runs.provenance import keep_provenance
+from medusa_jax.runs.run import Run
 
 CLASSES = ("angry", "sad", "happy")
 EACH = 12  # utterances of a speaker
@@ -88,7 +91,7 @@ def scored_run(
                     for epoch in (1, 2)
                 ]
                 (folder / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
-        steps.ensemble(prepared)
+        combine(prepared)
     return prepared
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import yaml
 from toy_task import MEASURED
 
-from medusa_jax.config.run import RunConfig, merged
+from medusa_jax.config.run import RunConfig
+from medusa_jax.config.section import merged
 from medusa_jax.runs.chain import Finished, run_all
-from medusa_jax.runs.run import Run, opened
-from medusa_jax.runs.steps import Prepared, prepare
+from medusa_jax.runs.folder import opened
+from medusa_jax.runs.prepare import Prepared, prepare
+from medusa_jax.runs.run import Run
 
 # One shape and batches no larger than the smallest balanced subset: each step is compiled once in the whole test run.
 SMALL: dict[str, Any] = {

@@ -12,7 +12,8 @@ import numpy as np
 
 from medusa_jax.batches.examples import Examples, gather
 from medusa_jax.config.features import HashedTextConfig
-from medusa_jax.config.run import MemberConfig, ModelConfig, StageConfig, TrainingConfig
+from medusa_jax.config.model import ModelConfig
+from medusa_jax.config.training import MemberConfig, StageConfig, TrainingConfig
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.table import NO_AGREEMENT, Corpus
 from medusa_jax.features.extract import extract
@@ -171,7 +172,7 @@ def outcome_of(folder: Path, member: str) -> Any:
 
 
 if __name__ == "__main__":
-    from medusa_jax.config.run import EngineConfig
+    from medusa_jax.config.training import EngineConfig
     from medusa_jax.errors import MedusaError
     from medusa_jax.training.loop import train_group
 

@@ -13,8 +13,8 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 
-from medusa_jax.config.run import digest_of
 from medusa_jax.errors import CheckpointError
+from medusa_jax.files import digest_of
 from medusa_jax.models.encoder import linear
 from medusa_jax.training import checkpoint
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from toy_task import toy_examples, toy_group, toy_member
 
-from medusa_jax.config.run import EngineConfig, ModelConfig, TrainingConfig
+from medusa_jax.config.model import ModelConfig
+from medusa_jax.config.training import EngineConfig, TrainingConfig
 from medusa_jax.training.groups import grouped
 from medusa_jax.training.member import build
 from medusa_jax.training.memory import Need, budget, bytes_of, group_bytes, need_of

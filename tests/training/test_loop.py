@@ -10,7 +10,7 @@ import pytest
 from toy_task import SILENT, outcome_of, toy_examples, toy_group, toy_member, toy_metrics, toy_parts
 
 from medusa_jax.batches.epochs import epoch_plan
-from medusa_jax.config.run import EngineConfig, StageConfig
+from medusa_jax.config.training import EngineConfig, StageConfig
 from medusa_jax.errors import TrainingError
 from medusa_jax.machines.compilations import compilations
 from medusa_jax.machines.mesh import devices_of

@@ -7,7 +7,7 @@ import optax
 import pytest
 from toy_task import toy_examples, toy_member, toy_parts
 
-from medusa_jax.config.run import StageConfig
+from medusa_jax.config.training import StageConfig
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.tasks.hyperparameters import Settings, learning_rate, settings_of
 from medusa_jax.training.member import build, member_keys, moments_of

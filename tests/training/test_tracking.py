@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from medusa_jax.config.run import RunConfig, TrackingConfig
+from medusa_jax.config.run import RunConfig
+from medusa_jax.config.training import TrackingConfig
 from medusa_jax.errors import DependencyError
 from medusa_jax.training.tracking import Tracker, trackers_of
 

@@ -1,0 +1,111 @@
+"""How a member is trained."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from medusa_jax.config.model import ModelConfig
+from medusa_jax.config.section import Config
+
+
+class StageConfig(Config):
+    """One training stage of a member."""
+
+    epochs: int = Field(ge=0)
+    learning_rate: float = Field(1e-5, gt=0)
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine: the rate falls to 0 over the stage's epochs"
+    )
+    warmup: int = Field(0, ge=0, description="steps over which the rate rises from 0")
+
+
+class TrainingConfig(Config):
+    """Stages 1 and 2 (spec sections 3 to 6); the defaults are the paper's, or where it is silent its code's."""
+
+    batch_size: int = Field(16, ge=1)
+    stage1: StageConfig = StageConfig(epochs=4)
+    stage2: StageConfig = StageConfig(epochs=40)
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float | None = Field(None, gt=0, description="largest norm of all gradients together")
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="decay of a running mean of the weights, which is then scored and kept in their place",
+    )
+    micro_batches: int = Field(
+        1,
+        ge=1,
+        description="parts that a batch is computed in, to save memory: the same gradient, a third slower",
+    )
+    patience: int = Field(
+        8,
+        ge=1,
+        description="epochs without a better held-out score: Stage 1 hands over to Stage 2, Stage 2 ends",
+    )
+    mixup_probability: float = Field(0.3, ge=0, le=1)
+    mixup_alpha: float = Field(0.2, gt=0)
+    class_loss: float = Field(1.5, ge=0, description="λ1")
+    attribute_loss: float = Field(0.4, ge=0, description="λ2")
+    targets: Literal["soft", "one_hot"] = "soft"
+    no_consensus: bool = Field(
+        False,
+        description="Stage 2 also draws as many utterances without consensus as one class has (as the published code)",
+    )
+    selection_draws: int = Field(
+        5, ge=1, description="balanced held-out samples whose mean Macro-F1 chooses the epoch"
+    )
+    shapes: int = Field(
+        6,
+        ge=1,
+        le=16,
+        description="padded shapes; each is compiled once, more of them waste less on padding",
+    )
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.batch_size % self.micro_batches:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of micro_batches ({self.micro_batches})"
+            )
+        return self
+
+
+class MemberConfig(Config):
+    """One DeepSER of the ensemble; `model` and `training` are the run's where they say nothing else."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    modalities: tuple[str, ...] = Field(min_length=1)
+    seed: int = Field(0, ge=0)
+    model: ModelConfig
+    training: TrainingConfig
+
+
+class TrackingConfig(Config):
+    """Where metrics go besides each member's `metrics.jsonl`; changes no number, so that another choice is no other run."""
+
+    tensorboard: bool = False
+    wandb: Literal["offline", "online"] | None = Field(
+        None, description="Weights & Biases; offline: below the run folder, for `wandb sync`"
+    )
+    wandb_project: str = Field("medusa-jax", min_length=1)
+
+
+class EngineConfig(Config):
+    """How members are trained; changes no number beyond rounding, so that another choice is no other run."""
+
+    side_by_side: Literal["auto", "vmap", "loop"] = Field(
+        "auto",
+        description="members of equal structure in one program (vmap) or one after the other on each batch (loop); auto: vmap unless on a CPU",
+    )
+    devices: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        1, description="of this machine, that share every batch evenly"
+    )
+    save_minutes: float = Field(
+        10.0, ge=0, description="a killed run loses at most so much; 0: saved after every step"
+    )
+    memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="of the device, for the members that train together; none: 80 % of what it has",
+    )

@@ -1,0 +1,42 @@
+"""A run's corpus, stores and parts: where every step starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from medusa_jax.batches.examples import Examples
+from medusa_jax.corpus.table import Corpus
+from medusa_jax.runs.inputs import load_corpus, load_stores
+from medusa_jax.runs.parts import Parts, parts_of
+from medusa_jax.runs.provenance import keep_provenance
+from medusa_jax.runs.run import Run
+from medusa_jax.store.reader import FeatureStore
+from medusa_jax.training.memory import Need
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run's corpus, stores and parts: what every step starts from."""
+
+    run: Run
+    corpus: Corpus
+    stores: Mapping[str, FeatureStore]
+    folds: list[Parts]
+    examples: dict[int, Examples] = field(
+        default_factory=dict
+    )  # by number of shapes, gathered when asked for
+    needs: dict[str, Need] = field(
+        default_factory=dict
+    )  # by all of a member but its id and seed, reckoned when asked for
+
+
+def prepare(run: Run, *, features: bool = True, verify: bool = False) -> Prepared:
+    """Corpus, parts and (unless a step needs none) features, made where they are not there yet; `provenance.json` names them.
+
+    `verify`: every byte of the features is read now, not each shard when a step first needs it.
+    """
+    corpus = load_corpus(run)
+    folds = parts_of(run, corpus)
+    stores = load_stores(run, corpus, verify=verify) if features else {}
+    known = {"stores": {name: store.digest for name, store in stores.items()}} if features else {}
+    keep_provenance(run, corpus=corpus.digest(), **known)
+    return Prepared(run, corpus, stores, folds)
