@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from medusa_jax.runs.steps import ENSEMBLES
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 from small_run import GENERATED, finish, results_of, small_config
 
@@ -18,6 +17,7 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.config.yaml_file import load_config
 from medusa_jax.corpus.labels import CLASSES, LETTER_OF
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
+from medusa_jax.ensemble.variants import ENSEMBLES
 from medusa_jax.errors import EvaluationError, RunFolderError
 from medusa_jax.runs.evaluate import evaluate, with_answers
 from medusa_jax.runs.folder import opened

@@ -16,7 +16,7 @@ from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.predictions import Outputs
 from medusa_jax.errors import CorpusError, EvaluationError
 from medusa_jax.runs.chain import Finished
-from medusa_jax.runs.combine import targets_of
+from medusa_jax.runs.combine import combine, targets_of
 from medusa_jax.runs.folder import opened, unfinished
 from medusa_jax.runs.plan import plan_of
 from medusa_jax.runs.predictions import member_outputs, out_of_fold_outputs
