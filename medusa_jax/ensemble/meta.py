@@ -18,7 +18,7 @@ import optax
 from medusa_jax.batches.sampling import balanced_subset
 from medusa_jax.config.ensemble import EnsembleConfig
 from medusa_jax.config.training import TrainingConfig
-from medusa_jax.ensemble.predictions import Outputs, stacked
+from medusa_jax.ensemble.predictions import Predictions, stacked
 from medusa_jax.errors import CheckpointError
 from medusa_jax.evaluation.balanced import balanced_draws
 from medusa_jax.models import meta_classifier
@@ -74,7 +74,7 @@ class MetaClassifiers:
         return cls(found[0]["seeds"], tuple(found[1]["scores"]), tuple(found[1]["epochs"]))
 
 
-def inputs_of(members: Sequence[Outputs], config: EnsembleConfig) -> np.ndarray:
+def inputs_of(members: Sequence[Predictions], config: EnsembleConfig) -> np.ndarray:
     """The meta-classifier's features `[n, f]` of the members' utterances."""
     logits, attributes = stacked(members)
     return np.asarray(
@@ -84,10 +84,10 @@ def inputs_of(members: Sequence[Outputs], config: EnsembleConfig) -> np.ndarray:
     )
 
 
-def outputs_of(params: Params, x_nf: np.ndarray, like: Outputs) -> Outputs:
+def outputs_of(params: Params, x_nf: np.ndarray, like: Predictions) -> Predictions:
     """What one meta-classifier says of these features; `like` names the utterances and classes."""
     logits, attributes = meta_classifier.forward(params, jnp.asarray(x_nf))
-    return Outputs(like.ids, like.classes, np.asarray(logits), np.asarray(attributes))
+    return Predictions(like.ids, like.classes, np.asarray(logits), np.asarray(attributes))
 
 
 class Draws(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from medusa_jax.corpus.table import ATTRIBUTES
 from medusa_jax.errors import EvaluationError
@@ -17,7 +17,7 @@ from medusa_jax.files import write_whole
 
 
 @dataclass(frozen=True)
-class Outputs:
+class Predictions:
     """Logits `[n, c]` and attributes `[n, 3]`, float32, of the utterances `ids`."""
 
     ids: tuple[str, ...]
@@ -30,12 +30,12 @@ class Outputs:
         """Softmax of the logits `[n, c]`."""
         return softmax(self.logits, axis=1)
 
-    def where(self, positions: np.ndarray) -> "Outputs":
+    def where(self, positions: np.ndarray) -> "Predictions":
         """These rows, in this order."""
         ids = tuple(self.ids[i] for i in positions)
-        return Outputs(ids, self.classes, self.logits[positions], self.attributes[positions])
+        return Predictions(ids, self.classes, self.logits[positions], self.attributes[positions])
 
-    def replaced(self, positions: np.ndarray, by: "Outputs") -> "Outputs":
+    def replaced(self, positions: np.ndarray, by: "Predictions") -> "Predictions":
         """The same with the rows at `positions` taken from `by`. Raises `EvaluationError` if those are of other utterances or classes."""
         if by.ids != tuple(self.ids[i] for i in positions) or by.classes != self.classes:
             raise EvaluationError(
@@ -44,7 +44,7 @@ class Outputs:
             )
         logits, attributes = self.logits.copy(), self.attributes.copy()
         logits[positions], attributes[positions] = by.logits, by.attributes
-        return Outputs(self.ids, self.classes, logits, attributes)
+        return Predictions(self.ids, self.classes, logits, attributes)
 
     def save(self, path: Path) -> None:
         """Write a Parquet file `id, logit_CLASS…, p_CLASS…, arousal, valence, dominance`, whole or not at all."""
@@ -56,7 +56,7 @@ class Outputs:
             pd.DataFrame(columns).to_parquet(temporary, index=False)
 
     @classmethod
-    def load(cls, path: Path, classes: Sequence[str]) -> "Outputs":
+    def load(cls, path: Path, classes: Sequence[str]) -> "Predictions":
         """Read a file of `save`. Raises `EvaluationError` if it is missing, damaged, or speaks of other classes."""
         try:
             frame = pd.read_parquet(path)
@@ -90,10 +90,10 @@ class Outputs:
         return cls(tuple(frame["id"]), tuple(classes), logits, attributes)
 
 
-def pooled(parts: Sequence[Outputs]) -> Outputs:
-    """Outputs of several sets of utterances as one, in this order."""
+def pooled(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of several sets of utterances as one, in this order."""
     ids = tuple(i for one in parts for i in one.ids)
-    return Outputs(
+    return Predictions(
         ids,
         parts[0].classes,
         np.concatenate([o.logits for o in parts]),
@@ -101,7 +101,7 @@ def pooled(parts: Sequence[Outputs]) -> Outputs:
     )
 
 
-def stacked(members: Sequence[Outputs]) -> tuple[np.ndarray, np.ndarray]:
+def stacked(members: Sequence[Predictions]) -> tuple[np.ndarray, np.ndarray]:
     """Logits `[n, m, c]` and attributes `[n, m, 3]` of members that speak of the same utterances in the same order."""
     if len({(m.ids, m.classes) for m in members}) != 1:
         raise EvaluationError(
@@ -110,28 +110,4 @@ def stacked(members: Sequence[Outputs]) -> tuple[np.ndarray, np.ndarray]:
         )
     return np.stack([m.logits for m in members], axis=1), np.stack(
         [m.attributes for m in members], axis=1
-    )
-
-
-def soft_vote(members: Sequence[Outputs]) -> Outputs:
-    """The mean of the members' posteriors (as logarithms) and attributes."""
-    logits, attributes = stacked(members)
-    with np.errstate(divide="ignore"):
-        mean = np.log(np.maximum(softmax(logits, axis=2).mean(axis=1), 1e-30))
-    return Outputs(
-        members[0].ids, members[0].classes, mean.astype(np.float32), attributes.mean(axis=1)
-    )
-
-
-def majority_vote(members: Sequence[Outputs]) -> Outputs:
-    """Shares of the members' first choices; equal shares are told apart by the mean posterior. Attributes: the median."""
-    logits, attributes = stacked(members)
-    votes = np.eye(logits.shape[2])[logits.argmax(axis=2)].mean(axis=1)
-    tie_break = softmax(logits, axis=2).mean(axis=1)
-    shares = (votes + 1e-3 * tie_break / len(members)) + 1e-9
-    return Outputs(
-        members[0].ids,
-        members[0].classes,
-        log_softmax(np.log(shares), axis=1).astype(np.float32),
-        np.median(attributes, axis=1),
     )

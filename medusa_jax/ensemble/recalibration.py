@@ -10,14 +10,14 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from medusa_jax.ensemble.predictions import Outputs, stacked
+from medusa_jax.ensemble.predictions import Predictions, stacked
 from medusa_jax.errors import EvaluationError
 
 _LEAST = 1e-12  # what a posterior of 0 counts as in a logarithm
 
 
 def fit_weights(
-    members: Sequence[Outputs], targets: Float[np.ndarray, "n c"]
+    members: Sequence[Predictions], targets: Float[np.ndarray, "n c"]
 ) -> Float[np.ndarray, " m"]:
     """Weights `w ≥ 0, Σw = 1` of the members' posteriors that minimise the cross-entropy with `targets`, by SLSQP.
 
@@ -56,12 +56,12 @@ def fit_weights(
     return w_m / w_m.sum()
 
 
-def weighted_vote(members: Sequence[Outputs], weights: Float[np.ndarray, " m"]) -> Outputs:
+def weighted_vote(members: Sequence[Predictions], weights: Float[np.ndarray, " m"]) -> Predictions:
     """The weighted mean of the members' posteriors (as logarithms) and attributes."""
     logits, attributes = stacked(members)
     mixed_nc = np.einsum("nmc,m->nc", softmax(logits, axis=2), weights)
     said = np.log(np.maximum(mixed_nc, _LEAST)).astype(np.float32)
-    return Outputs(
+    return Predictions(
         members[0].ids,
         members[0].classes,
         said,
@@ -69,7 +69,7 @@ def weighted_vote(members: Sequence[Outputs], weights: Float[np.ndarray, " m"]) 
     )
 
 
-def temperature_of(outputs: Outputs, targets: Float[np.ndarray, "n c"]) -> float:
+def temperature_of(outputs: Predictions, targets: Float[np.ndarray, "n c"]) -> float:
     """The temperature T > 0 at which softmax(logits / T) has the least cross-entropy with `targets` (Guo et al. 2017)."""
     told_n = targets.sum(axis=1) > 0
     if not told_n.any():
@@ -84,9 +84,9 @@ def temperature_of(outputs: Outputs, targets: Float[np.ndarray, "n c"]) -> float
     return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
 
 
-def tempered(outputs: Outputs, temperature: float) -> Outputs:
+def tempered(outputs: Predictions, temperature: float) -> Predictions:
     """The same outputs at this temperature: first choices stay, confidence changes."""
-    return Outputs(
+    return Predictions(
         outputs.ids,
         outputs.classes,
         (outputs.logits / temperature).astype(np.float32),
@@ -94,7 +94,7 @@ def tempered(outputs: Outputs, temperature: float) -> Outputs:
     )
 
 
-def learned_prior(outputs: Outputs, labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " c"]:
+def learned_prior(outputs: Predictions, labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " c"]:
     """The class prior `[c]` that the posteriors seem to have been learned under, from utterances with labels (−1 does not count).
 
     Frequencies of the training part are not it: a member learns from balanced subsets and a weighted loss (spec section 6).
@@ -120,7 +120,7 @@ def learned_prior(outputs: Outputs, labels: Int[np.ndarray, " n"]) -> Float[np.n
     return np.asarray(softmax(minimize(loss, np.zeros(len(counts_c)), jac=True, method="BFGS").x))
 
 
-def rebalanced(outputs: Outputs, prior: Float[np.ndarray, " c"]) -> Outputs:
+def rebalanced(outputs: Predictions, prior: Float[np.ndarray, " c"]) -> Predictions:
     """Posteriors learned under the class `prior`, as they would be if every class were equally likely (a test set that is balanced).
 
     Raises `EvaluationError` unless `prior` is positive everywhere.
@@ -131,7 +131,7 @@ def rebalanced(outputs: Outputs, prior: Float[np.ndarray, " c"]) -> Outputs:
             f"class(es) without a training utterance: {absent}",
             hint="posteriors cannot be re-balanced for them",
         )
-    return Outputs(
+    return Predictions(
         outputs.ids,
         outputs.classes,
         (outputs.logits - np.log(prior)).astype(np.float32),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import log_softmax
 
-from medusa_jax.ensemble.predictions import Outputs, stacked
+from medusa_jax.ensemble.predictions import Predictions, stacked
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse strengths of regularisation to choose from."""
@@ -16,12 +16,12 @@ _FLOOR = -12.0  # a log-posterior below it says no more: e⁻¹² is one in 160,
 
 
 def logistic_stacking(
-    taught: Sequence[Outputs],
+    taught: Sequence[Predictions],
     labels: np.ndarray,
     learn: np.ndarray,
     folds: np.ndarray,
-    members: Sequence[Outputs],
-) -> Outputs:
+    members: Sequence[Predictions],
+) -> Predictions:
     """Learn from the `taught` outputs at the positions `learn` and apply that to all of `members`' outputs; attributes: the members' mean.
 
     `labels` `[n]` are class indices of all utterances (−1 does not count), `folds` `[learn]` the speaker-disjoint folds by which
@@ -45,10 +45,12 @@ def logistic_stacking(
     logits_nc[:, search.classes_] = np.maximum(
         search.predict_log_proba(_features(members)), 4 * _FLOOR
     )
-    return Outputs(members[0].ids, members[0].classes, logits_nc, stacked(members)[1].mean(axis=1))
+    return Predictions(
+        members[0].ids, members[0].classes, logits_nc, stacked(members)[1].mean(axis=1)
+    )
 
 
-def _features(members: Sequence[Outputs]) -> np.ndarray:
+def _features(members: Sequence[Predictions]) -> np.ndarray:
     """Log-posteriors of all members side by side `[n, f]`, float64."""
     logits_nmc = stacked(members)[0].astype(np.float64)
     return np.maximum(log_softmax(logits_nmc, axis=2), _FLOOR).reshape(len(logits_nmc), -1)

@@ -12,7 +12,7 @@ from medusa_jax.config.ensemble import EnsembleConfig
 from medusa_jax.config.training import TrainingConfig
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.greedy import greedy_soup
-from medusa_jax.ensemble.predictions import Outputs, majority_vote, soft_vote
+from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.ensemble.recalibration import (
     fit_weights,
     learned_prior,
@@ -22,6 +22,7 @@ from medusa_jax.ensemble.recalibration import (
     weighted_vote,
 )
 from medusa_jax.ensemble.stacking import logistic_stacking
+from medusa_jax.ensemble.votes import majority_vote, soft_vote
 from medusa_jax.errors import CorpusError, EvaluationError
 from medusa_jax.evaluation.balanced import balanced_macro_f1
 from medusa_jax.models import meta_classifier
@@ -78,8 +79,8 @@ class Pool:
     folds, or raises `CorpusError`.
     """
 
-    members: tuple[Outputs, ...]
-    out_of_fold: tuple[Outputs, ...] | None
+    members: tuple[Predictions, ...]
+    out_of_fold: tuple[Predictions, ...] | None
     ranking: tuple[int, ...]
     targets: meta.Targets
     fit: np.ndarray
@@ -100,7 +101,7 @@ class Pool:
             ranking=ranking,
         )
 
-    def taught(self, source: str) -> tuple[Outputs, ...]:
+    def taught(self, source: str) -> tuple[Predictions, ...]:
         """The outputs that what learns from `source` meets. Raises `EvaluationError` for out-of-fold outputs that there are not."""
         if source != OUT_OF_FOLD:
             return self.members
@@ -116,7 +117,7 @@ class Pool:
 class Combined:
     """What each variant says of all utterances; `left_out` names those that could not be made, and why."""
 
-    said: dict[Variant, Outputs]
+    said: dict[Variant, Predictions]
     left_out: dict[Variant, str]
 
 
@@ -125,7 +126,7 @@ def combined(pool: Pool, tops: Sequence[int], config: EnsembleConfig, seed: int)
 
     The meta-classifiers learn as `config.fit_on` says; if that is out of fold, also in-sample, to set the two side by side.
     """
-    said: dict[Variant, Outputs] = {Variant(BEST, "top 1"): pool.members[pool.ranking[0]]}
+    said: dict[Variant, Predictions] = {Variant(BEST, "top 1"): pool.members[pool.ranking[0]]}
     whole: dict[str, tuple[meta.MetaClassifiers, np.ndarray]] = {}
     for name, some in {ALL: pool, **{f"top {k}": pool.top(k) for k in tops}}.items():
         said |= {
@@ -167,12 +168,12 @@ def _meta_classifiers(
 
 def _beyond(
     pool: Pool,
-    said: dict[Variant, Outputs],
+    said: dict[Variant, Predictions],
     found: meta.MetaClassifiers,
     x_nf: np.ndarray,
     config: EnsembleConfig,
     seed: int,
-) -> Iterator[tuple[Variant, Callable[[], Outputs]]]:
+) -> Iterator[tuple[Variant, Callable[[], Predictions]]]:
     """What the paper has not, of all members."""
     soft, soup = said[Variant(SOFT)], said[Variant(SOUP, ALL, config.fit_on)]
     source = OUT_OF_FOLD if config.fit_on == OUT_OF_FOLD else HELD_OUT
@@ -187,7 +188,7 @@ def _beyond(
 
 def _greedy(
     pool: Pool, found: meta.MetaClassifiers, x_nf: np.ndarray, config: EnsembleConfig, seed: int
-) -> Outputs:
+) -> Predictions:
     """The greedy soup, by the score that chose the meta-classifiers' epochs."""
     if config.fit_on == HELD_OUT:
         raise EvaluationError(
@@ -206,25 +207,25 @@ def _greedy(
     return meta.outputs_of(greedy_soup(found.params, score)[0], x_nf, pool.members[0])
 
 
-def _weighted(pool: Pool) -> Outputs:
+def _weighted(pool: Pool) -> Predictions:
     held = [one.where(pool.held_out) for one in pool.members]
     return weighted_vote(pool.members, fit_weights(held, pool.targets.soft[pool.held_out]))
 
 
-def _stacking(pool: Pool, source: str) -> Outputs:
+def _stacking(pool: Pool, source: str) -> Predictions:
     learn = pool.fit if source == OUT_OF_FOLD else pool.held_out
     return logistic_stacking(
         pool.taught(source), pool.targets.labels, learn, pool.folds_of(learn), pool.members
     )
 
 
-def _rebalanced(pool: Pool, outputs: Outputs) -> Outputs:
+def _rebalanced(pool: Pool, outputs: Predictions) -> Predictions:
     return rebalanced(
         outputs, learned_prior(outputs.where(pool.held_out), pool.targets.labels[pool.held_out])
     )
 
 
-def _tempered(pool: Pool, outputs: Outputs) -> Outputs:
+def _tempered(pool: Pool, outputs: Predictions) -> Predictions:
     labels_h = pool.targets.labels[pool.held_out]
     one_hot_hc = np.eye(len(outputs.classes))[labels_h] * (labels_h >= 0)[:, None]
     return tempered(outputs, temperature_of(outputs.where(pool.held_out), one_hot_hc))

@@ -6,7 +6,7 @@ import numpy as np
 
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.ensemble import meta
-from medusa_jax.ensemble.predictions import Outputs, majority_vote, soft_vote
+from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.ensemble.variants import (
     ENSEMBLES,
     MAJORITY,
@@ -16,6 +16,7 @@ from medusa_jax.ensemble.variants import (
     SOUP,
     taught_and_chosen_on,
 )
+from medusa_jax.ensemble.votes import majority_vote, soft_vote
 from medusa_jax.files import digest_of
 from medusa_jax.runs.predictions import (
     member_outputs,
@@ -50,7 +51,9 @@ def combine(prepared: Prepared) -> None:
             meta.outputs_of(params, x_nf, said[0]).save(folder / f"{name}.parquet")
 
 
-def taught_outputs(prepared: Prepared, fold: int, members: Mapping[str, Outputs]) -> list[Outputs]:
+def taught_outputs(
+    prepared: Prepared, fold: int, members: Mapping[str, Predictions]
+) -> list[Predictions]:
     """The outputs of `members` (by id) as the meta-classifier meets them: of the training part out of fold if it learns from those."""
     if prepared.run.config.ensemble.fit_on != OUT_OF_FOLD:
         return list(members.values())

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
-from medusa_jax.ensemble.predictions import Outputs, pooled
+from medusa_jax.ensemble.predictions import Predictions, pooled
 from medusa_jax.ensemble.variants import ENSEMBLES
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.intervals import clusters_of, macro_f1_interval
@@ -29,7 +29,7 @@ class System:
 
     name: str
     kind: str
-    outputs: Outputs
+    outputs: Predictions
     scores: SystemScores
 
 
@@ -138,7 +138,7 @@ def parts_to_score(prepared: Prepared, corpus: Corpus) -> dict[str, list[np.ndar
 
 def _systems(
     prepared: Prepared, rows_of_folds: list[np.ndarray]
-) -> Iterator[tuple[str, str, Outputs]]:
+) -> Iterator[tuple[str, str, Predictions]]:
     """Name, kind and outputs of every member and ensemble, each fold's rows predicted by that fold's own models."""
     run, corpus = prepared.run, prepared.corpus
     folds = list(enumerate(rows_of_folds))
@@ -156,7 +156,7 @@ def _systems(
         )
 
 
-def _scores(corpus: Corpus, name: str, kind: str, outputs: Outputs) -> SystemScores:
+def _scores(corpus: Corpus, name: str, kind: str, outputs: Predictions) -> SystemScores:
     """One system on the utterances of `corpus`, which are those of `outputs`."""
     speakers = corpus.frame["speaker"].astype(object).where(corpus.frame["speaker"].notna(), None)
     several = (

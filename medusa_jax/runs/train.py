@@ -6,7 +6,7 @@ from functools import partial
 
 from medusa_jax.batches.examples import Examples, gather
 from medusa_jax.config.training import MemberConfig
-from medusa_jax.ensemble.predictions import Outputs
+from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.files import digest_of
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.machines.processes import leads
@@ -73,7 +73,7 @@ def _train(
             group, predict_all(trained, data, course.predicted, devices), strict=True
         ):
             if leads():
-                Outputs(ids, classes, logits[:, : len(classes)], attributes).save(
+                Predictions(ids, classes, logits[:, : len(classes)], attributes).save(
                     course.outputs_file(config.id)
                 )
 

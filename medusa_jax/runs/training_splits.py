@@ -11,7 +11,7 @@ import numpy as np
 
 from medusa_jax.corpus.splits import inner_folds
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.ensemble.predictions import Outputs, pooled
+from medusa_jax.ensemble.predictions import Predictions, pooled
 from medusa_jax.errors import EvaluationError
 from medusa_jax.runs.parts import Parts
 from medusa_jax.runs.run import JOINED, OUTPUTS, Run
@@ -88,9 +88,9 @@ def join_out_of_fold(run: Run, corpus: Corpus, courses: Sequence[Course]) -> Non
             pooled(found).where(np.argsort(rows)).save(path)
 
 
-def outputs_of(path: Path, corpus: Corpus, rows: np.ndarray) -> Outputs:
+def outputs_of(path: Path, corpus: Corpus, rows: np.ndarray) -> Predictions:
     """The outputs in a file. Raises `EvaluationError` unless they are of exactly these rows of the corpus, in this order."""
-    found = Outputs.load(path, corpus.classes)
+    found = Predictions.load(path, corpus.classes)
     if found.ids != tuple(corpus.frame["id"].iloc[rows]):
         raise EvaluationError(
             "these outputs are of other utterances than the run's corpus",

@@ -14,7 +14,8 @@ from sklearn.metrics import f1_score
 
 from medusa_jax.config.ensemble import EnsembleConfig
 from medusa_jax.ensemble import meta
-from medusa_jax.ensemble.predictions import Outputs, majority_vote, soft_vote
+from medusa_jax.ensemble.predictions import Predictions
+from medusa_jax.ensemble.votes import majority_vote, soft_vote
 from medusa_jax.errors import CheckpointError, TrainingError
 from medusa_jax.evaluation.balanced import balanced_macro_f1
 from medusa_jax.models import meta_classifier
@@ -91,7 +92,7 @@ def test_it_learns_whom_to_trust(task, fitted):
     logits, attributes, _ = simulated()
     labelled = rest[targets.labels[rest] >= 0]
     ids = tuple(map(str, range(len(logits))))
-    members = [Outputs(ids, CLASSES, logits[:, m], attributes[:, m]) for m in range(4)]
+    members = [Predictions(ids, CLASSES, logits[:, m], attributes[:, m]) for m in range(4)]
 
     def f1(guess):
         return f1_score(targets.labels[labelled], guess[labelled].argmax(axis=1), average="macro")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from medusa_jax.ensemble.predictions import Outputs, soft_vote
+from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.ensemble.recalibration import (
     fit_weights,
     rebalanced,
@@ -12,6 +12,7 @@ from medusa_jax.ensemble.recalibration import (
     tempered,
     weighted_vote,
 )
+from medusa_jax.ensemble.votes import soft_vote
 from medusa_jax.errors import EvaluationError
 
 CLASSES = ("angry", "sad", "happy")
@@ -19,9 +20,9 @@ rng = np.random.default_rng(0)
 TRUTH = rng.dirichlet(np.ones(3), 4000)
 
 
-def outputs(logits: np.ndarray) -> Outputs:
+def outputs(logits: np.ndarray) -> Predictions:
     n = len(logits)
-    return Outputs(
+    return Predictions(
         tuple(map(str, range(n))),
         CLASSES,
         logits.astype(np.float32),
@@ -29,7 +30,7 @@ def outputs(logits: np.ndarray) -> Outputs:
     )
 
 
-def mixture(weights: list[float]) -> tuple[list[Outputs], np.ndarray]:
+def mixture(weights: list[float]) -> tuple[list[Predictions], np.ndarray]:
     """Members of random posteriors, and targets that are exactly their weighted mean."""
     members = [outputs(2 * rng.normal(size=(3000, 3))) for _ in weights]
     return members, sum(w * m.posteriors for w, m in zip(weights, members, strict=True))
@@ -61,7 +62,7 @@ def test_a_better_member_weighs_more_and_the_fit_never_loses_to_the_even_vote() 
     weights = fit_weights([good, bad], TRUTH)
     assert weights[0] > 0.9
 
-    def loss(one: Outputs) -> float:
+    def loss(one: Predictions) -> float:
         return float(-(TRUTH * np.log(one.posteriors)).sum(axis=1).mean())
 
     assert loss(weighted_vote([good, bad], weights)) <= loss(soft_vote([good, bad]))

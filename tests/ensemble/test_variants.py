@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 from medusa_jax.config.ensemble import EnsembleConfig
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.greedy import greedy_soup
-from medusa_jax.ensemble.predictions import Outputs, soft_vote
+from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.ensemble.recalibration import learned_prior, rebalanced
 from medusa_jax.ensemble.stacking import logistic_stacking
 from medusa_jax.ensemble.variants import (
@@ -34,6 +34,7 @@ from medusa_jax.ensemble.variants import (
     Variant,
     combined,
 )
+from medusa_jax.ensemble.votes import soft_vote
 from medusa_jax.errors import CorpusError, EvaluationError
 
 CLASSES = ("angry", "sad", "happy")
@@ -42,9 +43,9 @@ FIT, HELD, REST = np.arange(300), np.arange(300, 600), np.arange(600, 900)
 CONFIG = EnsembleConfig(seeds=3, epochs=8, learning_rate=1e-2)
 
 
-def outputs(logits: np.ndarray) -> Outputs:
+def outputs(logits: np.ndarray) -> Predictions:
     n = len(logits)
-    return Outputs(
+    return Predictions(
         tuple(map(str, range(n))),
         CLASSES,
         logits.astype(np.float32),
@@ -91,7 +92,7 @@ def found(pool: Pool) -> Combined:
     return combined(pool, [2], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), 0)
 
 
-def f1(pool: Pool, said: Outputs) -> float:
+def f1(pool: Pool, said: Predictions) -> float:
     return float(
         f1_score(pool.targets.labels[REST], said.logits[REST].argmax(axis=1), average="macro")
     )

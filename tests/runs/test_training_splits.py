@@ -13,7 +13,7 @@ from split_corpus import CLASSES, corpus_of
 from medusa_jax.config.run import RunConfig
 from medusa_jax.corpus.splits import check_speakers_disjoint, inner_folds
 from medusa_jax.ensemble import meta
-from medusa_jax.ensemble.predictions import Outputs
+from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.errors import CorpusError, EvaluationError
 from medusa_jax.runs.chain import Finished
 from medusa_jax.runs.combine import combine, targets_of
@@ -90,7 +90,7 @@ def test_every_utterance_of_the_training_part_is_predicted_once_by_members_that_
         assert joined.ids == tuple(corpus.frame["id"].iloc[parts.fit])
         of_id = dict(zip(joined.ids, joined.logits, strict=True))
         for course in inner:
-            said = Outputs.load(course.outputs_file(member), corpus.classes)
+            said = Predictions.load(course.outputs_file(member), corpus.classes)
             np.testing.assert_array_equal(np.stack([of_id[i] for i in said.ids]), said.logits)
 
 
@@ -103,7 +103,7 @@ def test_an_inner_member_is_what_training_on_the_other_folds_makes(done, tmp_pat
         [words], examples, course.fit, course.held_out, tmp_path, seed=prepared.run.config.seed
     )
     logits, _ = member.predict(examples, course.predicted)
-    said = Outputs.load(course.outputs_file("words"), prepared.corpus.classes)
+    said = Predictions.load(course.outputs_file("words"), prepared.corpus.classes)
     np.testing.assert_allclose(logits, said.logits, atol=1e-5)
     in_sample = member_outputs(prepared.run, prepared.corpus, 0, "words").where(course.predicted)
     assert np.abs(in_sample.logits - said.logits).max() > 1e-3, "the run's own member did hear them"
@@ -133,7 +133,7 @@ def test_the_meta_classifier_learns_from_them_and_from_nothing_else(done):
     rest = meta.outputs_of(
         found.soup(), meta.inputs_of(members, config.ensemble), members[0]
     ).where(parts.rest)
-    said = Outputs.load(prepared.run.folder / "ensemble/soup.parquet", corpus.classes).where(
+    said = Predictions.load(prepared.run.folder / "ensemble/soup.parquet", corpus.classes).where(
         parts.rest
     )
     np.testing.assert_allclose(said.logits, rest.logits, atol=1e-6)

@@ -10,7 +10,7 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.config.section import merged
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.ensemble.predictions import Outputs
+from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.runs.combine import combine
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.parts import parts_of
@@ -98,12 +98,12 @@ def scored_run(
 _EPOCH = '{"epoch": %d, "stage": %d, "loss": %r, "held_out_macro_f1": %r, "seconds": 2.0}\n'
 
 
-def drawn_outputs(corpus: Corpus, seed: int) -> Outputs:
+def drawn_outputs(corpus: Corpus, seed: int) -> Predictions:
     """Logits that are right more often than not, and attributes between 1 and 7."""
     rng, n = np.random.default_rng(seed + 1), len(corpus)
     truth = np.eye(len(corpus.classes))[np.arange(n) % 3]
     logits = (rng.standard_normal((n, len(corpus.classes))) + 0.8 * truth).astype(np.float32)
-    return Outputs(
+    return Predictions(
         tuple(corpus.frame["id"]),
         corpus.classes,
         logits,
