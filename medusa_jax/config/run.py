@@ -1,8 +1,9 @@
-"""What a run is: frozen, complete, serialisable."""
+"""The configuration of a run: frozen, complete, serialisable."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medusa_jax.config.ablation import AblationConfig
 from medusa_jax.config.corpus import CorpusConfig
@@ -13,12 +14,27 @@ from medusa_jax.config.section import Config, merged
 from medusa_jax.config.training import EngineConfig, MemberConfig, TrackingConfig, TrainingConfig
 from medusa_jax.files import digest_of
 
+SHARED = ("model", "training")
+"""Sections of the run that every member inherits key by key."""
+
+_PLACEMENT = {"offline", "device", "batch_seconds"}
+CHANGES_NO_NUMBER: dict[str, Any] = {
+    "about": True,
+    "engine": True,
+    "tracking": True,
+    "ablation": True,
+    "study_of": True,
+    "features": {"__all__": _PLACEMENT},
+    "transcription": _PLACEMENT,
+}
+"""The keys outside a run's digest, in pydantic's form of `exclude`: they change no result."""
+
 
 class RunConfig(Config):
     """A whole run: from a corpus to submission files."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    about: str = Field("", description="what the run is for")
+    about: str = Field("", description="purpose of the run")
     seed: int = Field(0, ge=0)
     corpus: CorpusConfig
     features: dict[str, FeatureConfig] = Field(
@@ -29,7 +45,7 @@ class RunConfig(Config):
     )
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
-    members: tuple[MemberConfig, ...] = Field(min_length=1)
+    members: tuple[MemberConfig, ...]
     engine: EngineConfig = EngineConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -38,53 +54,61 @@ class RunConfig(Config):
     )
     ablation: AblationConfig = AblationConfig()
     study_of: str | None = Field(
-        None,
-        description="the run for a study of which this one trains members; set by the study, not by hand",
+        None, description="the run studied by this one; set by the study, not by hand"
     )
 
-    @model_validator(mode="before")
+    @field_validator("members", mode="wrap")
     @classmethod
-    def _fill_members(cls, raw: Any) -> Any:
-        """Give every member the run's `model` and `training` for what it does not set itself."""
-        if not isinstance(raw, dict) or not isinstance(raw.get("members"), list | tuple):
-            return raw
-        shared = {key: raw.get(key) or {} for key in ("model", "training")}
-        members = [merged(shared, m) if isinstance(m, dict) else m for m in raw["members"]]
-        return {**raw, "members": members}
+    def _resolve(cls, raw: Any, validate: Callable[[Any], Any], info: ValidationInfo) -> Any:
+        """Complete each member with the run's validated `model` and `training`.
+
+        If either is invalid the run is refused for it, so members are not checked.
+        """
+        if not all(key in info.data for key in SHARED):
+            return ()
+        if not isinstance(raw, list | tuple):
+            return validate(raw)
+        if not raw:
+            raise ValueError("a run needs at least one member")
+        shared = {key: info.data[key].model_dump() for key in SHARED}
+        return validate([merged(shared, one) if isinstance(one, dict) else one for one in raw])
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ids = [m.id for m in self.members]
-        twice = sorted({i for i in ids if ids.count(i) > 1})
-        if twice:
-            raise ValueError(f"member id(s) given twice: {', '.join(twice)}")
-        if (
-            self.corpus.transcripts
-            and self.transcription
-            and self.transcription.backend != "corpus"
-        ):
+        self._check_ids()
+        self._check_transcripts()
+        self._check_modalities()
+        return self
+
+    def _check_ids(self) -> None:
+        ids = [member.id for member in self.members]
+        repeated = sorted({name for name in ids if ids.count(name) > 1})
+        if repeated:
+            raise ValueError(f"duplicate member id(s): {', '.join(repeated)}")
+
+    def _check_transcripts(self) -> None:
+        transcribed = self.transcription and self.transcription.backend != "corpus"
+        if self.corpus.transcripts and transcribed:
             raise ValueError(
-                "corpus.transcripts and transcription both say where the words come from: leave one out (--set transcription=null)"
+                "corpus.transcripts and transcription both provide transcripts: "
+                "remove one of them (--set transcription=null)"
             )
+
+    def _check_modalities(self) -> None:
         for member in self.members:
             for modality in member.modalities:
                 if modality not in self.features:
                     raise ValueError(
-                        f"member {member.id}: no features are called {modality!r} (there are: {', '.join(self.features)})"
+                        f"member {member.id}: unknown modality {modality!r} "
+                        f"(features: {', '.join(self.features)})"
                     )
-        return self
 
     def digest(self) -> str:
-        """SHA-256 of what determines the numbers: not what the run is for, how it is computed, or where metrics go."""
-        outside = {"offline", "device", "batch_seconds"}
-        exclude: Any = {
-            "about": True,
-            "engine": True,
-            "tracking": True,
-            "features": {"__all__": outside},
-            "transcription": outside,
-        }
-        exclude |= dict.fromkeys(("ablation", "study_of"), True)
+        """SHA-256 of every key that can change a result: all but `CHANGES_NO_NUMBER`.
+
+        `ensemble.inner_folds` counts only out of fold, `corpus.fold` only where it is set.
+        """
+        exclude = dict(CHANGES_NO_NUMBER)
         if self.ensemble.fit_on != "out_of_fold":
             exclude["ensemble"] = {"inner_folds"}
         if self.corpus.fold is None:
