@@ -6,9 +6,11 @@ from pydantic import Field
 
 from medusa_jax.config.section import Config
 
+RowName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
 
 class AblationRowConfig(Config):
-    """One more row of `medusa ablate`: what it changes of every member."""
+    """One more row of `medusa ablate`: the keys it changes in every member."""
 
     about: str = Field("", description="the row in words")
     model: dict[str, Any] = Field(
@@ -20,8 +22,6 @@ class AblationRowConfig(Config):
 
 
 class AblationConfig(Config):
-    """Rows of `medusa ablate` beside its own; changes no number of the run, so that another choice is no other run."""
+    """Rows of `medusa ablate` beside the built-in ones; they change no result of the run itself."""
 
-    rows: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], AblationRowConfig] = (
-        Field(default_factory=dict, description="by name")
-    )
+    rows: dict[RowName, AblationRowConfig] = Field(default_factory=dict, description="by name")

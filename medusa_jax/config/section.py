@@ -1,4 +1,4 @@
-"""The parent of every section of a configuration."""
+"""The base class of every section of a configuration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Config(BaseModel):
-    """Parent of every section: unknown keys are errors, values never change."""
+    """Base of every section: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

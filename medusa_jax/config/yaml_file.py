@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from medusa_jax.config.run import RunConfig
 from medusa_jax.config.section import known_keys
@@ -16,91 +17,71 @@ from medusa_jax.errors import ConfigError
 def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
     """Read a YAML file and apply `section.key=value` settings over it.
 
-    A list is reached by position (`members.0.seed=3`). Raises `ConfigError` naming file, key and the nearest known key.
+    A list element is reached by its position (`members.0.seed=3`). Raises `ConfigError` with
+    the file, each invalid key, and the known key nearest to an unknown one.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the configuration cannot be read: {error}",
-            where=path,
-            hint="see configs/ for the shipped ones",
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"not YAML: {error}",
-            where=path,
-            hint="correct that line; configs/demo.yaml shows the form",
-        ) from error
-    if not isinstance(raw, dict):
-        raise ConfigError(
-            "a configuration is a mapping of sections",
-            where=path,
-            hint="configs/demo.yaml shows the form",
-        )
+    raw = _read(path)
     for setting in settings:
         _apply(raw, setting)
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(
-            explained(error),
-            where=path,
-            hint="correct this in the file, or with --set section.key=value",
-        ) from error
+        hint = "correct this in the file, or with --set section.key=value"
+        raise ConfigError(explained(error), where=path, hint=hint) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises `ConfigError` if the file holds anything else."""
+    form = "configs/demo.yaml shows the form"
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        what, hint = f"the configuration cannot be read: {error}", "see configs/ for examples"
+        raise ConfigError(what, where=path, hint=hint) from error
+    except yaml.YAMLError as error:
+        hint = f"correct that line; {form}"
+        raise ConfigError(f"not YAML: {error}", where=path, hint=hint) from error
+    if not isinstance(raw, dict):
+        raise ConfigError("a configuration is a mapping of sections", where=path, hint=form)
+    return raw
 
 
 def _apply(raw: Any, setting: str) -> None:
-    """Change one value in place."""
+    """Change one value in place. Raises `ConfigError` if the key cannot be reached."""
     name, equals, text = setting.partition("=")
     if not equals:
-        raise ConfigError(
-            f"{setting!r} is not a setting",
-            where="--set",
-            hint="write --set section.key=value, such as --set training.batch_size=32",
-        )
-    *parents, last = name.split(".")
-    node = raw
+        hint = "write --set section.key=value, such as --set training.batch_size=32"
+        raise ConfigError(f"{setting!r} is not a setting", where="--set", hint=hint)
     try:
-        for part in parents:
-            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
-        value = yaml.safe_load(text)
-        if isinstance(node, list):
-            node[int(last)] = value
-        else:
-            node[last] = value
+        _set(raw, name.split("."), yaml.safe_load(text))
     except (ValueError, IndexError, TypeError, AttributeError) as error:
-        hint = (
-            "name a section and a key, or a position in a list: training.batch_size, members.0.seed"
-        )
-        raise ConfigError(
-            f"there is no {name!r} in this configuration", where=f"--set {setting}", hint=hint
-        ) from error
+        what = f"no key {name!r} in this configuration"
+        hint = "name a section and a key (training.batch_size), or a list position (members.0.seed)"
+        raise ConfigError(what, where=f"--set {setting}", hint=hint) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"not a YAML value: {text!r}", where=f"--set {setting}") from error
 
 
+def _set(node: Any, keys: Sequence[str], value: Any) -> None:
+    """Follow `keys` down from `node`, adding sections on the way, and set the last one."""
+    *parents, last = keys
+    for key in parents:
+        node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+    node[int(last) if isinstance(node, list) else last] = value
+
+
 def explained(error: ValidationError) -> str:
-    """One line a mistake, with the key's path and, for an unknown key, the known one it looks like."""
-    lines = []
-    errors = error.errors()
-    places = {item["loc"] for item in errors}
-    for item in errors:
-        place = item["loc"]
-        if place[:1] == ("members",) and (
-            place[2:] in places or (item["type"] == "too_short" and len(errors) > 1)
-        ):
-            continue  # every member repeats what is wrong with the run's own model and training
-        if place[:1] == ("features",):
-            place = place[:2] + place[3:]  # pydantic puts the extractor's name in between
-        path = ".".join(map(str, place))
-        if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(item["loc"][-1]), known_keys(), n=1)
-            lines.append(f"unknown key {path!r}" + (f": did you mean {near[0]!r}?" if near else ""))
-        else:
-            lines.append(
-                f"{path}: {item['msg'].removeprefix('Value error, ')}"
-                if path
-                else item["msg"].removeprefix("Value error, ")
-            )
-    return "the configuration is not valid:\n    " + "\n    ".join(dict.fromkeys(lines))
+    """One line an error: the key's path and, for an unknown key, the known one nearest to it."""
+    lines = dict.fromkeys(map(_line, error.errors()))
+    return "the configuration is not valid:\n    " + "\n    ".join(lines)
+
+
+def _line(error: ErrorDetails) -> str:
+    keys, message = error["loc"], error["msg"].removeprefix("Value error, ")
+    if keys[:1] == ("features",):
+        keys = keys[:2] + keys[3:]  # pydantic puts the extractor's name in between
+    path = ".".join(map(str, keys))
+    if error["type"] != "extra_forbidden":
+        return f"{path}: {message}" if path else message
+    near = difflib.get_close_matches(str(keys[-1]), known_keys(), n=1)
+    return f"unknown key {path!r}" + (f": did you mean {near[0]!r}?" if near else "")

@@ -1,0 +1,211 @@
+"""Each configuration key, found from the models, changes a run's digest and reaches its code.
+
+A key that changes no number must be in `CHANGES_NO_NUMBER` and leave the digest as it is.
+"""
+
+import copy
+import importlib.util
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from medusa_jax.config.features import HuggingFaceConfig, StoreConfig
+from medusa_jax.config.run import CHANGES_NO_NUMBER, SHARED, RunConfig
+from medusa_jax.config.section import Config
+from medusa_jax.features.registry import build_extractor
+
+EVERYTHING: dict[str, Any] = {
+    "name": "every",
+    "corpus": {"source": "generated", "folds": 3, "fold": 1},
+    "features": {
+        "logmel": {"extractor": "logmel"},
+        "opensmile": {
+            "extractor": "opensmile",
+            "level": "functionals",
+            "feature_set": "ComParE_2016",
+        },
+        "hashed_text": {"extractor": "hashed_text"},
+        "huggingface": {"extractor": "huggingface", "model": "roberta-large"},
+        "store": {"extractor": "store", "path": "somewhere"},
+    },
+    "transcription": {},
+    "members": [
+        {"id": "plain", "modalities": ["logmel", "hashed_text"]},
+        {"id": "other", "modalities": ["logmel", "hashed_text"], "model": {"hidden": 64}},
+    ],
+    "ensemble": {"fit_on": "out_of_fold"},
+    "submission": {},
+    "ablation": {"rows": {"small": {"about": "a row"}}},
+}
+"""Every section, so that every key is there to be changed."""
+
+EXCLUDES = {("corpus", "transcripts"): {"transcription": {"backend": "corpus"}}}
+"""By key: the sections without which it may not be set."""
+
+KINDS = ("extractor",)
+"""Keys that select the section's type: no other key would fit another value."""
+
+
+def identity_of(config: RunConfig, name: str) -> object:
+    """The identity in a feature store's ledger and name, and how frames are stored."""
+    section = config.features[name]
+    if isinstance(section, StoreConfig | HuggingFaceConfig):
+        return section  # needs a store or a pretrained model: tests/store, tests/features
+    if name == "opensmile" and importlib.util.find_spec("opensmile") is None:
+        return section
+    return build_extractor(section).identity(), section.dtype
+
+
+RECEIVED: dict[str, Callable[[RunConfig, tuple[str, ...]], object]] = {
+    "model": lambda config, path: config.members[0].model,
+    "training": lambda config, path: config.members[0].training,
+    "features": lambda config, path: identity_of(config, path[1]),
+}
+"""By section: an object that its code receives and that must differ where a key does.
+
+An entry may be as expensive as it must be, such as the weights after a step of training.
+"""
+
+
+def resolved(path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """`EVERYTHING` with each default written out, but for the sections that members inherit."""
+    raw = EVERYTHING | EXCLUDES.get(path, {})
+    members = {"members": copy.deepcopy(EVERYTHING["members"])}
+    return RunConfig.model_validate(raw).model_dump(mode="json") | members
+
+
+def keys_of(section: BaseModel, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of each key that is no section itself."""
+    for name in type(section).model_fields:
+        yield from _below(getattr(section, name), (*path, name))
+
+
+def _below(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, BaseModel):
+        yield from keys_of(value, path)
+    elif isinstance(value, dict | tuple) and any(
+        isinstance(one, BaseModel) for one in _each(value)
+    ):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from _below(inner, (*path, str(key)))
+    elif path[-1] not in KINDS:
+        yield path
+
+
+def _each(value: dict[str, object] | tuple[object, ...]) -> list[object]:
+    return list(value.values()) if isinstance(value, dict) else list(value)
+
+
+BASE = RunConfig.model_validate(resolved())
+KEYS = list(keys_of(BASE))
+
+
+def schema_of(path: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON schema of the key at `path`."""
+    section: Any = BASE
+    for key in path[:-1]:
+        section = _at(section, key)
+    return type(section).model_json_schema()["properties"][path[-1]]
+
+
+def _at(node: Any, key: str) -> Any:
+    if isinstance(node, BaseModel):
+        return getattr(node, key)
+    return node[key] if isinstance(node, dict) else node[int(key)]
+
+
+def candidates(schema: dict[str, Any], value: Any) -> Iterator[Any]:
+    """Values that may be valid for a key beside the present one."""
+    for option in schema.get("anyOf", [schema]):
+        yield from option.get("enum", [])
+        match option.get("type"):
+            case "boolean":
+                yield not value
+            case "integer" | "number":
+                yield from (1, 2, 3, 0.05, 0.5, 40, 100, 1000)
+            case "string":
+                yield from ("other", "cpu", "de", "0" * 8)
+            case "array":
+                yield from ([*value][:1], [*value][::-1], [2, 6])
+            case "object":
+                yield from ({"hidden": 1}, {"logmel": 2}, {"patience": 1})
+
+
+def changed(path: tuple[str, ...]) -> tuple[RunConfig, RunConfig]:
+    """A configuration, and the same with another valid value of the key at `path`."""
+    before = RunConfig.model_validate(resolved(path))
+    present: Any = before.model_dump(mode="json")
+    for key in path:
+        present = _at(present, key)
+    for value in candidates(schema_of(path), present):
+        try:
+            after = RunConfig.model_validate(with_value(resolved(path), path, value))
+        except ValidationError:
+            continue
+        if after != before:
+            return before, after
+    raise AssertionError(f"no other valid value found for {'.'.join(path)}")
+
+
+def with_value(raw: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """`raw` with the key at `path` set to `value`, in sections added where they are missing."""
+    node: Any = raw
+    for key in path[:-1]:
+        node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+    node[path[-1]] = value
+    return raw
+
+
+def changes_no_number(path: tuple[str, ...]) -> bool:
+    """`path` is in `CHANGES_NO_NUMBER`."""
+    node: Any = CHANGES_NO_NUMBER
+    for key in path:
+        if isinstance(node, set):
+            return key in node
+        node = node.get("__all__", node.get(key, {}))
+        if node is True:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("path", KEYS, ids=".".join)
+def test_every_key_has_an_effect(path):
+    before, after = changed(path)
+    assert (after.digest() == before.digest()) == changes_no_number(path)
+    received = RECEIVED.get(path[0])
+    if received is not None and not changes_no_number(path):
+        assert received(after, path) != received(before, path)
+
+
+def test_every_section_is_reached():
+    """A new section needs its place in `EVERYTHING`."""
+    reached = {type(BASE)}
+    for path in KEYS:
+        node: Any = BASE
+        for key in path[:-1]:
+            node = _at(node, key)
+            reached.add(type(node))
+    assert set(Config.__subclasses__()) <= reached
+
+
+def test_every_excluded_key_exists():
+    """A key that was renamed must not stay in the list."""
+    paths = {path[:1] for path in KEYS} | {(path[0], path[-1]) for path in KEYS}
+    for section, keys in CHANGES_NO_NUMBER.items():
+        names = keys.get("__all__") if isinstance(keys, dict) else keys
+        wanted = {(section,)} if names is True else {(section, name) for name in names}
+        assert wanted <= paths
+
+
+@pytest.mark.parametrize("section", SHARED)
+def test_a_member_may_set_every_shared_key_itself(section):
+    """A member's own value wins over the run's, and leaves other members alone."""
+    paths = [path[2:] for path in KEYS if path[:3] == ("members", "1", section)]
+    assert {path[1:] for path in paths} == {path[1:] for path in KEYS if path[0] == section}
+    for path in paths:
+        before, after = changed(("members", "1", *path))
+        assert after.members[1] != before.members[1]
+        assert after.members[0] == before.members[0]
