@@ -103,9 +103,9 @@ def generate(
     seed: Annotated[int, typer.Option(help="Equal seeds make equal corpora.")] = 0,
 ) -> None:
     """Make a corpus of synthetic speech in MSP-Podcast's layout, to try everything without a licence."""
-    import medusa_jax.corpus.generated as generated
+    from medusa_jax.synthetic.generate import generate
 
-    generated.generate(root, size=size, test_per_class=test_per_class, seed=seed)
+    generate(root, size=size, test_per_class=test_per_class, seed=seed)
     typer.echo(
         f"{root}: {size} labelled and {8 * test_per_class} test utterances of synthetic speech in MSP-Podcast's layout"
     )

@@ -1,4 +1,4 @@
-"""Which corpus, and which of its utterances play which part."""
+"""Choice of the corpus, its labels, its hold-out and its folds."""
 
 from typing import Literal, Self
 
@@ -6,30 +6,50 @@ from pydantic import Field, model_validator
 
 from medusa_jax.config.section import Config
 
+OPTIONAL = ("fold", "hold_out_list", "annotator_dropout", "reweight")
+"""Keys outside a run's digest while they are not set: without them the numbers are the same."""
+
 
 class CorpusConfig(Config):
-    """Which corpus, and which of its utterances play which part."""
+    """The corpus, its labels, its hold-out and its folds."""
 
     source: Literal["generated", "msp-podcast", "ravdess", "medusa-csv", "table"]
     path: str | None = Field(
         None,
-        description="the corpus folder or file; the generated corpus makes its own if none is given",
+        description="corpus folder or file; none: the generated corpus makes its own",
     )
     soft_labels: Literal["primary", "primary+secondary", "with_other"] = "primary"
+    annotator_dropout: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="share of the votes left out of the soft labels to train on, drawn once",
+    )
+    reweight: bool = Field(
+        False, description="divide the soft labels to train on by the frequency of each class"
+    )
     transcripts: str | None = Field(
         None,
-        description="in place of the corpus's own: a folder of <stem>.txt, or what `medusa transcribe` made",
+        description="in place of the corpus's own: a folder of <stem>.txt, "
+        "or the output of `medusa transcribe`",
     )
     size: int = Field(800, ge=100, description="utterances to generate")
     test_per_class: int = Field(20, ge=5, description="utterances a class in the generated test3")
     seed: int = Field(
-        0, ge=0, description="of the generator, and of the hold-out's choice of speakers"
+        0,
+        ge=0,
+        description="of the generator, the choice of speakers to hold out, and annotator dropout",
     )
     hold_out: float = Field(
         0.1,
         gt=0,
         lt=0.5,
         description="share of the training part kept for model selection, speaker-disjoint",
+    )
+    hold_out_list: str | None = Field(
+        None,
+        description="file of the utterances to hold out, in place of a drawn share: "
+        "one id a line, or a table of MEDUSA's authors",
     )
     max_failures: float = Field(
         0.01,
@@ -43,23 +63,25 @@ class CorpusConfig(Config):
     fold: int | None = Field(
         None,
         ge=1,
-        description="the one of them, from 1, that is trained and tested; none: each in turn, pooled",
+        description="the only fold to train and test, from 1; none: each in turn, pooled",
     )
 
     @property
     def tested(self) -> range:
-        """The folds, from 0, that are each trained and tested; the corpus's own splits are one."""
+        """Folds to train and test, from 0; the corpus's own splits count as one."""
         return range(self.folds or 1) if self.fold is None else range(self.fold - 1, self.fold)
 
     @property
     def splits(self) -> int:
-        """How often everything is trained."""
+        """Number of times that everything is trained."""
         return len(self.tested)
 
     @model_validator(mode="after")
-    def _is_a_fold(self) -> Self:
+    def _consistent(self) -> Self:
         if self.fold is not None and self.fold > (self.folds or 0):
             raise ValueError(
                 f"fold ({self.fold}) must be one of the folds (folds: {self.folds or 'none'})"
             )
+        if self.folds is not None and self.hold_out_list is not None:
+            raise ValueError("hold_out_list goes with the corpus's own splits, not with folds")
         return self

@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medusa_jax.config.ablation import AblationConfig
-from medusa_jax.config.corpus import CorpusConfig
+from medusa_jax.config.corpus import OPTIONAL, CorpusConfig
 from medusa_jax.config.ensemble import EnsembleConfig, SubmissionConfig
 from medusa_jax.config.features import FeatureConfig, TranscriptionConfig
 from medusa_jax.config.model import ModelConfig
@@ -106,11 +106,11 @@ class RunConfig(Config):
     def digest(self) -> str:
         """SHA-256 of every key that can change a result: all but `CHANGES_NO_NUMBER`.
 
-        `ensemble.inner_folds` counts only out of fold, `corpus.fold` only where it is set.
+        `ensemble.inner_folds` counts only out of fold, the `OPTIONAL` keys of the corpus only
+        where they are set.
         """
         exclude = dict(CHANGES_NO_NUMBER)
         if self.ensemble.fit_on != "out_of_fold":
             exclude["ensemble"] = {"inner_folds"}
-        if self.corpus.fold is None:
-            exclude["corpus"] = {"fold"}
+        exclude["corpus"] = {key for key in OPTIONAL if not getattr(self.corpus, key)}
         return digest_of(self.model_dump(mode="json", exclude=exclude))

@@ -91,8 +91,19 @@ def soft_labels(
             f"unknown variant of soft labels {variant!r}",
             hint=f"choose one of {', '.join(SOFT_LABELS)}",
         )
+    return shares(counted(votes, secondary, variant))
+
+
+def counted(
+    votes: Integer[np.ndarray, "b c1"], secondary: Integer[np.ndarray, "b c1"], variant: str
+) -> Integer[np.ndarray, "b c"]:
+    """The votes that make up the target in a variant of `SOFT_LABELS`, one column a target."""
     counts = votes + secondary if variant == "primary+secondary" else votes
-    counts = counts if variant == "with_other" else counts[:, :-1]
+    return counts if variant == "with_other" else counts[:, :-1]
+
+
+def shares(counts: Integer[np.ndarray, "b c"]) -> Float[np.ndarray, "b c"]:
+    """Each row over its sum, float64; a row of zeros is NaN throughout."""
     total = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
 
@@ -102,48 +113,3 @@ def one_hot(consensus_b: np.ndarray, targets: tuple[str, ...]) -> np.ndarray:
     hot = (consensus_b[:, None] == np.array(targets, dtype=object)[None]).astype(np.float64)
     hot[hot.sum(axis=1) == 0] = np.nan
     return hot
-
-
-def class_frequencies(soft: Float[np.ndarray, "b c"]) -> Float[np.ndarray, " c"]:
-    """Share of each class in the summed soft labels, `[c]`, sums to 1; rows of NaN do not count."""
-    mass = np.nansum(soft.astype(np.float64), axis=0)
-    if mass.sum() == 0:
-        raise LabelError("no utterance has a class target, so classes have no frequencies")
-    return mass / mass.sum()
-
-
-def reweight(
-    soft: Float[np.ndarray, "b c"], frequencies: Float[np.ndarray, " c"]
-) -> Float[np.ndarray, "b c"]:
-    """Distributions re-weighted by inverse class frequency and normalised again, float64; NaN rows stay NaN.
-
-    SAILER's answer to imbalance: a vote for a rare class weighs more. Take `frequencies` from the training rows only.
-    Raises `LabelError` where a row puts weight on a class of frequency 0.
-    """
-    unseen = (frequencies <= 0) & (np.nansum(soft, axis=0) > 0)
-    if unseen.any():
-        raise LabelError(
-            f"class {int(unseen.argmax())} has votes but frequency 0",
-            hint="take the frequencies from rows that hold every class",
-        )
-    weighted = soft / np.where(frequencies > 0, frequencies, 1.0)
-    return weighted / weighted.sum(axis=1, keepdims=True)
-
-
-def drop_votes(
-    votes: Integer[np.ndarray, "b c1"], rate: float, seed: int
-) -> Integer[np.ndarray, "b c1"]:
-    """Annotator dropout: every single vote left out with probability `rate`, int64, same shape.
-
-    A row that would lose all its votes keeps one of them, drawn in proportion. A pure function of its arguments; pass class
-    columns only if a class target must survive.
-    """
-    if not 0 <= rate < 1:
-        raise LabelError(f"the rate of annotator dropout is {rate}, not in [0, 1)")
-    draw = np.random.default_rng(seed)
-    kept = draw.binomial(votes, 1 - rate)
-    ticket = draw.random(len(votes)) * votes.sum(axis=1)
-    survivor = (ticket[:, None] < votes.cumsum(axis=1)).argmax(axis=1)
-    bare = np.flatnonzero((kept.sum(axis=1) == 0) & (votes.sum(axis=1) > 0))
-    kept[bare, survivor[bare]] = 1
-    return kept

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medusa_jax.corpus.label_file import read_lines
-from medusa_jax.corpus.medusa_csv import read_medusa_csv
+from medusa_jax.corpus.label_file import read_lines, read_records
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import CorpusError
 
@@ -116,22 +115,25 @@ def inner_folds(corpus: Corpus, rows: np.ndarray, folds: int) -> np.ndarray:
 
 
 def read_hold_out(corpus: Corpus, path: Path) -> np.ndarray:
-    """Mask `[utterance]` of a given hold-out list: the rows `Test` of MEDUSA's CSV, or a text file with one id a line.
+    """Mask `[utterance]` of the hold-out list in `path`.
 
-    Raises `CorpusError` if the list names an utterance that the corpus lacks, or none at all.
+    The list is the rows `Test` of the table of MEDUSA's authors (`.csv`), or a text file with one
+    id a line. Raises `CorpusError` for an empty list or an utterance that the corpus lacks.
     """
     if path.suffix == ".csv":
-        given = read_medusa_csv(path).of_split("test1").frame["id"].tolist()
+        rows = read_records(path, ("FileName", "Split_Set"))
+        given = [row["FileName"].strip() for _, row in rows if row["Split_Set"] == "Test"]
     else:
         given = [line.strip() for line in read_lines(path) if line.strip()]
     unknown = sorted(set(given) - set(corpus.frame["id"]))
-    if unknown or not given:
-        what = (
-            f"{len(unknown)} held-out utterance(s) are not in the corpus, the first is {unknown[0]}"
-            if unknown
-            else "the list holds nobody out"
+    if not given:
+        raise CorpusError("the hold-out list is empty", where=path)
+    if unknown:
+        raise CorpusError(
+            f"{len(unknown)} held-out utterance(s) are not in the corpus, "
+            f"the first is {unknown[0]}",
+            where=path,
         )
-        raise CorpusError(what, where=path)
     return corpus.frame["id"].isin(given).to_numpy(bool)
 
 

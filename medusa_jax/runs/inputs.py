@@ -5,6 +5,7 @@ from pathlib import Path
 from medusa_jax.config.corpus import CorpusConfig
 from medusa_jax.config.features import ExtractorConfig, StoreConfig
 from medusa_jax.corpus.table import Corpus
+from medusa_jax.corpus.training_labels import training_labels
 from medusa_jax.errors import ConfigError, CorpusError, RunFolderError
 from medusa_jax.progress import track
 from medusa_jax.runs.provenance import known_provenance
@@ -21,7 +22,20 @@ def load_corpus(run: Run) -> Corpus:
 
 
 def read_corpus(config: CorpusConfig, out: Path) -> Corpus:
-    """Read the corpus that the configuration names; the generated one is made under `out/corpora` first."""
+    """Read the corpus of the configuration, with the soft labels to train on.
+
+    The generated corpus is made under `out/corpora` first.
+    """
+    return training_labels(
+        _with_words(config, out),
+        dropout=config.annotator_dropout,
+        reweighted=config.reweight,
+        seed=config.seed,
+    )
+
+
+def _with_words(config: CorpusConfig, out: Path) -> Corpus:
+    """The corpus with the transcripts of the configuration."""
     from medusa_jax.transcription.transcripts import is_store, with_transcripts
 
     given = Path(config.transcripts).expanduser() if config.transcripts else None

@@ -86,7 +86,7 @@ _PEAK = """
 import sys
 from pathlib import Path
 import numpy as np
-from medusa_jax.feature_config import HuggingFaceConfig
+from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.features.registry import build_extractor
 extractor = build_extractor(HuggingFaceConfig(model=sys.argv[1], layers="last", chunk_seconds=float(sys.argv[3])))
 (frames,) = extractor([np.random.default_rng(0).standard_normal(int(sys.argv[2]) * 16_000).astype(np.float32)])

@@ -41,7 +41,10 @@ EVERYTHING: dict[str, Any] = {
 }
 """Every section, so that every key is there to be changed."""
 
-EXCLUDES = {("corpus", "transcripts"): {"transcription": {"backend": "corpus"}}}
+EXCLUDES: dict[tuple[str, ...], dict[str, Any]] = {
+    ("corpus", "transcripts"): {"transcription": {"backend": "corpus"}},
+    ("corpus", "hold_out_list"): {"corpus": {"source": "generated"}},
+}
 """By key: the sections without which it may not be set."""
 
 KINDS = ("extractor",)

@@ -7,6 +7,7 @@ import yaml
 from small_config import SMALL
 
 from medusa_jax.cli.opening import shipped_configs
+from medusa_jax.config.corpus import OPTIONAL
 from medusa_jax.config.yaml_file import load_config
 
 
@@ -103,3 +104,19 @@ def test_every_shipped_configuration_loads(path: Path) -> None:
 
 def test_there_are_shipped_configurations() -> None:
     assert (shipped_configs() / "demo.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "corpus.annotator_dropout=0.2",
+        "corpus.reweight=true",
+        "corpus.hold_out_list=held_out.txt",
+        "corpus={source: ravdess, folds: 2, fold: 1}",
+    ],
+)
+def test_what_is_off_by_default_enters_the_digest_where_it_is_on(file: Path, setting: str) -> None:
+    assert load_config(file, [setting]).digest() != load_config(file).digest()
+    on = load_config(file, [setting]).corpus
+    assert all(getattr(load_config(file).corpus, key) in (0, None) for key in OPTIONAL)
+    assert any(getattr(on, key) for key in OPTIONAL)

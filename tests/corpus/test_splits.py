@@ -139,7 +139,7 @@ def test_given_hold_out_lists(tmp_path):
     (tmp_path / "medusa.csv").write_text("\n".join([columns, *rows]) + "\n")
     assert read_hold_out(corpus, tmp_path / "medusa.csv").tolist() == [False, True, False]
     for text, message in (
-        ("", "holds nobody out"),
+        ("", "list is empty"),
         ("u00009.wav\n", "1 held-out utterance.* u00009.wav"),
     ):
         (tmp_path / "list.txt").write_text(text)

@@ -167,7 +167,7 @@ _RUN = """
 import sys
 from pathlib import Path
 from small_corpus import small_corpus
-from medusa_jax.feature_config import LogMelConfig
+from medusa_jax.config.features import LogMelConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.features.extract import extract
 print("ready", flush=True)

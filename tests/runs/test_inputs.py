@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 from small_run import GENERATED, SMALL, SPEECH_ONLY, finish, small_config
 
+from medusa_jax.batches.examples import gather
 from medusa_jax.config.run import RunConfig
 from medusa_jax.corpus.labels import CLASSES
 from medusa_jax.corpus.medusa_csv import write_medusa_csv
@@ -221,3 +222,27 @@ def test_a_corpus_whose_development_part_is_unlabelled_still_gets_its_files(prep
     assert finished.scored == {}
     assert finished.written is not None
     assert finished.written.scores == {}
+
+
+def test_label_settings_reach_what_members_learn_from(prepared, out):
+    """Dropout and re-weighting change the targets of the training part, and no other number."""
+
+    def gathered(**settings):
+        raw = small_config(corpus=settings)
+        corpus = read_corpus(RunConfig.model_validate(raw).corpus, out)
+        return corpus, gather(corpus, ["logmel"], prepared.stores, 1)
+
+    plain, examples = gathered()
+    assert plain.digest() == prepared.corpus.digest()
+    train = (plain.frame["split"] == "train").to_numpy()
+    for settings in ({"annotator_dropout": 0.5}, {"reweight": True}):
+        corpus, changed = gathered(**settings)
+        differs = (changed.soft != examples.soft).any(axis=1)
+        assert differs[train].mean() > 0.2
+        assert not differs[~train].any()
+        np.testing.assert_array_equal(changed.one_hot, examples.one_hot)
+        np.testing.assert_array_equal(corpus.votes, plain.votes)
+        assert (
+            RunConfig.model_validate(small_config(corpus=settings)).digest()
+            != prepared.run.config.digest()
+        )
