@@ -1,8 +1,13 @@
-"""PyTorch's pickled weights → safetensors, once and on request: tensors alone are read, and no code in the file is run."""
+"""Read PyTorch's pickled weights: tensors alone, no code in the file is run.
+
+`convert` writes them as safetensors, once and on request.
+"""
 
 import pickle
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from medusa_jax.errors import DependencyError, FeatureError
 from medusa_jax.files import write_whole
@@ -11,9 +16,9 @@ PICKLED = "pytorch_model.bin"
 
 
 def convert(folder: Path) -> Path:
-    """Write `model.safetensors` beside `pytorch_model.bin`, whole or not at all, and return its path; one that is there is kept.
+    """Write `model.safetensors` beside `pytorch_model.bin`, whole or not at all; return its path.
 
-    Raises `FeatureError` if there is nothing to convert, or the file holds anything but tensors.
+    A file that is there is kept. Raises `FeatureError` if there is nothing to convert, or the file holds anything but tensors.
     """
     made = folder / "model.safetensors"
     if made.is_file():
@@ -24,6 +29,11 @@ def convert(folder: Path) -> Path:
     with write_whole(made) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
     return made
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a PyTorch file as float32 arrays by name. Raises as `convert` does."""
+    return {name: tensor.float().numpy() for name, tensor in _tensors(path).items()}
 
 
 def _tensors(path: Path) -> dict[str, Any]:
