@@ -1,24 +1,37 @@
 """`medusa ablate`: the ablation trained, scored and shown."""
 
-from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.markup import escape
 
 from medusa_jax.cli.opening import prepared_run, say
+from medusa_jax.cli.options import RUNS, Config, Out, Plan, Settings, Speed
 from medusa_jax.cli.studies import train_and_show
+
+AblationSeeds = Annotated[
+    int, typer.Option(help="Number of seeds to train each member of each row with.", min=1)
+]
+Members = Annotated[
+    str | None, typer.Option(help="Ids of members, separated by commas; default: all.")
+]
+Rows = Annotated[str | None, typer.Option(help="Names of rows, separated by commas; default: all.")]
 
 
 def ablate(
-    config: Path,
-    settings: list[str] | None,
-    out: Path,
-    seeds: int,
-    members: str | None,
-    rows: str | None,
-    plan: bool,
-    speed: float | None,
+    config: Config,
+    settings: Settings = None,
+    out: Out = RUNS,
+    seeds: AblationSeeds = 3,
+    members: Members = None,
+    rows: Rows = None,
+    plan: Plan = False,
+    speed: Speed = None,
 ) -> None:
-    """Train what the ablation of `config` needs and is not there yet, write its tables and show the one that matters most; or only plan it."""
+    """Train every member without one thing at a time (the paper's Table 2) and test differences.
+
+    Run it again after an interruption to resume.
+    """
     with prepared_run(config, settings, out, features=False) as base:
         from medusa_jax.studies.ablation import opened_ablation, planned
         from medusa_jax.studies.ablation_study import conduct
@@ -29,17 +42,13 @@ def ablate(
         for note in ablation.notes:
             say(f"[yellow]note:[/yellow] {escape(note)}")
         with opened_ablation(ablation) as prepared:
+            count = f"{len(ablation.rows)} rows, "
             train_and_show(
-                prepared,
-                f"{len(ablation.rows)} rows, ",
-                lambda: conduct(ablation, prepared),
-                "ablation",
-                plan,
-                speed,
+                prepared, count, lambda: conduct(ablation, prepared), "ablation", plan, speed
             )
 
 
 def _names(text: str | None) -> list[str] | None:
-    """The names of a list with commas; none: all."""
-    names = [name.strip() for name in text.split(",")] if text is not None else []
+    """The names of a list separated by commas; None (all) if there are none."""
+    names = [name.strip() for name in (text or "").split(",")]
     return [name for name in names if name] or None

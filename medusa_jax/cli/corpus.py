@@ -1,10 +1,12 @@
-"""`medusa corpus`: from files and labels to one table of utterances, and what is in it."""
+"""`medusa corpus`: one table of utterances from audio files and labels, built and checked."""
 
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from medusa_jax.cli.opening import results
 
 app = typer.Typer(
     help="Build, check or generate a corpus: one table of utterances with their votes.",
@@ -13,7 +15,7 @@ app = typer.Typer(
 
 
 class Source(StrEnum):
-    """Where utterances come from."""
+    """Corpora with a reader."""
 
     MSP_PODCAST = "msp-podcast"
     RAVDESS = "ravdess"
@@ -22,26 +24,30 @@ class Source(StrEnum):
 
 
 class SoftLabelVariant(StrEnum):
-    """How votes become a target."""
+    """Ways to turn votes into a target."""
 
     PRIMARY = "primary"
     PRIMARY_AND_SECONDARY = "primary+secondary"
     WITH_OTHER = "with_other"
 
 
+SoftLabels = Annotated[
+    SoftLabelVariant,
+    typer.Option(
+        help="primary: votes for the classes; primary+secondary: every mention counts; "
+        "with_other: a ninth bucket."
+    ),
+]
+
+
 @app.command()
 def build(
-    source: Annotated[Source, typer.Argument(help="What the corpus is.")],
+    source: Annotated[Source, typer.Argument(help="Kind of corpus.")],
     root: Annotated[
         Path, typer.Argument(help="Its folder as released (for medusa-csv: the CSV file).")
     ],
     out: Annotated[Path, typer.Option(help="The table to write (Parquet).")],
-    soft_labels: Annotated[
-        SoftLabelVariant,
-        typer.Option(
-            help="primary: votes for the classes; primary+secondary: every mention counts; with_other: a ninth bucket."
-        ),
-    ] = SoftLabelVariant.PRIMARY,
+    soft_labels: SoftLabels = SoftLabelVariant.PRIMARY,
     transcripts: Annotated[
         Path | None,
         typer.Option(help="A folder of NAME.txt to use in place of the corpus's own transcripts."),
@@ -57,8 +63,9 @@ def build(
         source.value, root.resolve(), soft_labels=soft_labels.value, transcripts=transcripts
     )
     corpus.save(out)
+    hours = corpus.frame["seconds"].sum() / 3600
     typer.echo(
-        f"{out}: {len(corpus)} utterances of {corpus.name}, {corpus.frame['seconds'].sum() / 3600:.2f} hours of audio found"
+        f"{out}: {len(corpus)} utterances of {corpus.name}, {hours:.2f} hours of audio found"
     )
     typer.echo(f"next: medusa corpus check {out}")
 
@@ -75,19 +82,14 @@ def check(
         ),
     ] = False,
 ) -> None:
-    """Count what a corpus holds and list what is wrong with it; the exit code is 3 if there are errors."""
-    from rich.console import Console
-
-    import medusa_jax.corpus.check as checks
+    """Count what a corpus holds and list its errors; the exit code is 3 if there are any."""
+    from medusa_jax.corpus.check import check as check_corpus
     from medusa_jax.corpus.sources import open_corpus
     from medusa_jax.errors import CorpusError
 
-    result = checks.check(open_corpus(path), decode=decode)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120  # a log has no edge to wrap at
-    console.print(result)
-    if not result.ok:
+    found = check_corpus(open_corpus(path), decode=decode)
+    results().print(found)
+    if not found.ok:
         raise typer.Exit(CorpusError.exit_code)
 
 
@@ -95,18 +97,17 @@ def check(
 def generate(
     root: Annotated[Path, typer.Argument(help="The folder to make.")],
     size: Annotated[
-        int, typer.Option(help="How many labelled utterances (train and development).")
+        int, typer.Option(help="Number of labelled utterances (train and development).")
     ] = 800,
     test_per_class: Annotated[
-        int, typer.Option(help="How many utterances of each class in the test set.")
+        int, typer.Option(help="Number of utterances of each class in the test set.")
     ] = 20,
     seed: Annotated[int, typer.Option(help="Equal seeds make equal corpora.")] = 0,
 ) -> None:
-    """Make a corpus of synthetic speech in MSP-Podcast's layout, to try everything without a licence."""
-    from medusa_jax.synthetic.generate import generate
+    """Generate synthetic speech in MSP-Podcast's layout, to try everything without a licence."""
+    from medusa_jax.synthetic.generate import generate as generate_corpus
 
-    generate(root, size=size, test_per_class=test_per_class, seed=seed)
-    typer.echo(
-        f"{root}: {size} labelled and {8 * test_per_class} test utterances of synthetic speech in MSP-Podcast's layout"
-    )
+    generate_corpus(root, size=size, test_per_class=test_per_class, seed=seed)
+    counts = f"{size} labelled and {8 * test_per_class} test utterances"
+    typer.echo(f"{root}: {counts} of synthetic speech in MSP-Podcast's layout")
     typer.echo(f"next: medusa corpus check {root}")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from medusa_jax.cli.opening import results
@@ -11,60 +12,69 @@ from medusa_jax.cli.opening import results
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medusa_jax.report.leaderboard import Group
+    from medusa_jax.report.leaderboard import Group, Leaderboard
+
+Runs = Annotated[
+    Path, typer.Argument(help="The folder of your runs (their --out), or one run's folder.")
+]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        help="development, test1, test2, test3, folds or fold-1; default: each run's last part."
+    ),
+]
+Every = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="Every member and ensemble of a run, not only the system it submits."
+    ),
+]
+Published = Annotated[
+    bool,
+    typer.Option("--published", help="Show published scores even where no run compares with them."),
+]
+Csv = Annotated[Path | None, typer.Option(help="Also write all numbers to this CSV file.")]
+Markdown = Annotated[Path | None, typer.Option(help="Also write the tables to this Markdown file.")]
 
 
 def leaderboard(
-    out: Annotated[
-        Path, typer.Argument(help="The folder of your runs (their --out), or one run's folder.")
-    ] = Path("runs"),
-    part: Annotated[
-        str | None,
-        typer.Option(
-            help="development, test1, test2, test3, folds or fold-1; by default each run's last one."
-        ),
-    ] = None,
-    every: Annotated[
-        bool,
-        typer.Option(
-            "--all", help="Every member and ensemble of a run, not only the system that it submits."
-        ),
-    ] = False,
-    published: Annotated[
-        bool,
-        typer.Option(
-            "--published", help="Show the published scores also where no run compares with them."
-        ),
-    ] = False,
-    csv: Annotated[
-        Path | None, typer.Option(help="Also write all numbers to this CSV file.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(help="Also write the tables to this Markdown file.")
-    ] = None,
+    out: Runs = Path("runs"),
+    part: Part = None,
+    every: Every = False,
+    published: Published = False,
+    csv: Csv = None,
+    markdown: Markdown = None,
 ) -> None:
-    """Set all runs of a folder side by side, with intervals, and the published scores beside those on the same test set."""
-    from medusa_jax.evaluation.tables import csv_text
-    from medusa_jax.files import write_text
+    """Compare all runs of a folder, with intervals and published scores on the same test set."""
     from medusa_jax.report.leaderboard import leaderboard as collect
 
     board, console = collect(out, part=part, every=every, published=published), results()
+    _show(board, console)
+    for path in _written(board, csv, markdown):
+        console.print(escape(f"written: {path}"), highlight=False, soft_wrap=True)
+
+
+def _show(board: "Leaderboard", console: Console) -> None:
+    """Print each group of runs, then the runs left out."""
     for group in board.groups:
         console.print(_table(group))
-    console.print(
-        escape(f"In brackets: 95 % intervals, by bootstrap over speakers. {board.published}"),
-        highlight=False,
-    )
-    for run, why in board.left_out.items():
-        console.print(
-            f"[yellow]left out:[/yellow] {escape(f'{run}: {why}')}", highlight=False, soft_wrap=True
-        )
+    note = f"In brackets: 95 % intervals, by bootstrap over speakers. {board.published}"
+    console.print(escape(note), highlight=False)
+    for run, reason in board.left_out.items():
+        line = f"[yellow]left out:[/yellow] {escape(f'{run}: {reason}')}"
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _written(board: "Leaderboard", csv: Path | None, markdown: Path | None) -> list[Path]:
+    """Write the files that were asked for and return their paths."""
+    from medusa_jax.evaluation.tables import csv_text
+    from medusa_jax.files import write_text
+
     if csv is not None:
         write_text(csv, csv_text(board.rows))
     if markdown is not None:
         write_text(markdown, board.markdown())
-    for path in filter(None, (csv, markdown)):
-        console.print(escape(f"written: {path}"), highlight=False, soft_wrap=True)
+    return [path for path in (csv, markdown) if path is not None]
 
 
 def _table(group: "Group") -> "Table":
@@ -75,11 +85,9 @@ def _table(group: "Group") -> "Table":
     from medusa_jax.evaluation.tables import cells
 
     headers, lines = cells(group.rows, group.columns)
+    caption = Text("\n".join(group.notes)) if group.notes else None
     table = Table(
-        title=Text(group.title),
-        caption=Text("\n".join(group.notes)) if group.notes else None,
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        title=Text(group.title), caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for i, header in enumerate(headers):
         table.add_column(

@@ -1,7 +1,8 @@
-"""The program `medusa`: started once more where the memory that it will need can be had in large pages.
+"""The program `medusa`, restarted once with large memory pages where they must be asked for.
 
-A training step on a CPU asks for gigabytes and gives them back. Handed out in pages of 4 kB, that took a fifth of its time
-(benchmarks/environment.py); in pages of 2 MB a twentieth. The C library decides as a process starts, so it must be told before.
+A training step on a CPU allocates and frees gigabytes. In pages of 4 kB that took a fifth of its
+time (benchmarks/environment.py), in pages of 2 MB a twentieth. The C library reads the setting as
+a process starts, so it must be in the environment before.
 """
 
 import os
@@ -14,7 +15,7 @@ PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def main() -> None:
-    """`medusa`, in an environment as `large_pages` wants it."""
+    """Run `medusa` in the environment of `large_pages`."""
     wanted = large_pages(os.environ, PAGES)
     if wanted != os.environ:
         os.execve(sys.executable, sys.orig_argv, wanted)
@@ -24,12 +25,13 @@ def main() -> None:
 
 
 def large_pages(environment: Mapping[str, str], pages: Path) -> dict[str, str]:
-    """`environment` with the C library told to ask for large pages, where `pages` says that one has to ask.
+    """`environment` with large pages enabled in the C library, where the file `pages` needs that.
 
-    What the user has set stays. Other systems and C libraries have no such file or do not look at the variable.
+    A value set by the user is kept. Other systems lack the file, other C libraries ignore the
+    variable.
     """
     try:
-        asked = "[madvise]" in pages.read_text(encoding="ascii")
+        on_request = "[madvise]" in pages.read_text(encoding="ascii")
     except OSError:
-        asked = False
-    return {**({TUNABLES: "glibc.malloc.hugetlb=1"} if asked else {}), **environment}
+        on_request = False
+    return {**({TUNABLES: "glibc.malloc.hugetlb=1"} if on_request else {}), **environment}

@@ -1,10 +1,11 @@
-"""What the commands of studies share: their run trained, how the tables look, and where they are."""
+"""Training and tables that the commands of studies share."""
 
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from medusa_jax.cli.opening import results, say, take_over, tell_failures
+from medusa_jax.cli.opening import results, reuse_members, say, warn_of_failures
+from medusa_jax.cli.plan import plan_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,23 +22,20 @@ def train_and_show(
     plan: bool,
     speed: float | None,
 ) -> None:
-    """Train what the study's own run lacks and show the study, or only plan it; `rows` says what there is beside members."""
-    run = prepared.run
-    say(
-        f"[bold]{escape(run.config.name)}[/bold] in {escape(str(run.folder))}: {rows}{len(run.config.members)} members in all"
-    )
-    tell_failures(prepared)
-    take_over(prepared)
+    """Conduct the study and show it, or only plan its training; `rows` goes before the count."""
+    config, folder = prepared.run.config, prepared.run.folder
+    count = f"{rows}{len(config.members)} members in all"
+    say(f"[bold]{escape(config.name)}[/bold] in {escape(str(folder))}: {count}")
+    warn_of_failures(prepared)
+    reuse_members(prepared)
     if plan:
-        from medusa_jax.cli.plan import plan_training
-
         plan_training(prepared, speed)
     else:
         show(conduct(), what)
 
 
 def show(done: "Conducted", what: str) -> None:
-    """Print the tables of the last part and say where all of them are."""
+    """Print the tables of the last part and the paths of all tables."""
     from medusa_jax.studies.tables import question_table, study_table
 
     last = list(done.studies.values())[-1]

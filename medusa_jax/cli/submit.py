@@ -1,4 +1,4 @@
-"""`medusa submit …`: check, score and convert challenge files, and compare runs with the published scores."""
+"""`medusa submit`: challenge files written, checked, scored and converted, and runs compared."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,11 +10,15 @@ from rich.markup import escape
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
-from medusa_jax.cli.opening import Config, Out, Settings, prepared_run
+from medusa_jax.cli.opening import prepared_run
+from medusa_jax.cli.options import RUNS, Config, Out, Settings
+from medusa_jax.errors import SubmissionError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from medusa_jax.runs.submit import Written
-    from submission.challenges import Challenge
+    from submission.challenges import Challenge, Task
 
 _SHOWN = {
     "macro_f1": "Macro-F1",
@@ -34,7 +38,8 @@ class _WriteByDefault(TyperGroup):
 app = typer.Typer(
     cls=_WriteByDefault,
     no_args_is_help=True,
-    help="`medusa submit CONFIG` writes a run's challenge files; the commands below check, score, convert and compare.",
+    help="`medusa submit CONFIG` writes a run's challenge files; "
+    "the commands below check, score, convert and compare.",
 )
 
 
@@ -52,77 +57,87 @@ class TaskKind(StrEnum):
     attributes = "attributes"
 
 
-ChallengeOption = Annotated[ChallengeId, typer.Option(help="Whose rules apply.")]
+ChallengeOption = Annotated[ChallengeId, typer.Option(help="The challenge whose rules apply.")]
 TaskOption = Annotated[
     TaskKind | None,
     typer.Option(
-        help="Task 1 (categorical) or Task 2 (attributes); by default, told from the file's header."
+        help="Task 1 (categorical) or Task 2 (attributes); default: read from the file's header."
     ),
 ]
 NamesOption = Annotated[
     Path | None,
     typer.Option(
-        help="The test files, if not the challenge's own: a folder of .wav files, a CSV with a FileName column, or a list, one name a line."
+        help="The test files, if not the challenge's own: a folder of .wav files, a CSV with a "
+        "FileName column, or a list, one name a line."
     ),
+]
+OrderOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Class order of the logits: organisers (A,S,H,U,F,D,C,N), alphabetical, "
+        "or eight letters."
+    ),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(help="Labels (FileName,EmoClass) by which the class order is found or checked."),
 ]
 
 
 @app.command()
-def write(config: Config, settings: Settings = None, out: Out = Path("runs")) -> None:
+def write(config: Config, settings: Settings = None, out: Out = RUNS) -> None:
     """Write the challenge files of both tasks from the trained ensemble of CONFIG."""
-    from medusa_jax.runs.submit import submit as write_files
-
     with prepared_run(config, settings, out, features=False) as prepared:
+        from medusa_jax.runs.submit import submit as write_files
+
         show_written(write_files(prepared))
 
 
 def show_written(written: "Written") -> None:
-    """Say where a run's files are and what they scored, in lines of 80 columns."""
-    print(
-        "challenge files"
-        + (", scored against the corpus's hidden labels:" if written.scores else ":")
-    )
+    """Print the paths of a run's files and their scores, in lines of 80 columns."""
+    scored = ", scored against the corpus's hidden labels" if written.scores else ""
+    print(f"challenge files{scored}:")
     for number, (kind, path) in enumerate(written.files.items(), 1):
         metrics = written.scores.get(kind, {})
-        named = ", ".join(
-            f"{shown} {metrics[name]:.4f}" for name, shown in _SHOWN.items() if name in metrics
-        )
-        print(f"  Task {number}, valid: {named}" if named else f"  Task {number}, valid")
+        shown = [f"{word} {metrics[name]:.4f}" for name, word in _SHOWN.items() if name in metrics]
+        print(f"  Task {number}, valid" + (f": {', '.join(shown)}" if shown else ""))
         print(f"    {path}")
 
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="The CSV file you are about to upload.")],
+    file: Annotated[Path, typer.Argument(help="The CSV file to be uploaded.")],
     challenge: ChallengeOption = ChallengeId.interspeech2025,
     task: TaskOption = None,
     names: NamesOption = None,
 ) -> None:
-    """Say whether FILE would be accepted, and if not, what to fix on which line. Exit code 0: valid; 9: not."""
-    from medusa_jax.errors import SubmissionError
-    from submission.problems import grouped
+    """Check whether the challenge accepts FILE, and list what to fix on which line.
+
+    Exit code 0: valid; 9: not valid.
+    """
     from submission.validator import task_of, validate
 
     rules = _challenge(challenge, names)
     chosen = rules.task(task.value) if task else task_of(file, rules)
     problems = validate(file, chosen)
     if not problems:
-        unknown = (
-            "" if chosen.names else " (only their pattern and number: give the names with --names)"
-        )
-        typer.echo(f"valid: {file} for {chosen.called}, {chosen.count:,} files{unknown}")
+        partly = "" if chosen.names else " (names by pattern and number only: give --names)"
+        typer.echo(f"valid: {file} for {chosen.called}, {chosen.count:,} files{partly}")
         return
     typer.echo(f"not valid: {file} for {chosen.called}, {len(problems):,} problem(s)")
+    Console().print(_problems(problems))
+    raise typer.Exit(SubmissionError.exit_code)
+
+
+def _problems(problems: list[Any]) -> Table:
+    """One row for each kind of problem, with its first line."""
+    from submission.problems import grouped
+
     table = Table("line", Column("problem", overflow="fold"), "lines like it", "hint")
     for first, count in grouped(problems):
-        table.add_row(
-            "file" if first.line is None else f"{first.line:,}",
-            escape(first.message),
-            f"{count:,}",
-            escape(first.hint),
-        )
-    Console().print(table)
-    raise typer.Exit(SubmissionError.exit_code)
+        line = "file" if first.line is None else f"{first.line:,}"
+        table.add_row(line, escape(first.message), f"{count:,}", escape(first.hint))
+    return table
 
 
 @app.command()
@@ -131,7 +146,8 @@ def score(
     answers: Annotated[
         Path,
         typer.Argument(
-            help="The true labels: labels_consensus.csv or a part of it (its Test3 rows count), or a file like the submission."
+            help="The true labels: labels_consensus.csv or a part of it (its Test3 rows count), "
+            "or a file like the submission."
         ),
     ],
     challenge: ChallengeOption = ChallengeId.interspeech2025,
@@ -147,10 +163,8 @@ def score(
     typer.echo(f"{file}: {scores.task.called}, {scores.scored:,} files scored{left_out}")
     table = Table("metric", "score")
     for metric, value in scores.metrics.items():
-        table.add_row(
-            f"{metric} (ranking)" if metric == scores.task.ranking_metric else metric,
-            f"{value:.4f}",
-        )
+        ranking = " (ranking)" if metric == scores.task.ranking_metric else ""
+        table.add_row(f"{metric}{ranking}", f"{value:.4f}")
     Console().print(table)
 
 
@@ -159,29 +173,20 @@ def convert(
     file: Annotated[
         Path,
         typer.Argument(
-            help="An evaluation file: Filename,Prediction with 8 logits, or MEDUSA's FileName,Prediction with 11 numbers."
+            help="An evaluation file: Filename,Prediction with 8 logits, "
+            "or MEDUSA's FileName,Prediction with 11 numbers."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="The submission to write.")],
-    order: Annotated[
-        str | None,
-        typer.Option(
-            help="Class order of the logits: organisers (A,S,H,U,F,D,C,N), alphabetical, or eight letters."
-        ),
-    ] = None,
-    check_against: Annotated[
-        Path | None,
-        typer.Option(
-            help="Labels (FileName,EmoClass) by which the class order is found out or checked."
-        ),
-    ] = None,
+    order: OrderOption = None,
+    check_against: LabelsOption = None,
     challenge: ChallengeOption = ChallengeId.interspeech2025,
     task: Annotated[
         TaskKind, typer.Option(help="Task 1 (the largest logit) or Task 2 (the attributes).")
     ] = TaskKind.categorical,
     names: NamesOption = None,
 ) -> None:
-    """Turn an evaluation file with logits into a submission that passes the check, or write nothing."""
+    """Turn an evaluation file with logits into a submission that is valid, or write none."""
     from submission.logit_files import read_predictions, to_submission
 
     predictions = read_predictions(file, order=order, check_against=check_against)
@@ -197,7 +202,7 @@ def leaderboard(
         Path | None, typer.Option(help="Also write the table as CSV to this file.")
     ] = None,
 ) -> None:
-    """Show the scores of your runs beside the published ones, each row labelled as what it is."""
+    """Show the scores of your runs beside the published ones, each row with its source."""
     from submission.challenges import challenge_of
     from submission.leaderboard import leaderboard as collect
     from submission.leaderboard import write_leaderboard
@@ -206,19 +211,7 @@ def leaderboard(
     rows = collect(runs, rules)
     for each in rules.tasks:
         typer.echo(each.called)
-        table = Table("system", each.ranking_metric, "source", "run")
-        for ours in (True, False):
-            for _, row in rows[
-                (rows["task"] == each.kind) & ((rows["run"] != "") == ours)
-            ].iterrows():
-                table.add_row(
-                    escape(row["system"]),
-                    f"{row['score']:.4f}",
-                    escape(row["source"]),
-                    escape(row["run"]),
-                )
-            table.add_section()
-        Console().print(table)
+        Console().print(_ranking(rows, each))
     typer.echo("Only numbers on the same test set compare.")
     for _, row in rows[rows["task"].isna()].iterrows():
         typer.echo(f"{row['run']}/{row['file']}: {row['source']}", err=True)
@@ -226,7 +219,20 @@ def leaderboard(
         typer.echo(f"written: {write_leaderboard(rows, out)}")
 
 
+def _ranking(rows: "pd.DataFrame", task: "Task") -> Table:
+    """The rows of one task, our own runs above the published ones."""
+    table = Table("system", task.ranking_metric, "source", "run")
+    for ours in (True, False):
+        chosen = rows[(rows["task"] == task.kind) & ((rows["run"] != "") == ours)]
+        for _, row in chosen.iterrows():
+            cells = (row["system"], f"{row['score']:.4f}", row["source"], row["run"])
+            table.add_row(*map(escape, cells))
+        table.add_section()
+    return table
+
+
 def _challenge(challenge: ChallengeId, names: Path | None) -> "Challenge":
+    """The challenge's rules, for the test files in `names` if given."""
     from submission.challenges import challenge_of
 
     rules = challenge_of(challenge.value)

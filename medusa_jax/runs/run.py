@@ -43,3 +43,12 @@ class Run:
     def member_folder(self, fold: int, member: str) -> Path:
         """Where a member of a fold lies."""
         return self.fold_folder(fold) / "members" / member
+
+    def evaluation_folder(self, part: str) -> Path:
+        """The scores and the report on a part."""
+        return self.folder / "evaluation" / part
+
+    @property
+    def profile_folder(self) -> Path:
+        """Traces of training steps."""
+        return self.folder / "profile"
