@@ -109,10 +109,10 @@ def test_little_memory_splits_the_group(out: Path, plan: Plan):
 _PACES = """
 import sys, json, jax
 from pathlib import Path
-from medusa_jax.config_file import load_config
-from medusa_jax.pipeline.plan import measured_pace
-from medusa_jax.pipeline.run_folder import Run
-from medusa_jax.pipeline.steps import prepare
+from medusa_jax.config.yaml_file import load_config
+from medusa_jax.runs.plan import measured_pace
+from medusa_jax.runs.prepare import prepare
+from medusa_jax.runs.run import Run
 jax.config.update("jax_compilation_cache_dir", sys.argv[2])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 folder = Path(sys.argv[1])
@@ -158,7 +158,7 @@ def test_a_run_must_be_named_unless_one_goes_on(medusa, tmp_path: Path):
     code, _, said = medusa("train", "--out", tmp_path)
     assert (code, "--resume" in said) == (2, True)
     code, _, said = medusa("train", "--resume", "--out", tmp_path / "nowhere")
-    assert (code, "no run here was begun and not finished" in said) == (2, True)
+    assert (code, "no unfinished run here" in said) == (2, True)
 
 
 def test_several_unfinished_runs_are_listed(medusa, tmp_path: Path):

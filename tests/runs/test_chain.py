@@ -109,7 +109,7 @@ def test_the_folder_says_what_made_it(done, folder):
 
 def test_another_version_is_added_to_the_provenance_not_put_in_its_place(done, folder, monkeypatch):
     before = (folder / "provenance.json").read_text()
-    monkeypatch.setattr("medusa_jax.runs.run._version", lambda package: "9.9")
+    monkeypatch.setattr("medusa_jax.runs.provenance._version", lambda package: "9.9")
     try:
         with opened(done[0].run):
             pass

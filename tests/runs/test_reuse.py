@@ -40,7 +40,7 @@ def test_the_command_trains_only_the_members_that_are_new(first, medusa, tmp_pat
         tmp_path,
     )
     assert code == 0, err
-    assert "1 training(s) were done alike in another run, and are taken over" in err
+    assert "reused 1 training(s)" in err
     (folder,) = (path for path in tmp_path.glob("small-*") if path != first.run.folder)
     for name in ("outputs.parquet", "metrics.jsonl"):
         assert (folder / "members/same" / name).read_bytes() == (
