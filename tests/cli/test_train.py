@@ -148,7 +148,7 @@ def test_the_command_shows_the_plan_and_trains_nothing(medusa, tmp_path: Path, o
         "Stage 2: ",
         "memory: ",
         "fits",
-        "as given by --speed",
+        "given by --speed",
     ):
         assert words in said, words
     assert not list(out.glob("*/members")), "a plan leaves no members behind"

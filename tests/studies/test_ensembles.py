@@ -250,7 +250,7 @@ def test_the_command_says_all_of_it_and_a_second_time_the_same(medusa, base, tmp
     [
         (["--study", "--top", "five"], 2, ["'five' is not a list of numbers", "--top"]),
         (["--study", "--top", "1,5"], 2, ["the 1 best member(s) are no ensemble"]),
-        (["--study", "--plan"], 2, ["nothing to plan", "--seeds 3"]),
+        (["--study", "--plan"], 2, ["trains nothing", "--seeds 3"]),
         (["--seeds", "3"], 2, ["--seeds", "--study"]),
         (["--top", "5"], 2, ["--top", "--study"]),
         (["--study"], 8, ["is not trained yet", "medusa train"]),
