@@ -1,4 +1,7 @@
-"""Pieces: what goes through a pretrained encoder at once. A short utterance is one, a long one several; pieces of like length make a batch."""
+"""Pieces of utterances for a pretrained encoder: overlapping chunks, and batches of like length.
+
+A short utterance is one piece, a long one several.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,22 +13,22 @@ FRAMES_A_SECOND = 50
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A stretch of one input. `values`: samples `[n]`, or token ids `[t]`."""
+    """A stretch of one input: samples `[n]` or token ids `[t]` in `values`."""
 
     values: np.ndarray
     frames: int
-    """Frames that the encoder makes of it, without padding."""
+    """Output frames of the encoder, without padding."""
     keep: slice
-    """Which of them are the input's: without special tokens, without the context that overlapping chunks share."""
+    """Frames to keep: no special tokens, no context shared with another chunk."""
     size: int
-    """Frames that it costs to encode: `frames`, or more where the encoder pads by itself."""
+    """Cost in frames: `frames`, or more where the encoder pads by itself."""
 
 
 def batches(pieces: Sequence[Piece], frames: int, *, alike: bool) -> list[list[Piece]]:
-    """Pieces sorted by size, cut so that no batch costs more than `frames`, its padding included; one piece may cost more.
+    """Batches of pieces sorted by size, each of at most `frames` with padding, or of one piece.
 
-    `alike`: only pieces of the same number of values stand together, for encoders that padding would change.
-    The longest come first: what does not fit into memory shows at once.
+    `alike` keeps a batch to pieces with the same number of values, for encoders whose output
+    depends on padding. The longest pieces come first, so a lack of memory shows at once.
     """
     made: list[list[Piece]] = []
     for piece in sorted(pieces, key=lambda piece: (-piece.size, -len(piece.values))):
@@ -38,10 +41,10 @@ def batches(pieces: Sequence[Piece], frames: int, *, alike: bool) -> list[list[P
 
 
 def chunks(frames: int, chunk: int, overlap: int) -> list[tuple[range, slice]]:
-    """Overlapping chunks of a sequence of `frames`: which frames each covers, and which of its own it keeps.
+    """Overlapping chunks of a sequence of `frames`: the frames of each, and the slice to keep.
 
-    What they keep, joined, is each frame once; at an inner edge half of the overlap is context. A sequence of at most
-    `chunk` frames is one chunk, kept whole.
+    The kept slices, joined, hold each frame once; at an inner edge half of the overlap is
+    context. A sequence of at most `chunk` frames is one chunk, kept whole.
     """
     if frames <= chunk:
         return [(range(frames), slice(0, frames))]
@@ -57,7 +60,7 @@ def chunks(frames: int, chunk: int, overlap: int) -> list[tuple[range, slice]]:
 
 
 def padded(values: Sequence[np.ndarray], filler: float = 0) -> np.ndarray:
-    """Rows of unequal length in one array `[b, longest]`, filled up at their ends."""
+    """Rows of unequal length in one array `[b, longest]`, filled up at the end."""
     whole = np.full((len(values), max(map(len, values))), filler, values[0].dtype)
     for row, value in zip(whole, values, strict=True):
         row[: len(value)] = value

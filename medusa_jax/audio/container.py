@@ -1,4 +1,7 @@
-"""Whether an audio file is as long as it says: libsndfile reads most files that were cut short as shorter ones, without a word."""
+"""Check of an audio file's length against its header.
+
+libsndfile reads most truncated files as shorter ones, without an error.
+"""
 
 import os
 from pathlib import Path
@@ -6,14 +9,15 @@ from typing import BinaryIO
 
 from medusa_jax.errors import AudioError
 
-_OGG_PAGE = 27 + 255 + 255 * 255  # the longest there can be
+_OGG_PAGE = 27 + 255 + 255 * 255  # the longest possible page
 _OGG_LAST = 4
 
 
 def refuse_truncated(path: Path) -> None:
-    """Raise `AudioError` for an empty file, and for a WAV, RF64, W64, AIFF, AU or OGG file that ends before its time.
+    """Raise `AudioError` for an empty file or a truncated WAV, RF64, W64, AIFF, AU or OGG file.
 
-    FLAC and MP3 show it when they are decoded. Raises `OSError` if the file cannot be read.
+    Truncated FLAC and MP3 files are found by decoding. Raises `OSError` if the file cannot be
+    read.
     """
     with open(path, "rb") as file:
         head = file.read(40)
@@ -26,13 +30,13 @@ def refuse_truncated(path: Path) -> None:
         raise AudioError(
             "truncated: the last page of the OGG stream is missing", where=path, hint=hint
         )
-    # A file of an odd length is padded with a byte that some programs count and do not write.
+    # Some programs count the padding byte of an odd length but do not write it.
     if size < _promised(head) - 1:
         raise AudioError(f"truncated: {size} bytes of {_promised(head)}", where=path, hint=hint)
 
 
 def _promised(head: bytes) -> int:
-    """Bytes that the file should have by its own header; 0 where that does not say."""
+    """Size in bytes that the header promises; 0 if unknown."""
     kind = head[:4]
     if kind == b"RIFF":
         promised = 8 + int.from_bytes(head[4:8], "little")
@@ -46,12 +50,12 @@ def _promised(head: bytes) -> int:
         promised = int.from_bytes(head[4:8], "big") + int.from_bytes(head[8:12], "big")
     else:
         return 0
-    # Programs that write into a pipe do not know the size and promise 0 or nearly 2 or 4 GiB.
+    # A program that writes into a pipe promises 0 or nearly 2 or 4 GiB.
     return promised if 8 < promised < 0x7FFFF000 or kind == b"RF64" else 0
 
 
 def _ogg_ends(file: BinaryIO, size: int) -> bool:
-    """Whether the file's last page is whole and says that it is the stream's last."""
+    """True if the last page of the file is whole and marked as the last of its stream."""
     file.seek(max(0, size - _OGG_PAGE))
     tail = file.read()
     start = tail.rfind(b"OggS")

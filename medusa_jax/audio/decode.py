@@ -1,4 +1,7 @@
-"""Audio files → mono float32 waveforms; a typed error for what is not speech that can be read, a warning for what a reader should know."""
+"""Audio files → mono float32 waveforms.
+
+A file that cannot be read is an `AudioError`; a file of doubtful quality has warnings.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +18,14 @@ from medusa_jax.errors import AudioError
 
 RATE = 16_000
 LONGEST = 8 * 3600.0
-"""Seconds of audio in a file, at most: 1.8 GB of waveform."""
+"""Maximum seconds of audio in a file: 1.8 GB of waveform."""
 RATES = range(4_000, 768_001)
-"""Sampling rates at which speech is recorded; others are mistakes in a header."""
+"""Plausible sampling rates in Hz; others are taken for a damaged header."""
 MISSING, LOST = 0.1, 0.5
-"""Seconds that may be missing at the end of an MP3 file without a warning, and without an error: its header only estimates the length."""
+"""Seconds missing at the end of an MP3 above which there is a warning, and an error.
+
+The header of an MP3 only estimates its length.
+"""
 
 _BLOCK = 1 << 19  # samples of all channels decoded at a time
 _CONVERT = "convert it again from its source (16 kHz mono WAV is best)"
@@ -27,7 +33,7 @@ _CONVERT = "convert it again from its source (16 kHz mono WAV is best)"
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded file: `wave_n`, mono float32, full scale ±1; and its warnings, short fixed words (see docs/corpus.md)."""
+    """A decoded file: `wave_n`, mono float32, full scale ±1; warnings as in docs/corpus.md."""
 
     wave_n: np.ndarray
     warnings: tuple[str, ...]
@@ -36,9 +42,10 @@ class Sound:
 def read_audio(path: Path, rate: int = RATE) -> Sound:
     """Decode `path`, average its channels, resample to `rate`.
 
-    Channels that cancel each other are not averaged: the loudest alone is taken. Decoding holds the resampled waveform twice
-    and half a million samples of the original, however long the file. Raises `AudioError` for a file that is missing, not
-    audio, empty, truncated, longer than `LONGEST`, or that holds NaN or infinity.
+    If the channels cancel each other, the loudest is used alone. Decoding needs memory for the
+    resampled waveform twice and half a million samples of the original, however long the file.
+    Raises `AudioError` for a file that is missing, not audio, empty, truncated, longer than
+    `LONGEST`, or that contains NaN or infinity.
     """
     with _opened(path) as file:
         wave_n, level = _mixed(file, path, rate, None)
@@ -65,28 +72,28 @@ def load_audio(path: Path, rate: int = RATE) -> np.ndarray:
 
 
 def seconds_of(path: Path) -> float:
-    """Length in seconds from the file's header. Raises `AudioError` where there is none that can be believed."""
+    """Length in seconds from the header. Raises `AudioError` if the header is implausible."""
     with _opened(path) as file:
         return float(file.frames / file.samplerate)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """The file, open, its header believable. Whatever the decoder then says of its content is an `AudioError` too."""
+    """The open file, its header checked. Errors of the decoder become an `AudioError` too."""
     if path.is_dir():
         raise AudioError("a folder, not an audio file", where=path, hint="check the corpus folder")
     if not path.is_file():
         raise AudioError(
             "audio file not found",
             where=path,
-            hint="check the corpus folder, or leave the utterance out",
+            hint="check the corpus folder, or remove the utterance",
         )
     try:
         refuse_truncated(path)
         with soundfile.SoundFile(path) as file:
             _check_header(file, path)
             yield file
-    # TypeError: soundfile takes a file called .raw for one without a header.
+    # TypeError: soundfile reads a file named .raw as one without a header.
     except (soundfile.LibsndfileError, RuntimeError, OSError, TypeError) as error:
         raise AudioError(f"not readable as audio: {error}", where=path, hint=_CONVERT) from error
 
@@ -94,23 +101,26 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
 def _check_header(file: soundfile.SoundFile, path: Path) -> None:
     if file.samplerate not in RATES:
         raise AudioError(
-            f"the header says {file.samplerate} Hz, which no speech is recorded at",
+            f"implausible sampling rate in the header: {file.samplerate} Hz",
             where=path,
             hint=_CONVERT,
         )
     if file.frames == 0:
-        raise AudioError("the audio file holds no samples", where=path)
+        raise AudioError("the audio file contains no samples", where=path)
     if file.frames == np.iinfo(np.int64).max:
-        raise AudioError("the header does not say how long the audio is", where=path, hint=_CONVERT)
+        raise AudioError(
+            "the header does not give the length of the audio", where=path, hint=_CONVERT
+        )
     if file.frames > LONGEST * file.samplerate:
-        what = f"{file.frames / file.samplerate / 3600:.1f} hours of audio in one file, {LONGEST / 3600:g} are the most"
+        hours = file.frames / file.samplerate / 3600
+        what = f"{hours:.1f} hours of audio in one file, more than {LONGEST / 3600:g}"
         raise AudioError(what, where=path, hint="cut it into utterances")
 
 
 def _mixed(
     file: soundfile.SoundFile, path: Path, rate: int, channel: int | None
 ) -> tuple[np.ndarray, Level]:
-    """One channel, or the mean of all, at `rate`, decoded block by block; and the level of what was decoded."""
+    """One channel, or the mean of all, at `rate`, decoded in blocks; and the level of the file."""
     level, parts = Level(file.channels, file.subtype), []
     resampler = (
         None
@@ -130,7 +140,7 @@ def _mixed(
         )
         level.add(block_nc, mono_n)
         if not np.isfinite(level.peak):
-            raise AudioError("the audio holds NaN or infinite samples", where=path)
+            raise AudioError("the audio contains NaN or infinite samples", where=path)
         parts.append(mono_n if resampler is None else resampler.resample_chunk(mono_n))
     if resampler is not None:
         parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))

@@ -1,4 +1,4 @@
-"""How loud a file is, channel by channel, summed up while it is decoded; and what a listener would remark on.
+"""Level of each channel of a file, accumulated while decoding, and the warnings that follow.
 
 `n` sample, `c` channel.
 """
@@ -6,21 +6,30 @@
 import numpy as np
 
 SILENT_DB = -70.0
-"""Root mean square of the whole waveform, re full scale, below which it is `silent`; RAVDESS has clear speech at −64 dB."""
+"""Root mean square re full scale below which a file is `silent`.
+
+RAVDESS has intelligible speech at −64 dB.
+"""
 CLIPPED = 1e-3
-"""Share of the samples of one channel at full scale above which the file is `clipped`."""
+"""Share of a channel's samples at full scale above which a file is `clipped`."""
 OUT_OF_RANGE = 2.0
-"""Peak of floating-point samples from which they are `out_of_range`: decoders of lossy formats overshoot, but not to twice full scale."""
+"""Peak of floating-point samples from which a file is `out_of_range`.
+
+Decoders of lossy formats overshoot, but not to twice full scale.
+"""
 DC_OFFSET = 0.02
-"""Distance of the mean from zero, of full scale (or of a larger peak), above which the file has a `dc_offset`."""
+"""Mean, relative to full scale or a larger peak, above which a file has a `dc_offset`."""
 VERY_SHORT = 0.1
 """Seconds below which an utterance is `very_short`."""
 CANCELLED = 0.02
-"""Share of the power that unrelated channels would leave in their mean below which they cancel each other: −17 dB."""
+"""Power of the channels' mean below which they cancel each other: −17 dB.
+
+Relative to the power that the mean of unrelated channels would have.
+"""
 
 
 class Level:
-    """Power, peak and full-scale samples of the channels of one file, and the power of their mean."""
+    """Power, peak and full-scale samples of the channels of a file, and the power of their mean."""
 
     def __init__(self, channels: int, subtype: str) -> None:
         self.frames = 0
@@ -31,7 +40,7 @@ class Level:
         self._power = self._sum = 0.0
 
     def add(self, block_nc: np.ndarray, mono_n: np.ndarray) -> None:
-        """Count a block in."""
+        """Add a block of samples and its mono mix."""
         size_nc = np.abs(block_nc)
         self.frames += len(block_nc)
         self.peak = float(np.maximum(self.peak, size_nc.max()))  # NaN stays
@@ -42,7 +51,7 @@ class Level:
 
     @property
     def cancels(self) -> bool:
-        """Whether the channels' mean has lost what they hold, as where one cable of a pair is reversed."""
+        """True if the channels cancel in their mean, as with one reversed cable of a pair."""
         return len(self._power_c) > 1 and self._power < CANCELLED * self._power_c.mean() / len(
             self._power_c
         )
@@ -53,7 +62,7 @@ class Level:
         return int(self._power_c.argmax())
 
     def warnings(self, wave_n: np.ndarray, rate: int, source_rate: int) -> tuple[str, ...]:
-        """What to remark on, of a file at `source_rate` that became `wave_n` at `rate`."""
+        """Names of the warnings for a file at `source_rate` decoded to `wave_n` at `rate`."""
         loudness = float(
             np.sqrt(np.einsum("n,n->", wave_n, wave_n, dtype=np.float64) / len(wave_n))
         )

@@ -23,7 +23,8 @@ LETTER_OF = {**dict(zip(CLASSES, LETTERS, strict=True)), OTHER: "O", NO_AGREEMEN
 CONSENSUS_OF = {letter: name for name, letter in LETTER_OF.items()}
 PRIMARY_NAMES = ("Angry", "Sad", "Happy", "Surprise", "Fear", "Disgust", "Contempt", "Neutral")
 SECONDARY_NAMES = (
-    "Angry", "Sad", "Happy", "Amused", "Neutral", "Frustrated", "Depressed", "Surprise", "Concerned",
+    "Angry", "Sad", "Happy", "Amused", "Neutral", "Frustrated", "Depressed", "Surprise",
+    "Concerned",
     "Disgust", "Disappointed", "Excited", "Confused", "Annoyed", "Fear", "Contempt", "Other",
 )  # fmt: skip
 

@@ -1,9 +1,10 @@
-"""Who says what in the generated corpus: utterances with their votes, classes, splits, speakers, names and words, before any sound.
+"""Utterances of the generated corpus without sound: votes, classes, splits, speakers, names, words.
 
-Class shares follow MSP-Podcast's training set (spec/corpus_and_challenge.md), tempered by `TEMPER` so that a corpus of a few
-hundred utterances still has twenty of the rarest class to train on; the shares of X and O are the real ones. As the organisers
-did, classes are what the raters agree on: candidates are rated until each class has enough, and test3 is balanced. (Left to
-themselves, our raters disagree on a tenth of all candidates and say Other of one in forty.)
+Class shares follow the training set of MSP-Podcast, tempered by `TEMPER` so that a corpus of a
+few hundred utterances still has twenty of the rarest class to train on; the shares of X (no
+agreement) and O (other) are the real ones. Classes come from the agreement of the raters, as for
+the real corpus: candidates are rated until each class has enough, and test3 is balanced. Without
+this selection the raters disagree on a tenth of the candidates and vote Other for one in forty.
 """
 
 from dataclasses import dataclass
@@ -22,17 +23,18 @@ OUTCOMES = (*CLASSES, OTHER, NO_AGREEMENT)
 _TRAIN_COUNTS = np.array([6728, 6303, 16712, 2948, 1120, 1432, 2495, 29239, 1351, 15932], float)
 _DEVELOPMENT = 0.28
 _FEWEST = 4
-"""No class has fewer labelled utterances, however small the corpus: a balanced subset needs every class."""
+"""Minimum of labelled utterances a class: a balanced subset needs every class."""
 _SPEAKERS = {"Train": 0.054, "Development": 0.0175, "Test3": 0.015}
-"""Speakers for each labelled utterance; at least four a split. At 800: 43, 14 and 12."""
+"""Speakers per labelled utterance, at least four a split. At 800: 43, 14 and 12."""
 
 
 @dataclass(frozen=True)
 class Cast:
-    """`utterances`: FileName, SpkrID, Gender, Split_Set, transcript, asr, consensus, voice (the speaker's number).
+    """The utterances of a corpus and what is needed to synthesise and label them.
 
-    `ratings` are of all of them, test3 too.
-    `voices` and `heard_bc` have a row for each row of `utterances`.
+    `utterances` has the columns FileName, SpkrID, Gender, Split_Set, transcript, asr, consensus
+    and voice (the number of the speaker). `ratings` includes those of test3. `voices` and
+    `heard_bc` have a row for each row of `utterances`.
     """
 
     utterances: pd.DataFrame
@@ -42,7 +44,7 @@ class Cast:
 
 
 def cast(size: int, test_per_class: int, seed: int) -> Cast:
-    """`size` labelled utterances and 8 × `test_per_class` for test3; equal arguments give equal casts."""
+    """`size` labelled utterances and 8 × `test_per_class` of test3, a function of the arguments."""
     rng = np.random.default_rng([seed, 0])
     labelled = quota(size)
     needed = labelled + np.array([test_per_class] * len(CLASSES) + [0, 0])
@@ -80,7 +82,7 @@ def cast(size: int, test_per_class: int, seed: int) -> Cast:
 
 
 def quota(size: int) -> np.ndarray:
-    """How many of `size` labelled utterances fall on each of `OUTCOMES`: tempered class shares, real shares of X and O."""
+    """Labelled utterances of each of `OUTCOMES`: tempered class shares, real shares of X and O."""
     share = _TRAIN_COUNTS / _TRAIN_COUNTS.sum()
     tempered = share[:-2] ** TEMPER
     share[:-2] = tempered / tempered.sum() * share[:-2].sum()
@@ -92,7 +94,10 @@ def quota(size: int) -> np.ndarray:
 def _rated(
     needed: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    """Candidates, rated and kept until each outcome has as many as `needed`; files are called by their number."""
+    """Rated candidates, kept until each outcome has `needed`: outcomes, mixtures, ratings.
+
+    Files are named by their number.
+    """
     pool = raters.Pool.draw(rng)
     meant_share = _TRAIN_COUNTS[:-2] ** TEMPER
     outcomes: list[int] = []
@@ -114,7 +119,10 @@ def _rated(
 
 
 def _splits(outcome_b: np.ndarray, labelled: np.ndarray) -> np.ndarray:
-    """Split of each utterance: within each outcome the first go to development, then training, what is left to test3."""
+    """Split of each utterance.
+
+    Within an outcome the first go to development, the next to training, the rest to test3.
+    """
     split_b = np.full(len(outcome_b), "Test3", dtype=object)
     for outcome, count in enumerate(labelled):
         rows = np.flatnonzero(outcome_b == outcome)
@@ -127,7 +135,7 @@ def _splits(outcome_b: np.ndarray, labelled: np.ndarray) -> np.ndarray:
 def _speakers(
     split_b: np.ndarray, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[Voice]]:
-    """Index of each utterance's speaker into the voices; no speaker in two splits, genders in turn."""
+    """Index of each utterance's speaker into the voices; genders alternate, splits are disjoint."""
     speaker_b = np.zeros(len(split_b), int)
     voices: list[Voice] = []
     for split, rate in _SPEAKERS.items():
@@ -140,13 +148,17 @@ def _speakers(
 
 
 def _unknown(speaker_b: np.ndarray, split_b: np.ndarray) -> set[int]:
-    # The last speaker of training and development has no name, as a few have in MSP-Podcast; test3's are all hidden.
+    # The last speaker of training and of development is unknown, as some are in MSP-Podcast; all
+    # of test3 are hidden.
     last = {int(speaker_b[split_b == split].max()) for split in ("Train", "Development")}
     return last | set(speaker_b[split_b == "Test3"].tolist())
 
 
 def _names(split_b: np.ndarray, speaker_b: np.ndarray, rng: np.random.Generator) -> list[str]:
-    """File names as MSP-Podcast's: podcast and segment, in a quarter of development a third number; test3 is counted through."""
+    """File names as in MSP-Podcast: podcast and segment; test3 is numbered through.
+
+    A quarter of development has a third number.
+    """
     names, segment = [], dict.fromkeys(range(int(speaker_b.max()) + 1), 0)
     tested = 0
     for split, speaker in zip(split_b, speaker_b, strict=True):
@@ -155,9 +167,8 @@ def _names(split_b: np.ndarray, speaker_b: np.ndarray, rng: np.random.Generator)
             tested += 1
             names.append(f"MSP-PODCAST_test3_{tested:04d}.wav")
         elif split == "Development" and rng.random() < 0.25:
-            names.append(
-                f"MSP-PODCAST_{speaker + 1:04d}_{segment[speaker]:04d}_{rng.integers(1, 12):04d}.wav"
-            )
+            part = rng.integers(1, 12)
+            names.append(f"MSP-PODCAST_{speaker + 1:04d}_{segment[speaker]:04d}_{part:04d}.wav")
         else:
             names.append(f"MSP-PODCAST_{speaker + 1:04d}_{segment[speaker]:04d}.wav")
     return names

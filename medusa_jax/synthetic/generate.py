@@ -1,8 +1,8 @@
-"""The embedded default corpus: generated speech in MSP-Podcast's exact layout, for trying the whole system without a licence.
+"""Generated speech in the layout of MSP-Podcast, to try the whole system without a licence.
 
-Beside the layout's own files (spec/corpus_and_challenge.md) it writes `ASR/<stem>.txt`, a simulated recogniser's transcript of every
-utterance (what the pipeline reads, in every split alike), `Answers/test3.csv`, the labels hidden from the challenge's side of
-the corpus, and `synthetic.json`, by which readers know that no number measured on it is about people.
+Beside the files of that layout it writes `ASR/<stem>.txt`, a simulated recogniser's transcript of
+every utterance (the pipeline reads these, in all splits alike), `Answers/test3.csv`, the labels
+that the challenge hides, and `synthetic.json`, which marks the corpus as synthetic.
 """
 
 import json
@@ -23,29 +23,31 @@ from medusa_jax.synthetic.prosody import prosody
 from medusa_jax.synthetic.voice import speak
 
 VERSION = 1
-"""Of the generator: raised whenever equal arguments give other files than before."""
+"""Version of the generator: raised whenever equal arguments give other files than before."""
 ANSWERS, ASR = "Answers/test3.csv", "ASR"
 SMALLEST = 60
 
 _README = """This corpus is synthetic.
 
-A program made every voice, word, rater and label in this folder (medusa-jax, generator version {version}, seed {seed}).
-It has the layout of MSP-Podcast and holds nothing of it. Numbers measured here say whether a pipeline works;
-they say nothing about how well it hears emotion in people, and cannot be compared with published scores.
+All voices, words, raters and labels in this folder were generated (medusa-jax, generator version
+{version}, seed {seed}). The folder has the layout of MSP-Podcast and none of its content. Numbers
+measured here show if a pipeline works; they show nothing about its performance on real emotions
+and cannot be compared with published scores.
 
-Audios/            16 kHz mono; {size} labelled utterances and test3, {per_class} utterances of each class
+Audios/            16 kHz mono; {size} labelled utterances, and {per_class} of each class in test3
 Labels/            consensus and single votes of simulated raters (Train, Development)
-Transcripts/       what was said (Train, Development)
-ASR/               what a simulated speech recogniser understood (all splits)
+Transcripts/       reference transcripts (Train, Development)
+ASR/               transcripts of a simulated speech recogniser (all splits)
 Answers/test3.csv  the labels of test3, for scoring only
 """
 
 
 def generate(root: Path, *, size: int = 800, test_per_class: int = 20, seed: int = 0) -> Path:
-    """Write a corpus of `size` labelled utterances (Train, Development) and 8 × `test_per_class` of test3 to `root`; return `root`.
+    """Write `size` labelled utterances and 8 × `test_per_class` of test3 to `root`; return `root`.
 
-    Equal arguments give byte-identical files. `root` appears whole or not at all; a corpus that these arguments made before is
-    kept as it is. Raises `CorpusError` if `root` holds anything else or cannot be written, `ConfigError` for sizes that make no corpus.
+    Equal arguments give byte-identical files. `root` appears whole or not at all; an existing
+    corpus of the same arguments is kept. Raises `CorpusError` if `root` contains anything else or
+    cannot be written, `ConfigError` for sizes too small for a corpus.
     """
     root = Path(root)
     _check(size, test_per_class, seed)
@@ -60,7 +62,7 @@ def generate(root: Path, *, size: int = 800, test_per_class: int = 20, seed: int
     try:
         _write_whole(root, marker)
     except OSError as error:
-        # Another process may have been faster: then its corpus is ours.
+        # Another process may have written the same corpus meanwhile.
         if not _reusable(root, marker):
             what = f"cannot write the generated corpus: {error.strerror or error}"
             raise CorpusError(
@@ -69,15 +71,10 @@ def generate(root: Path, *, size: int = 800, test_per_class: int = 20, seed: int
     return root
 
 
-def is_synthetic(root: Path) -> bool:
-    """Whether the corpus in `root` says of itself that it was generated."""
-    return (Path(root) / SYNTHETIC_NOTE).is_file()
-
-
 def _check(size: int, test_per_class: int, seed: int) -> None:
     if size < SMALLEST:
         raise ConfigError(
-            f"a generated corpus of {size} utterances cannot hold every class in every split",
+            f"{size} utterances are too few for every class in every split",
             hint=f"ask for at least {SMALLEST}",
         )
     if test_per_class < 1:
@@ -86,11 +83,14 @@ def _check(size: int, test_per_class: int, seed: int) -> None:
             hint="ask for at least 1",
         )
     if seed < 0:
-        raise ConfigError(f"the seed {seed} is negative", hint="take 0 or more")
+        raise ConfigError(f"the seed {seed} is negative", hint="use 0 or more")
 
 
 def _reusable(root: Path, marker: dict[str, int]) -> bool:
-    """Whether `root` is the corpus that `marker` describes; False where nothing is. Raises `CorpusError` for anything else."""
+    """True if `root` is the corpus of `marker`, False if it is empty or missing.
+
+    Raises `CorpusError` for anything else.
+    """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
@@ -98,12 +98,11 @@ def _reusable(root: Path, marker: dict[str, int]) -> bool:
     except (OSError, ValueError):
         found = None
     if found != marker:
+        other = "something else" if found is None else f"another generated corpus: {found}"
         raise CorpusError(
-            "the folder holds something else than the corpus to generate"
-            if found is None
-            else f"the folder holds another generated corpus: {found}",
+            f"the folder contains {other}",
             where=root,
-            hint="choose another folder, or remove this one yourself",
+            hint="choose another folder, or remove this one",
         )
     return True
 
@@ -133,28 +132,26 @@ def _write(folder: Path, plan: Cast, seed: int) -> None:
     hidden = utterances["Split_Set"] == "Test3"
     for part in (AUDIOS, ASR, str(Path(ANSWERS).parent)):
         (folder / part).mkdir(parents=True)
-    for number, (name, text, asr) in enumerate(
-        zip(
-            *(map(str, utterances[column]) for column in ("FileName", "transcript", "asr")),
-            strict=True,
-        )
-    ):
+    rows = utterances[["FileName", "transcript", "asr"]].astype(str)
+    for number, (name, words, asr) in enumerate(rows.itertuples(index=False)):
         rng = np.random.default_rng([seed, 1, number])
         voice = plan.voices[number]
-        wave_n = speak(text, voice, prosody(plan.heard_bc[number], voice, rng), rng)
+        wave_n = speak(words, voice, prosody(plan.heard_bc[number], voice, rng), rng)
         wavfile.write(folder / AUDIOS / name, RATE, np.rint(wave_n * 32767).astype(np.int16))
         (folder / ASR / f"{Path(name).stem}.txt").write_text(
             asr + "\n", encoding="utf-8", newline="\n"
         )
-    told = plan.ratings[~plan.ratings["FileName"].isin(utterances["FileName"][hidden])]
-    write_msp_podcast_labels(
-        folder, told, utterances.assign(transcript=utterances["transcript"].mask(hidden, None))
-    )
+    published = plan.ratings[~plan.ratings["FileName"].isin(utterances["FileName"][hidden])]
+    transcripts = utterances["transcript"].mask(hidden, None)
+    write_msp_podcast_labels(folder, published, utterances.assign(transcript=transcripts))
     _answers(plan).to_csv(folder / ANSWERS, index=False, lineterminator="\n")
 
 
 def _answers(plan: Cast) -> pd.DataFrame:
-    """The hidden labels: FileName, EmoClass (one letter), EmoAct, EmoVal, EmoDom (means over raters), sorted by name."""
+    """The hidden labels, sorted by name: FileName, EmoClass, EmoAct, EmoVal, EmoDom.
+
+    EmoClass is a letter, the attributes are means over raters.
+    """
     tested = plan.utterances[plan.utterances["Split_Set"] == "Test3"]
     means = plan.ratings.groupby("FileName")[["EmoAct", "EmoVal", "EmoDom"]].mean()
     table = tested[["FileName"]].assign(EmoClass=tested["consensus"].map(LETTER_OF))

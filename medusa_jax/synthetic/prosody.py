@@ -1,10 +1,12 @@
-"""What an emotion and a speaker do to a voice: numbers for the synthesiser.
+"""Effects of emotion and speaker on a voice, as settings of the synthesiser.
 
-Emotions are points in arousal, valence and dominance (`AFFECT`, after Russell and Mehrabian 1977, rounded; disgust and contempt
-taken in their cold forms), and these move the voice as the literature on vocal expression reports (Scherer 2003; Juslin and Laukka
-2003): arousal raises pitch, pitch range, loudness and tempo and flattens the spectral tilt; valence does little to a voice;
-dominance lowers pitch and adds loudness. A few habits belong to one emotion (`_OWN`): the rising end of surprise, the tremor of
-fear, the drawl of contempt. All sizes are assumptions, set so that the classes overlap as much as they do for a listener.
+Emotions are points in arousal, valence and dominance (`AFFECT`, after Russell & Mehrabian 1977,
+rounded; disgust and contempt in their cold forms). These move the voice as the literature on
+vocal expression reports (Scherer 2003; Juslin & Laukka 2003): arousal raises pitch, pitch range,
+loudness and tempo and flattens the spectral tilt; valence has little effect; dominance lowers
+pitch and raises loudness. Some effects belong to one emotion (`_OWN`): the rising end of
+surprise, the tremor of fear, the drawl of contempt. All sizes are assumptions, set so that the
+classes overlap as much as for a listener.
 """
 
 from dataclasses import dataclass
@@ -42,8 +44,9 @@ FIELDS = (
     "pauses",
     "smile",
 )
-"""Units: semitones; factor (log); dB; factor (log); dB an octave; share of a period; share of the amplitude; share of noise; semitones;
-semitones; probability of a pause at a comma; factor on the formants (log)."""
+"""Units: semitones; log factor; dB; log factor; dB per octave; share of a period; share of the
+amplitude; share of noise; semitones; semitones; probability of a pause at a comma; log factor on
+the formants."""
 _CORRELATES = np.array(
     [
         [4.2, 0.35, 6.5, 0.16, 2.6, 0.004, 0.015, -0.05, 0.0, 0.3, -0.15, 0.0],
@@ -63,21 +66,21 @@ _OWN = {
 }
 _USUAL = np.array([0.0, 0.0, 0.0, 0.0, -3.0, 0.010, 0.05, 0.12, 0.08, -1.0, 0.25, 0.0])
 _SCATTER = np.array([1.3, 0.16, 2.2, 0.08, 0.9, 0.004, 0.02, 0.04, 0.10, 1.2, 0.12, 0.012])
-"""Standard deviation of each field from one utterance to the next, emotion apart."""
+"""Standard deviation of each field between utterances of the same emotion."""
 _MOOD_SCATTER = np.array([0.24, 0.20, 0.20])
-"""What moves arousal, valence and dominance beside the emotion: the topic, the day, the listener."""
+"""Standard deviation of arousal, valence and dominance within an emotion."""
 _LOWEST = np.array([-9.0, -1.0, -14.0, -0.4, -7.0, 0.002, 0.01, 0.02, 0.0, -5.0, 0.0, -0.08])
 _HIGHEST = np.array([11.0, 0.9, 14.0, 0.4, 2.5, 0.04, 0.22, 0.5, 1.4, 7.0, 0.8, 0.1])
 
 _STRENGTH = 1.6
-"""Set so that simple acoustic statistics alone reach a Macro-F1 of about .35 on test3 (chance: .125)."""
+"""Set so that acoustic statistics reach a Macro-F1 of about .35 on test3 (chance: .125)."""
 
 Gender = Literal["Female", "Male"]
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker: habitual pitch in Hz, vocal tract (factor on formants), expressiveness, and offsets to `FIELDS`."""
+    """A speaker: pitch in Hz, factor on formants, expressiveness, offsets to `FIELDS`."""
 
     gender: Gender
     pitch_hz: float
@@ -96,12 +99,12 @@ class Voice:
 
 
 def affect_of(heard_bc: np.ndarray) -> np.ndarray:
-    """True arousal, valence, dominance on 1–7 `[b, 3]` of utterances that come across as the mixtures `heard_bc`."""
+    """True arousal, valence, dominance on 1–7, `[b, 3]`, of the emotion mixtures `heard_bc`."""
     return 4 + 3 * np.clip(1.15 * heard_bc @ AFFECT, -1, 1)
 
 
 def prosody(heard_c: np.ndarray, voice: Voice, rng: np.random.Generator) -> dict[str, float]:
-    """How `voice` says something that comes across as the mixture `heard_c`: a number for each of `FIELDS`."""
+    """A number for each of `FIELDS`: the delivery of the emotion mixture `heard_c` by `voice`."""
     own_cf = np.array([[_OWN[name].get(field, 0.0) for field in FIELDS] for name in CLASSES])
     affect_a = heard_c @ AFFECT + rng.normal(0, _MOOD_SCATTER)
     moved_f = affect_a @ _CORRELATES + heard_c @ own_cf

@@ -1,15 +1,18 @@
-"""Simulated raters: from the emotion an utterance was meant to express to the votes of five to nine people.
+"""Simulated raters: from the intended emotion of an utterance to the votes of five to nine raters.
 
-`EXPRESSED_WEAK` and `EXPRESSED_STRONG` are shares of real crowd votes in CREMA-D (Cao et al. 2014, ODbL): the clips heard
-without video whose file name says that the actor meant the emotion (row: ANG SAD HAP FEA DIS NEU) at level LO or HI (NEU has one
-level), all votes of all raters pooled, normalised within the row. `CONCENTRATION` comes from the same clips: two raters of one
-clip agree more often than two raters of two clips of the same cell, by 12.9 % of what is left to agree on (levels LO, MD, HI, NEU,
-weighted by clips), and a Dirichlet with concentration 1/.129 − 1 does the same. The tests recompute all of it from the votes.
+`EXPRESSED_WEAK` and `EXPRESSED_STRONG` are shares of crowd votes in CREMA-D (Cao et al. 2014,
+ODbL) on clips heard without video: one row per intended emotion (ANG SAD HAP FEA DIS NEU), level
+LO or HI (NEU has one level), votes pooled over clips and normalised by row. `CONCENTRATION` comes
+from the same clips: two raters of one clip agree more often than two raters of two clips in the
+same cell, by 12.9 % of the remaining disagreement (levels LO, MD, HI, NEU, weighted by clips); a
+Dirichlet with concentration 1/.129 − 1 gives the same. The tests recompute these numbers.
 
-CREMA-D knows neither surprise nor contempt, nor `Other`. What follows about them is assumed: a surprised voice is taken for a
-happy, frightened or neutral one, a contemptuous one for disgust, anger or nothing; and of the votes for each known class a
-share (`_SPILL`) goes to its unknown neighbour. Its actors also all read the same neutral sentences, while words speak here too:
-`_CLARITY` sharpens what comes across, so that a perfect listener would meet the raters' plurality in four of five utterances.
+CREMA-D has neither surprise nor contempt nor `Other`, so their numbers are assumptions: a
+surprised voice is confused with a happy, frightened or neutral one, a contemptuous one with
+disgust, anger or neutral; and a share (`_SPILL`) of the votes for a known class goes to its
+neighbour. The actors of CREMA-D read neutral sentences, while words carry emotion here:
+`_CLARITY` sharpens the mixtures so that a perfect listener would agree with the plurality in four
+of five utterances.
 """
 
 from dataclasses import dataclass
@@ -67,11 +70,12 @@ _SPILL = {
 }
 
 _OTHER_SHARE, _OTHER_CONCENTRATION = 0.04, 2.0
-"""Mean share of `Other-…` votes, and how evenly they spread over utterances (few utterances draw most of them)."""
+"""Mean share of `Other-…` votes and their concentration; few utterances get most of them."""
 _MORE_RATERS = (0.68, 0.17, 0.08, 0.04, 0.03)
 """Shares of utterances with 5, 6, 7, 8, 9 raters: mean 5.57 (MSP-Podcast 5.59, though up to 32)."""
 _OTHER_TEXTS = (
-    "Sarcastic", "Bored", "Confident", "Thoughtful", "Nostalgic", "Curious", "Tired", "Skeptical", "Proud", "Determined", "Sincere", "Relaxed",
+    "Sarcastic", "Bored", "Confident", "Thoughtful", "Nostalgic", "Curious", "Tired", "Skeptical",
+    "Proud", "Determined", "Sincere", "Relaxed",
     "Unsure", "Impatient", "Joking",
 )  # fmt: skip
 _SECONDARY = {
@@ -88,19 +92,22 @@ _SECONDARY = {
 
 @dataclass(frozen=True)
 class Pool:
-    """The people who rate: `careless` is each one's share of votes given without listening, `leaning` his or her bias on A, V, D."""
+    """Raters: the share of votes each gives without listening, and the bias of each on A, V, D."""
 
     careless_w: np.ndarray
     leaning_wa: np.ndarray
 
     @classmethod
     def draw(cls, rng: np.random.Generator, workers: int = 60) -> "Pool":
-        """A pool of `workers` people; the average one votes blindly in 8 % of the cases."""
+        """A random pool of `workers` raters; 8 % of the votes are blind on average."""
         return cls(rng.beta(1.2, 13.8, workers), rng.normal(0, 0.35, (workers, 3)))
 
 
 def confusion(intensity_b: np.ndarray) -> np.ndarray:
-    """Shares of votes `[b, c, c]` (utterance, meant class, chosen class, both in the order of `CLASSES`) at intensity 0 to 1."""
+    """Shares of votes `[b, c, c]`: utterance, intended class, chosen class.
+
+    Classes in the order of `CLASSES`; intensities `[b]` from 0 to 1.
+    """
     weak, strong = _eight_classes(EXPRESSED_WEAK, 0), _eight_classes(EXPRESSED_STRONG, 1)
     return weak + intensity_b[:, None, None] * (strong - weak)
 
@@ -118,7 +125,7 @@ def _eight_classes(known: np.ndarray, level: int) -> np.ndarray:
 
 
 def heard(meant_b: np.ndarray, intensity_b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How each utterance comes across `[b, c]`: a draw around its class's row of `confusion`, sharpened, sums to 1."""
+    """Perceived mixture of each utterance `[b, c]`: a sharpened draw around its confusions."""
     mean_bc = confusion(intensity_b)[np.arange(len(meant_b)), meant_b]
     gamma_bc = rng.standard_gamma(CONCENTRATION * mean_bc)
     gamma_bc = (gamma_bc / gamma_bc.sum(axis=1, keepdims=True)) ** _CLARITY
@@ -132,44 +139,42 @@ def rate(
     pool: Pool,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Ratings of the files `names` in `RATING_COLUMNS`: what raters, drawn from `pool`, hear (`heard`) and how they scale A, V, D.
+    """Ratings of the files `names`, in `RATING_COLUMNS`, by raters drawn from `pool`.
 
-    `attributes_ba` are the true arousal, valence, dominance on 1–7; ratings are whole numbers on 1–7.
+    `heard_bc` are the mixtures of `heard`, `attributes_ba` the true arousal, valence and
+    dominance on 1–7; ratings are whole numbers on 1–7.
     """
     blind_c = confusion(np.full(1, 0.5))[0].mean(axis=0)
+    concentration = _OTHER_SHARE * _OTHER_CONCENTRATION, (1 - _OTHER_SHARE) * _OTHER_CONCENTRATION
     rows = []
     for name, heard_c, true_a in zip(names, heard_bc, attributes_ba, strict=True):
-        other = rng.beta(
-            _OTHER_SHARE * _OTHER_CONCENTRATION, (1 - _OTHER_SHARE) * _OTHER_CONCENTRATION
-        )
-        for worker in rng.permutation(len(pool.careless_w))[
-            : 5 + rng.choice(len(_MORE_RATERS), p=_MORE_RATERS)
-        ]:
+        other = rng.beta(*concentration)
+        workers = rng.permutation(len(pool.careless_w))
+        for worker in workers[: 5 + rng.choice(len(_MORE_RATERS), p=_MORE_RATERS)]:
             careless = pool.careless_w[worker]
             share_c = (1 - careless) * heard_c + careless * blind_c
-            choice, second = rng.choice(len(CLASSES), 2, p=share_c / share_c.sum())
-            primary = (
-                f"Other-{rng.choice(_OTHER_TEXTS)}"
-                if rng.random() < other
-                else PRIMARY_NAMES[choice]
-            )
-            scale_a = np.clip(
-                np.rint(true_a + pool.leaning_wa[worker] + rng.normal(0, 0.9, 3)), 1, 7
-            )
-            rows.append(
-                (
-                    name,
-                    f"WORKER{worker + 1:08d}",
-                    primary,
-                    _secondary(primary, choice, second, rng),
-                    *scale_a.tolist(),
-                )
-            )
+            primary, secondary, noise_a = _vote(share_c / share_c.sum(), other, rng)
+            scale_a = np.clip(np.rint(true_a + pool.leaning_wa[worker] + noise_a), 1, 7)
+            rater = f"WORKER{worker + 1:08d}"
+            rows.append((name, rater, primary, secondary, *scale_a.tolist()))
     return pd.DataFrame(rows, columns=list(RATING_COLUMNS))
 
 
+def _vote(
+    share_c: np.ndarray, other: float, rng: np.random.Generator
+) -> tuple[str, list[str], np.ndarray]:
+    """Primary and secondary emotions of one rater, and the noise on the attributes `[3]`."""
+    choice, second = rng.choice(len(CLASSES), 2, p=share_c)
+    primary = PRIMARY_NAMES[choice]
+    if rng.random() < other:
+        primary = f"Other-{rng.choice(_OTHER_TEXTS)}"
+    noise_a = rng.normal(0, 0.9, 3)
+    return primary, _secondary(primary, choice, second, rng), noise_a
+
+
 def _secondary(primary: str, choice: int, second: int, rng: np.random.Generator) -> list[str]:
-    # The form asks for every emotion heard: most people tick the primary again, some add shades of it or the runner-up.
+    # The form asks for every perceived emotion: most raters repeat the primary, some add a related
+    # name or the runner-up.
     names = ["Other" if primary.startswith("Other") else primary]
     if rng.random() < 0.35:
         names.append(str(rng.choice(_SECONDARY[CLASSES[choice]])))

@@ -1,8 +1,9 @@
-"""A small source–filter speech synthesiser: words → phones → frames of control values → a waveform at 16 kHz.
+"""Source–filter speech synthesiser: words → phones → frames of control values → waveform at 16 kHz.
 
-The source is a train of glottal pulses (derivative of Rosenberg's flow) with jitter, shimmer, tremor and breath noise; four moving
-formants filter it in the short-time spectrum, so no loop runs over samples or frames. It is no text-to-speech: letters are read
-naively, which suffices for syllables, formants and pauses where speech has them.
+The source is a train of glottal pulses (derivative of Rosenberg's flow) with jitter, shimmer,
+tremor and breath noise. Four moving formants filter it in the short-time spectrum, so no loop
+runs over samples or frames. Spelling is read naively: enough for the syllables, formants and
+pauses of speech, not for intelligible words.
 
 Legend: `t` frame of 5 ms, `n` sample, `f` frequency bin, `k` formant.
 """
@@ -21,23 +22,32 @@ _HOP, _WINDOW, _FFT = 80, 320, 512
 _FRAME = _HOP / RATE
 _SHORTEST, _LONGEST = 1.5, 5.8
 _LETTERS = {
-    "ee": "I", "ea": "I", "oo": "U", "ew": "U", "ue": "U", "ou": "W", "ow": "W", "ai": "Y", "ay": "Y", "oa": "O", "er": "R", "ir": "R", "ur": "R",
-    "sh": "S", "ch": "tS", "th": "T", "ng": "n", "ck": "k", "ph": "f", "qu": "kw", "wh": "w", "kn": "n", "wr": "r",
+    "ee": "I", "ea": "I", "oo": "U", "ew": "U", "ue": "U", "ou": "W", "ow": "W", "ai": "Y",
+    "ay": "Y", "oa": "O", "er": "R", "ir": "R", "ur": "R",
+    "sh": "S", "ch": "tS", "th": "T", "ng": "n", "ck": "k", "ph": "f", "qu": "kw", "wh": "w",
+    "kn": "n", "wr": "r",
     "x": "ks", "c": "k", "j": "dS", "q": "k", "y": "i",
 }  # fmt: skip
 _SPELLING = re.compile("|".join(_LETTERS))
-_VOWELS = {  # F1, F2, F3 in Hz of adult men (Peterson and Barney 1952; diphthongs by their middle)
-    "I": (270, 2290, 3010), "i": (390, 1990, 2550), "e": (530, 1840, 2480), "a": (660, 1720, 2410), "o": (730, 1090, 2440), "O": (570, 840, 2410),
-    "u": (640, 1190, 2390), "U": (300, 870, 2240), "R": (490, 1350, 1690), "Y": (450, 2050, 2600), "W": (680, 1150, 2400),
+_VOWELS = {  # F1, F2, F3 in Hz of adult men (Peterson & Barney 1952; diphthongs: their middle)
+    "I": (270, 2290, 3010), "i": (390, 1990, 2550), "e": (530, 1840, 2480),
+    "a": (660, 1720, 2410), "o": (730, 1090, 2440), "O": (570, 840, 2410),
+    "u": (640, 1190, 2390), "U": (300, 870, 2240), "R": (490, 1350, 1690), "Y": (450, 2050, 2600),
+    "W": (680, 1150, 2400),
 }  # fmt: skip
-_CONSONANTS = {  # seconds, voicing, noise, centre of the noise in Hz, F1, F2, F3 (0: as the neighbours)
-    "m": (0.065, 0.35, 0.0, 1000, 250, 1200, 2300), "n": (0.06, 0.35, 0.0, 1000, 250, 1700, 2600), "l": (0.06, 0.6, 0.0, 1000, 360, 1300, 2800),
+_CONSONANTS = {  # seconds, voicing, noise, its centre in Hz, F1, F2, F3 (0: the neighbours')
+    "m": (0.065, 0.35, 0.0, 1000, 250, 1200, 2300), "n": (0.06, 0.35, 0.0, 1000, 250, 1700, 2600),
+    "l": (0.06, 0.6, 0.0, 1000, 360, 1300, 2800),
     "r": (0.06, 0.6, 0.0, 1000, 400, 1200, 1600), "w": (0.06, 0.55, 0.0, 1000, 300, 700, 2200),
-    "s": (0.10, 0.0, 0.30, 6200, 0, 0, 0), "z": (0.08, 0.2, 0.18, 6000, 0, 0, 0), "S": (0.10, 0.0, 0.35, 3400, 0, 0, 0),
+    "s": (0.10, 0.0, 0.30, 6200, 0, 0, 0), "z": (0.08, 0.2, 0.18, 6000, 0, 0, 0),
+    "S": (0.10, 0.0, 0.35, 3400, 0, 0, 0),
     "f": (0.08, 0.0, 0.12, 5000, 0, 0, 0),
-    "v": (0.06, 0.3, 0.06, 5000, 0, 0, 0), "T": (0.07, 0.05, 0.10, 5600, 0, 0, 0), "h": (0.06, 0.03, 0.18, 1800, 0, 0, 0),
-    "p": (0.07, 0.0, 0.0, 1000, 0, 0, 0), "t": (0.065, 0.0, 0.0, 4500, 0, 0, 0), "k": (0.07, 0.0, 0.0, 2200, 0, 0, 0),
-    "b": (0.06, 0.08, 0.0, 900, 0, 0, 0), "d": (0.055, 0.08, 0.0, 4000, 0, 0, 0), "g": (0.06, 0.08, 0.0, 2000, 0, 0, 0),
+    "v": (0.06, 0.3, 0.06, 5000, 0, 0, 0), "T": (0.07, 0.05, 0.10, 5600, 0, 0, 0),
+    "h": (0.06, 0.03, 0.18, 1800, 0, 0, 0),
+    "p": (0.07, 0.0, 0.0, 1000, 0, 0, 0), "t": (0.065, 0.0, 0.0, 4500, 0, 0, 0),
+    "k": (0.07, 0.0, 0.0, 2200, 0, 0, 0),
+    "b": (0.06, 0.08, 0.0, 900, 0, 0, 0), "d": (0.055, 0.08, 0.0, 4000, 0, 0, 0),
+    "g": (0.06, 0.08, 0.0, 2000, 0, 0, 0),
 }  # fmt: skip
 _BURST = {"p": 0.35, "t": 0.45, "k": 0.4, "b": 0.15, "d": 0.2, "g": 0.2}
 _PAUSE = (0.0, 0.0, 1000.0, 0.0, 0.0, 0.0, 0.0)
@@ -46,7 +56,7 @@ _HANN = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
 
 
 class _Controls(NamedTuple):
-    """What moves the synthesiser: `[t]` each, formants `[t, 4]` in Hz of an adult man."""
+    """Control values of the synthesiser: `[t]` each, formants `[t, 4]` in Hz of an adult man."""
 
     voicing_t: np.ndarray
     noise_t: np.ndarray
@@ -58,7 +68,7 @@ class _Controls(NamedTuple):
 def speak(
     text: str, voice: Voice, prosody: dict[str, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """`text` spoken by `voice` with the settings of `prosody` over a varying channel: float32 `[n]` at 16 kHz, peak below 1, 1.5 to 6 s.
+    """Speech for `text` over a random channel: float32 `[n]` at 16 kHz, peak below 1, 1.5 to 6 s.
 
     `prosody` has a number for each of `medusa_jax.synthetic.prosody.FIELDS`.
     """
@@ -84,7 +94,7 @@ def _by_sample(values_t: np.ndarray) -> np.ndarray:
 
 
 def _phones(text: str) -> list[str]:
-    """Phones of `text`; a comma is a pause. A vowel of the first syllable of a word stands in front of `'`."""
+    """Phones of `text`; a comma is a pause, `'` marks the vowel of a stressed syllable."""
     phones: list[str] = []
     for word in re.findall(r"[a-z]+|,", text.lower()):
         if len(word) > 3 and word.endswith("e") and word[-2] not in "aeiou":
@@ -104,7 +114,7 @@ def _phones(text: str) -> list[str]:
 def _gestures(
     phones: list[str], pauses: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A row for each gesture (voicing, noise, its centre in Hz, F1–F3, accent) and its length in seconds at normal tempo."""
+    """Rows of voicing, noise, its centre in Hz, F1–F3 and accent; and seconds at normal tempo."""
     rows: list[tuple[float, ...]] = [_PAUSE]
     seconds = [rng.uniform(0.08, 0.25)]
     for phone in phones:
@@ -134,7 +144,7 @@ def _gestures(
 
 
 def _controls(text: str, prosody: dict[str, float], rng: np.random.Generator) -> _Controls:
-    """Steps at the gestures, stretched to the tempo, smoothed as an articulator moves."""
+    """The gestures as steps, stretched to the tempo and smoothed as by moving articulators."""
     rows, seconds = _gestures(_phones(text), prosody["pauses"], rng)
     seconds = seconds / max(1.1 * np.exp(prosody["tempo"]), seconds.sum() / _LONGEST)
     frames = np.maximum(np.rint(seconds / _FRAME), 2).astype(int)
@@ -151,7 +161,7 @@ def _controls(text: str, prosody: dict[str, float], rng: np.random.Generator) ->
 
 
 def _fill(table: np.ndarray) -> np.ndarray:
-    """Formants where a phone has none of its own: those of the next phone that has."""
+    """Fill missing formants with those of the next phone that has its own."""
     coming = np.array([500.0, 1500.0, 2500.0])
     for row in table[::-1]:
         row[3:6] = coming = np.where(row[3:6] > 0, row[3:6], coming)
@@ -194,7 +204,7 @@ def _pitch(
 def _glottis(
     pitch_t: np.ndarray, prosody: dict[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Glottal pulses `[n]` and how far the glottis is open `[n]`, 0.3 to 1."""
+    """Glottal pulses `[n]` and the opening of the glottis `[n]`, 0.3 to 1."""
     pitch_n = _by_sample(pitch_t)
     cycle_n = np.cumsum(pitch_n / RATE).astype(int)
     cycles = cycle_n[-1] + 2
@@ -207,7 +217,8 @@ def _glottis(
 
 
 def _pulse_table(size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    # Rosenberg's flow: a raised cosine up for 40 % of the period, a quarter cosine down for 16 %, then closed.
+    # Rosenberg's flow: a raised cosine up for 40 % of the period, a quarter cosine down for 16 %,
+    # then closed.
     phase = np.arange(size) / size
     flow = np.where(
         phase < 0.4,
@@ -237,13 +248,13 @@ def _tract(formants_tk: np.ndarray) -> np.ndarray:
 
 
 def _tilt(decibels_per_octave: float) -> np.ndarray:
-    """Gain `[f]`: flat below 500 Hz, from there `decibels_per_octave` relative to a modal voice, which keeps its treble audible."""
+    """Gain `[f]`: flat below 500 Hz, above it the slope relative to a modal voice of −6 dB."""
     octaves_f = np.log2(np.maximum(_HZ, 500.0) / 500.0)
     return (10 ** ((decibels_per_octave + 6.0) * octaves_f / 20)).astype(np.float32)
 
 
 def _filter(wave_n: np.ndarray, response_tf: np.ndarray) -> np.ndarray:
-    """Each frame's windowed piece of `wave_n` filtered with its row of `response_tf`, and overlapped again."""
+    """`wave_n` filtered by the response of each frame, windowed and overlap-added."""
     frames = len(response_tf)
     padded_n = np.pad(wave_n, (_WINDOW // 2, _WINDOW))
     pieces_tn = np.lib.stride_tricks.sliding_window_view(padded_n, _WINDOW)[::_HOP][:frames] * _HANN
@@ -259,7 +270,10 @@ def _filter(wave_n: np.ndarray, response_tf: np.ndarray) -> np.ndarray:
 
 
 def _channel(wave_n: np.ndarray, loudness: float, rng: np.random.Generator) -> np.ndarray:
-    """The recording: microphone gain, background noise at −60 to −42 dBFS (speech is near −25), a soft limiter."""
+    """Recording: microphone gain, background noise at −60 to −42 dBFS, a soft limiter.
+
+    Speech is near −25 dBFS.
+    """
     level = 10 ** ((-25 + loudness + rng.normal(0, 3.0)) / 20)
     speech_n = wave_n * (level / (np.sqrt(np.mean(np.square(wave_n))) + 1e-9))
     spectrum_f = fft.rfft(rng.standard_normal(len(wave_n)).astype(np.float32))

@@ -1,4 +1,7 @@
-"""Audio longer than a chunk is encoded in overlapping chunks: the same frames, nearly the same numbers, and bounded memory."""
+"""Encoding in overlapping chunks against encoding the whole utterance.
+
+The same frames, nearly the same numbers, bounded memory.
+"""
 
 import functools
 import os
@@ -47,7 +50,7 @@ def test_the_number_of_frames_is_that_of_the_whole(saved, voice, name):
 
 @pytest.mark.parametrize("name", ["wavlm-large", "hubert-large"])
 def test_what_enters_the_first_layer_is_that_of_the_whole(saved, voice, name):
-    """It sees the convolutions' neighbourhood alone, which the overlap covers: equal at every frame, seams included."""
+    """The overlap covers all that the convolutions see: equal at every frame, seams included."""
     chunked, whole = (
         extractor_of(saved(name), "all", **settings)([voice])[0][:, :32]
         for settings in (CHUNKED, WHOLE)
@@ -61,7 +64,10 @@ def test_what_enters_the_first_layer_is_that_of_the_whole(saved, voice, name):
 
 @pytest.mark.parametrize("name", SPEECH)
 def test_the_last_layers_are_near_those_of_the_whole(saved, voice, name):
-    """Attention reaches over the whole utterance, so that chunks differ a little, most at the seams; other audio differs by far more."""
+    """Attention spans the whole utterance, so chunks differ a little, most at the seams.
+
+    Other audio differs by far more.
+    """
     extractors = [
         extractor_of(saved(name), "sum_last_4", **settings) for settings in (CHUNKED, WHOLE)
     ]
@@ -72,7 +78,10 @@ def test_the_last_layers_are_near_those_of_the_whole(saved, voice, name):
 
 
 def test_normalisation_is_over_the_whole_utterance(saved, voice):
-    """A loud second half must not change how the quiet first chunk is scaled by itself: the utterance has one mean and one deviation."""
+    """The quiet first chunk is scaled with the loud second half.
+
+    The utterance has one mean and one deviation.
+    """
     loud = np.concatenate([voice * 0.1, voice])
     chunked, whole = (
         extractor_of(saved("wavlm-large"), "all", **settings)([loud])[0][:, :32]
@@ -88,16 +97,18 @@ from pathlib import Path
 import numpy as np
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.features.registry import build_extractor
-extractor = build_extractor(HuggingFaceConfig(model=sys.argv[1], layers="last", chunk_seconds=float(sys.argv[3])))
-(frames,) = extractor([np.random.default_rng(0).standard_normal(int(sys.argv[2]) * 16_000).astype(np.float32)])
-peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+config = HuggingFaceConfig(model=sys.argv[1], layers="last", chunk_seconds=float(sys.argv[3]))
+wave = np.random.default_rng(0).standard_normal(int(sys.argv[2]) * 16_000).astype(np.float32)
+(frames,) = build_extractor(config)([wave])
+status = Path("/proc/self/status").read_text().splitlines()
+peak = next(line.split()[1] for line in status if line.startswith("VmHWM"))
 print(len(frames), int(peak) // 1024)
 """
 
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_square_of_the_length(saved):
-    """Ten minutes whole would hold 30,000 x 30,000 weights a head: 14 GB for these four."""
+    """Ten minutes at once would need 30,000 x 30,000 weights a head: 14 GB for these four."""
 
     def peak(seconds, chunk):
         command = [sys.executable, "-c", _PEAK, str(saved("wavlm-large")), str(seconds), str(chunk)]
@@ -109,7 +120,7 @@ def test_memory_does_not_grow_with_the_square_of_the_length(saved):
 
     short, long, whole = peak(60, 10), peak(600, 10), peak(60, 60)
     assert long < short + 250, "the waveform, its frames, and nothing else"
-    assert whole > short + 100, "a minute at once shows in the same measurement"
+    assert whole > short + 100, "a minute at once is visible in the same measurement"
 
 
 _GROWTH = """
@@ -123,7 +134,8 @@ def resident():
 
 extractor, rng = extractor_of(Path(sys.argv[1])), np.random.default_rng(0)
 for window in range(24):
-    extractor([rng.standard_normal(int(n)).astype(np.float32) for n in rng.uniform(8000, 24000, 32)])
+    lengths = rng.uniform(8000, 24000, 32).astype(int)
+    extractor([rng.standard_normal(n).astype(np.float32) for n in lengths])
     if window == 3:
         before = resident()
 print(resident() - before)
@@ -148,7 +160,7 @@ def test_memory_does_not_grow_with_the_number_of_utterances(saved):
     ours = growth()
     assert ours < 25, "megabytes from the 128th to the 768th utterance"
     assert growth(ONEDNN_PRIMITIVE_CACHE_CAPACITY="1024") > ours + 15, (
-        "with oneDNN's own default it grows: the measurement sees it"
+        "with the default of oneDNN it grows: the measurement detects it"
     )
 
 

@@ -53,7 +53,7 @@ def test_every_format_holds_the_same_sound(tmp_path, name, subtype, error, chann
 
 
 @pytest.mark.parametrize("name", ["a.mp3", "a.bin", "a", "a.WAV", "á ü.wav"])
-def test_what_a_file_holds_counts_and_not_its_name(tmp_path, name):
+def test_the_content_of_a_file_counts_and_not_its_name(tmp_path, name):
     np.testing.assert_allclose(
         load_audio(write(tmp_path / name, tone(RATE), format="WAV", subtype="FLOAT")),
         tone(RATE),
@@ -79,13 +79,13 @@ def test_another_rate_is_resampled_and_keeps_pitch_level_and_time(tmp_path, rate
 
 
 @pytest.mark.parametrize("rate", [22050, 44100, 48000, 96000])
-def test_what_the_new_rate_cannot_hold_does_not_fold_back(tmp_path, rate):
-    """A tone of 10 kHz would come back as one of 6 kHz; −80 dB of it may remain."""
+def test_frequencies_above_the_new_rate_do_not_fold_back(tmp_path, rate):
+    """A tone of 10 kHz must not fold to 6 kHz; at most −80 dB of it may remain."""
     wave = load_audio(write(tmp_path / "a.wav", tone(rate, pitch=10_000), rate, subtype="FLOAT"))
     middle = slice(RATE // 8, 3 * RATE // 8)
     assert np.abs(wave[middle]).max() < 0.5e-4
     folded = tone(rate, pitch=10_000)[:: rate // RATE] if rate % RATE == 0 else np.ones(1)
-    assert np.abs(folded).max() > 0.4, "without a filter it is all there"
+    assert np.abs(folded).max() > 0.4, "without a filter the tone would remain"
 
 
 @pytest.mark.parametrize("rate", [RATE, 44100])

@@ -1,4 +1,4 @@
-"""Audio as it comes: every kind of damage is an `AudioError` that names the file, every oddity a warning."""
+"""Damaged audio is an `AudioError` that names the file; audio of doubtful quality has warnings."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,10 @@ def patched(path, place, value):
 
 
 def flac_of(path, frames):
-    """A FLAC file of 3 s whose header promises so many frames; 0: it does not say, as of an encoder that writes into a pipe."""
+    """A FLAC file of 3 s whose header promises `frames`.
+
+    0 stands for an unknown length, as written by an encoder into a pipe.
+    """
     write(path, SPEECH, format="FLAC", subtype="PCM_16")
     high = path.read_bytes()[21] & 0xF0 | frames >> 32
     patched(path, 21, bytes([high]) + (frames & 0xFFFFFFFF).to_bytes(4, "big"))
@@ -37,14 +40,14 @@ def flac_of(path, frames):
         (lambda path: path.write_bytes(b"OggS"), "truncated"),
         (lambda path: path.write_text("#!/bin/sh\n"), "not readable"),
         (lambda path: path.write_bytes(np.random.default_rng(0).bytes(4000)), "not readable"),
-        (lambda path: write(path, np.zeros(0)), "holds no samples"),
+        (lambda path: write(path, np.zeros(0)), "contains no samples"),
         (lambda path: write(path, np.array([0, np.nan, 0]), subtype="FLOAT"), "NaN"),
         (lambda path: write(path, np.array([0, np.inf, 0]), subtype="FLOAT"), "NaN"),
         (lambda path: write(path, np.array([0, 1e300, 0]), subtype="DOUBLE"), "NaN or infinite"),
         (lambda path: write(path, np.zeros(1), 192000), "too short to resample"),
-        (lambda path: write(path, SPEECH, 1), "1 Hz, which no speech"),
+        (lambda path: write(path, SPEECH, 1), "implausible sampling rate.*: 1 Hz"),
         (lambda path: write(path, SPEECH, 2**31 - 1), "2147483647 Hz"),
-        (lambda path: flac_of(path, 0), "does not say how long"),
+        (lambda path: flac_of(path, 0), "does not give the length"),
         (lambda path: flac_of(path, 2**36 - 1), "1193.0 hours"),
         (lambda path: flac_of(path, 2 * len(SPEECH)), "not readable|truncated"),
     ],
@@ -57,7 +60,7 @@ def test_a_bad_file_is_a_typed_error_that_names_it(tmp_path, make, message):
     assert caught.value.where == path
 
 
-def test_a_name_that_stands_for_no_header_is_an_error_too(tmp_path):
+def test_a_suffix_that_means_no_header_is_an_error_too(tmp_path):
     path = write(tmp_path / "a.wav", SPEECH).rename(tmp_path / "a.raw")
     with pytest.raises(AudioError, match="not readable"):
         load_audio(path)
@@ -86,7 +89,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path, kind, share):
         load_audio(path)
 
 
-def test_a_truncated_mp3_is_refused_and_one_that_lacks_a_frame_is_remarked_on(tmp_path):
+def test_a_truncated_mp3_is_refused_and_one_that_lacks_a_frame_has_a_warning(tmp_path):
     whole = write(tmp_path / "a.mp3", SPEECH).read_bytes()
     for share, outcome in ((0.5, None), (0.94, ("incomplete",)), (0.999, ())):
         (tmp_path / "a.mp3").write_bytes(whole[: int(len(whole) * share)])
@@ -119,7 +122,7 @@ def test_a_wav_written_into_a_pipe_promises_any_size(tmp_path, promise, places):
         assert seconds_of(path) == pytest.approx(3)
 
 
-def test_more_hours_than_memory_is_meant_to_hold_are_refused_unread(tmp_path, monkeypatch):
+def test_more_hours_than_fit_into_memory_are_refused_unread(tmp_path, monkeypatch):
     path = write(tmp_path / "a.wav", SPEECH)
     monkeypatch.setattr(audio, "LONGEST", 2.9)
     for read in (load_audio, seconds_of):
@@ -154,7 +157,7 @@ HALF = RATE // 2
         (np.zeros(100), {"rate": 8000}, ("silent", "narrow_band", "very_short")),
     ],
 )
-def test_what_a_listener_would_remark_on_is_a_warning(tmp_path, wave, options, expected):
+def test_doubtful_quality_is_a_warning(tmp_path, wave, options, expected):
     assert read_audio(write(tmp_path / "a.wav", wave, **options)).warnings == expected
 
 

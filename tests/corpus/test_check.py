@@ -117,7 +117,7 @@ def test_it_prints_itself_and_says_synthetic(root):
             False,
             f"not readable as audio: 1, for example {NAMES[1]}",
         ),
-        (lambda path: soundfile.write(path, np.zeros(0), 16000), False, "holds no samples: 1"),
+        (lambda path: soundfile.write(path, np.zeros(0), 16000), False, "contains no samples: 1"),
         (lambda path: path.write_bytes(path.read_bytes()[:5000]), False, "truncated: 1"),
         (
             lambda path: soundfile.write(path, np.array([np.nan] * 99), 16000, subtype="FLOAT"),

@@ -1,4 +1,4 @@
-"""The simulated raters confuse emotions as CREMA-D's real raters did: their numbers are estimated again from the votes."""
+"""Confusions of the simulated raters against the votes of CREMA-D's raters."""
 
 from pathlib import Path
 
@@ -34,7 +34,10 @@ def test_concentration_is_that_of_real_raters(shared_data: Path) -> None:
 
 
 def heard_clips(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Votes `[b, 6]` in the order of `raters.KNOWN`, meant emotion and level of CREMA-D's voice-only clips (row ids from 100001)."""
+    """Votes `[b, 6]`, intended emotion and level of CREMA-D's voice-only clips.
+
+    Votes in the order of `raters.KNOWN`; the row ids of these clips start at 100001.
+    """
     table = pd.read_csv(path, index_col=0)
     table = table[(table.index > 100_000) & (table.index < 200_000)]
     parts = table["fileName"].str.split("_")
