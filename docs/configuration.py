@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from medusa_jax.config import ablation, corpus, ensemble, model, run, training
+from medusa_jax.config import ablation, corpus, ensemble, model, run, training, transcription
 from medusa_jax.config import features as feature_config
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -27,7 +27,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
         f"features.NAME, extractor {section.model_fields['extractor'].default}": section
         for section in FEATURES
     },
-    "transcription": feature_config.TranscriptionConfig,
+    "transcription": transcription.TranscriptionConfig,
     "model": model.ModelConfig,
     "training": training.TrainingConfig,
     "training.stage1, training.stage2": training.StageConfig,

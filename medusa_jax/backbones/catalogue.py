@@ -1,6 +1,6 @@
-"""The paper's pretrained encoders (spec section 1), each an entry: what it is, which weights exactly, and what it must look like.
+"""The catalogue of the paper's pretrained encoders: exact weights and expected shape.
 
-Revisions are commits of each repository's main branch, as many public projects pin them. A configuration names an entry, or
+Revisions are commits of each repository's main branch. A configuration names an entry, or
 `hf:<hub id or folder>` for any other model of these architectures.
 """
 
@@ -29,20 +29,20 @@ class Encoder:
     reads: Literal["audio", "text"]
     width: int
     depth: int
-    """Layers of the encoder."""
+    """Number of encoder layers."""
     frames_per_second: int | None
-    """None: one frame a token."""
+    """None: one frame per token."""
     layers: Layers
-    """Which hidden states make the features, where a configuration does not say."""
+    """Hidden states that make the features by default."""
     normalised: bool
-    """Waveforms are brought to mean 0 and deviation 1, each utterance by itself."""
+    """Each waveform is scaled to mean 0 and deviation 1."""
     pickled: bool = False
-    """That commit has PyTorch's pickled weights alone; they are converted here before they are used."""
+    """The commit has only PyTorch's pickled weights; they are converted before use."""
 
     def contradictions(
         self, settings: Mapping[str, Any], preprocessing: Mapping[str, Any]
     ) -> list[str]:
-        """In what a model's config.json and preprocessor_config.json are not this encoder's."""
+        """List what a config.json and preprocessor_config.json have different from this entry."""
         found = {
             "kind": settings.get("model_type"),
             "width": settings.get("d_model", settings.get("hidden_size")),
@@ -50,15 +50,10 @@ class Encoder:
         }
         wanted = {"kind": self.kind, "width": self.width, "layers": self.depth}
         if self.reads == "audio" and self.kind != "whisper":
-            found["do_normalize"], wanted["do_normalize"] = (
-                preprocessing.get("do_normalize"),
-                self.normalised,
-            )
-        return [
-            f"{key} is {found[key]}, not {wanted[key]}"
-            for key in wanted
-            if found[key] != wanted[key]
-        ]
+            found["do_normalize"] = preprocessing.get("do_normalize")
+            wanted["do_normalize"] = self.normalised
+        differing = [key for key in wanted if found[key] != wanted[key]]
+        return [f"{key} is {found[key]}, not {wanted[key]}" for key in differing]
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -131,24 +126,30 @@ ENCODERS: dict[str, Encoder] = {
 
 
 def short_name(model: str) -> str:
-    """What a model is called in a folder's name: the entry, or the last part of its hub id or path."""
+    """Return a model's name for folder names: the entry, or the last part of its hub id or path."""
     return Path(model.removeprefix(PREFIX)).name
 
 
 def hub_id_of(model: str) -> tuple[str, str | None]:
-    """Hub id and pinned commit of an entry; anything else is a hub id itself, at no commit.
+    """Return hub id and pinned commit of an entry; any other name is a hub id without a commit.
 
-    Raises `ConfigError` for what looks like a mistyped entry.
+    Raises `ConfigError` for a name that looks like a mistyped entry.
     """
     entry = ENCODERS.get(model)
-    plain = entry is None and "/" not in model and not model.startswith(PREFIX)
-    near = difflib.get_close_matches(model, ENCODERS, n=1, cutoff=0.8) if plain else []
-    if near:
-        hint = f"did you mean {near[0]!r}? (`medusa models list` shows them; {PREFIX}{model} if you mean the hub's)"
-        raise ConfigError("there is no encoder of this name", where=model, hint=hint)
-    return (entry.hub_id, entry.revision) if entry else (model.removeprefix(PREFIX), None)
+    if entry is not None:
+        return entry.hub_id, entry.revision
+    if "/" not in model and not model.startswith(PREFIX):
+        near = difflib.get_close_matches(model, ENCODERS, n=1, cutoff=0.8)
+        if near:
+            raise ConfigError(
+                "there is no encoder of this name",
+                where=model,
+                hint=f"did you mean {near[0]!r}? `medusa models list` shows all entries; "
+                f"for a model of the hub write {PREFIX}{model}",
+            )
+    return model.removeprefix(PREFIX), None
 
 
 def default_layers(model: str) -> Layers:
-    """Which hidden states make the features of `model`, where a configuration does not say."""
+    """Return the hidden states that make the features of `model` by default."""
     return ENCODERS[model].layers if model in ENCODERS else "sum_last_4"

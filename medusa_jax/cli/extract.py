@@ -114,7 +114,7 @@ def convert(
     Example: medusa features convert runs/features/wavlm-1f0c2a3b-9d8e7f6a --dtype int8 --out int8
     """
     from medusa_jax.progress import track
-    from medusa_jax.store.conversion import convert as convert_store
+    from medusa_jax.store.convert import convert as convert_store
     from medusa_jax.store.reader import FeatureStore
 
     with track("convert") as report:

@@ -106,6 +106,6 @@ def convert(
 
     Only tensors are read: code in the file is never run.
     """
-    from medusa_jax.backbones.torch_weights import convert as convert_folder
+    from medusa_jax.backbones.convert import convert as convert_folder
 
     typer.echo(convert_folder(folder))

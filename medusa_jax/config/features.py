@@ -124,39 +124,3 @@ class StoreConfig(Config):
 
 ExtractorConfig = LogMelConfig | OpenSmileConfig | HashedTextConfig | HuggingFaceConfig
 FeatureConfig = Annotated[ExtractorConfig | StoreConfig, Field(discriminator="extractor")]
-
-
-class TranscriptionConfig(Config):
-    """Who heard the words: Whisper, the same in every split (spec section 1); or the corpus's own transcripts, as they are."""
-
-    backend: Literal["transformers", "faster-whisper", "corpus"] = "transformers"
-    model: str = Field(
-        "whisper-large-v3",
-        min_length=1,
-        description="as of the extractor huggingface; for faster-whisper a folder of CTranslate2's",
-    )
-    revision: str | None = Field(None, description="of the hub id; none: the entry's commit")
-    language: str = Field(
-        "en",
-        pattern=r"^[a-z]{2,3}$",
-        description="never guessed; a model that knows English alone is not asked",
-    )
-    beams: int = Field(1, ge=1, le=32, description="1: the likeliest token each time")
-    max_tokens: int = Field(224, ge=1, le=444, description="of 30 seconds of speech")
-    compute: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="precision of the model"
-    )
-    batch_seconds: float | None = Field(
-        None,
-        gt=0,
-        description="audio in a batch, each window counting for its 30 s; for memory and speed alone. None: 120, on CUDA 720",
-    )
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: CUDA where there is one"
-    )
-    offline: bool = Field(True, description="false: the model may be downloaded")
-
-    @property
-    def dtype(self) -> Literal["uint8"]:
-        """What transcripts are stored as: bytes of UTF-8."""
-        return "uint8"

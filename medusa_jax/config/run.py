@@ -8,10 +8,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from medusa_jax.config.ablation import AblationConfig
 from medusa_jax.config.corpus import OPTIONAL, CorpusConfig
 from medusa_jax.config.ensemble import EnsembleConfig, SubmissionConfig
-from medusa_jax.config.features import FeatureConfig, TranscriptionConfig
+from medusa_jax.config.features import FeatureConfig
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.section import Config, merged
 from medusa_jax.config.training import EngineConfig, MemberConfig, TrackingConfig, TrainingConfig
+from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.files import digest_of
 
 SHARED = ("model", "training")

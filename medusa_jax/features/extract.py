@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from medusa_jax.config.features import ExtractorConfig, TranscriptionConfig
+from medusa_jax.config.features import ExtractorConfig
+from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import StoreError
 from medusa_jax.features.extractor import Extractor
 from medusa_jax.features.registry import build_extractor
 from medusa_jax.features.shards import ShardMaker
 from medusa_jax.features.store_plan import plan_of
-from medusa_jax.store.builder import Advance, Make, Making, cores, fill, same
+from medusa_jax.store.builder import Advance, Make, Making, fill, same
+from medusa_jax.store.checked import cores
 from medusa_jax.store.ledger import Plan, lists_stand
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.share import Share

@@ -1,19 +1,20 @@
-"""From a feature configuration to its extractor; what an extractor needs is imported when it is asked for."""
+"""Build the extractor of a configuration, importing only what that extractor needs."""
 
 from medusa_jax.config.features import (
     ExtractorConfig,
     HashedTextConfig,
     HuggingFaceConfig,
     LogMelConfig,
-    TranscriptionConfig,
 )
+from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.features.extractor import Extractor
 
 
 def build_extractor(config: ExtractorConfig | TranscriptionConfig) -> Extractor:
-    """The extractor that `config` describes.
+    """Build the extractor that `config` describes.
 
-    Raises `DependencyError` for a missing extra, `FeatureError` for a model that is missing or of an unsupported kind.
+    Raises `DependencyError` for a missing extra, `FeatureError` for a model that is missing or of
+    an unsupported kind.
     """
     if isinstance(config, LogMelConfig):
         from medusa_jax.features.logmel import LogMel

@@ -1,6 +1,7 @@
 """Which store a corpus and an extractor make: its plan and its name."""
 
-from medusa_jax.config.features import ExtractorConfig, TranscriptionConfig
+from medusa_jax.config.features import ExtractorConfig
+from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import FeatureError
 from medusa_jax.features.extractor import Extractor

@@ -36,10 +36,11 @@ def read_corpus(config: CorpusConfig, out: Path) -> Corpus:
 
 def _with_words(config: CorpusConfig, out: Path) -> Corpus:
     """The corpus with the transcripts of the configuration."""
-    from medusa_jax.transcription.transcripts import is_store, with_transcripts
+    from medusa_jax.store.ledger import PLAN
+    from medusa_jax.transcription.transcripts import with_transcripts
 
     given = Path(config.transcripts).expanduser() if config.transcripts else None
-    if given is None or not is_store(given):
+    if given is None or not (given / PLAN).is_file():
         return _read_source(config, out, given)
     return with_transcripts(_read_source(config, out, None), FeatureStore.open(given))
 

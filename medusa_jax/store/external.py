@@ -1,4 +1,4 @@
-"""A store that is there already (imported, converted, extracted elsewhere), held against the corpus of the run that wants it."""
+"""A store made elsewhere (imported, converted, extracted), checked against a run's corpus."""
 
 from pathlib import Path
 
@@ -17,45 +17,41 @@ def ready_store(
     max_failures: float,
     verify: bool = False,
 ) -> FeatureStore:
-    """The store at `config.path`, its `failed` those of the corpus that it has no frames of; they are written to `failures_file` too.
+    """Open the store at `config.path`; its `failed` are the corpus's utterances without frames.
 
-    It may hold more utterances than the corpus. Raises `StoreError` if it is not the store that was meant, `FeatureError` when
-    more than the share `max_failures` of the corpus is not in it.
+    They are written to `failures_file` too. The store may hold more utterances than the corpus.
+    Raises `StoreError` for another store than `config.digest` names, `FeatureError` if it lacks
+    more than the share `max_failures` of the corpus.
     """
     store = FeatureStore.open(Path(config.path).expanduser())
     if config.digest and not store.digest.startswith(config.digest):
-        hint = "correct path or digest; `medusa features inspect` shows what a store's digest is"
         raise StoreError(
-            f"this is not the feature store that is meant: its digest is {store.digest}",
+            f"this is another feature store than configured: its digest is {store.digest}",
             where=store.folder,
-            hint=hint,
+            hint="correct path or digest; `medusa features inspect` shows a store's digest",
         )
     if verify:
         store.verify()
-    store.failed, store.failures_file = _absent(corpus, store), failures_file
-    write_rows(failures_file, store.failed)
+    missing = _missing(corpus, store)
+    write_rows(failures_file, missing)
     allowed = int(max_failures * len(corpus))
-    if len(store.failed) > allowed:
-        first = store.failed[0]
-        what = f"{len(store.failed)} of {len(corpus)} utterances have no features, {allowed} may; the first is {first.id}: {first.message}"
+    if len(missing) > allowed:
         raise FeatureError(
-            what,
+            f"{len(missing)} of {len(corpus)} utterances have no features, more than the {allowed} "
+            f"allowed; the first is {missing[0].id}: {missing[0].message}",
             where=failures_file,
-            hint="is it the store of this corpus? Otherwise allow more: corpus.max_failures",
+            hint="check that this is the corpus's store, or allow more: corpus.max_failures",
         )
-    return store
+    return store.with_failures(missing, failures_file)
 
 
-def _absent(corpus: Corpus, store: FeatureStore) -> tuple[Failure, ...]:
-    """The corpus's utterances that the store has no frames of, in the corpus's order."""
+def _missing(corpus: Corpus, store: FeatureStore) -> tuple[Failure, ...]:
+    """Return the corpus's utterances that have no frames in the store, in the corpus's order."""
     known = {failure.id: failure for failure in store.failed}
-    lacking = [
-        (id, audio)
-        for id, audio in zip(corpus.frame["id"], corpus.frame["audio"], strict=True)
-        if id not in store
-    ]
-    message = f"the store {store.folder.name} does not hold it"
-    return tuple(
-        known.get(id) or Failure(id=id, audio=str(audio), error="StoreError", message=message)
-        for id, audio in lacking
-    )
+    message = f"it is not in the store {store.folder.name}"
+    missing = []
+    for id, audio in zip(corpus.frame["id"], corpus.frame["audio"], strict=True):
+        if id not in store:
+            unknown = Failure(id=id, audio=str(audio), error="StoreError", message=message)
+            missing.append(known.get(id, unknown))
+    return tuple(missing)

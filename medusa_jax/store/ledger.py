@@ -1,7 +1,7 @@
-"""What a feature store says of itself: `store.json`, the plan, and one `shard-00000.json` a finished shard; the lists for people.
+"""The ledger of a feature store: the plan in `store.json`, one `shard-00000.json` per shard, lists.
 
-There is no file that all shards share, so shards can be written in any order and by several processes, and a finished
-store needs no merging. Each of these files carries a digest of its own content, and an entry names the plan it belongs to.
+No file is shared by all shards, so several processes can write shards in any order, and a finished
+store needs no merging. Each file carries a digest of its own content, and an entry names its plan.
 """
 
 import json
@@ -15,16 +15,19 @@ from medusa_jax.errors import StoreError
 from medusa_jax.files import digest_of, write_text
 
 PLAN, FAILURES, WARNINGS = "store.json", "failures.jsonl", "warnings.jsonl"
-REDO = "run the command that makes it (`medusa extract`, `medusa transcribe`) again: it redoes only what is damaged or missing"
+REDO = (
+    "run the command that makes it (`medusa extract`, `medusa transcribe`) again: "
+    "it redoes only damaged and missing shards"
+)
 
 
 class _Sealed(BaseModel):
-    """A JSON file that knows its own digest."""
+    """A JSON file with a digest of its own content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def digest(self) -> str:
-        """Hex SHA-256 of the content."""
+        """Return the hex SHA-256 of the content."""
         return digest_of(self.model_dump(mode="json"))
 
     def save(self, path: Path) -> None:
@@ -34,7 +37,7 @@ class _Sealed(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote. Raises `StoreError` naming the file if it is missing or was changed."""
+        """Read a saved file. Raises `StoreError` naming it if it is missing or was changed."""
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
             digest = raw.pop("digest", None)
@@ -59,7 +62,7 @@ class _Sealed(BaseModel):
 
 
 class Plan(_Sealed):
-    """What the store will hold once it is whole; written first, the same by every process that works on it."""
+    """The contents of the finished store; written first, the same by every process."""
 
     format: Literal[1] = 1
     extractor: dict[str, object] = Field(description="the extractor's identity")
@@ -69,23 +72,23 @@ class Plan(_Sealed):
     dtype: Literal["float16", "float32", "int8", "uint8"]
     made_from: str | None = Field(
         None,
-        description="digest of the store whose frames these are, converted; none: the extractor's own",
+        description="digest of the store these frames were converted from; none: extracted",
     )
-    utterances: int = Field(ge=1, description="asked for, failed ones included")
-    shard_rows: int = Field(ge=1, description="utterances of a shard; the last may hold fewer")
+    utterances: int = Field(ge=1, description="wanted, including failed ones")
+    shard_rows: int = Field(ge=1, description="utterances per shard; the last may hold fewer")
 
     @property
     def shards(self) -> int:
-        """How many shards the store has."""
+        """Number of shards."""
         return -(-self.utterances // self.shard_rows)
 
     def rows(self, shard: int) -> range:
-        """Positions in the corpus that shard number `shard` holds."""
+        """Return the positions in the corpus of shard number `shard`."""
         return range(shard * self.shard_rows, min(self.utterances, (shard + 1) * self.shard_rows))
 
 
 class Failure(BaseModel):
-    """One utterance without features: a row of `failures.jsonl`."""
+    """An utterance without features: a row of `failures.jsonl`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -96,7 +99,7 @@ class Failure(BaseModel):
 
 
 class Warned(BaseModel):
-    """One utterance that has features, of audio that someone should listen to."""
+    """An utterance with features whose audio deserves a check: a row of `warnings.jsonl`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -105,7 +108,7 @@ class Warned(BaseModel):
 
 
 class Entry(_Sealed):
-    """A finished shard; written after it."""
+    """The description of a finished shard, written after the shard itself."""
 
     plan: str = Field(description="digest of the plan")
     shard: int = Field(ge=0)
@@ -115,26 +118,27 @@ class Entry(_Sealed):
     lengths: tuple[int, ...] = Field(description="frames, in the order of ids")
     failed: tuple[Failure, ...] = ()
     warned: tuple[Warned, ...] = ()
-    clipped: int = Field(0, ge=0, description="values beyond the dtype's range, cut to it")
+    clipped: int = Field(0, ge=0, description="values clipped to the dtype's range")
     made_with: dict[str, str] = Field(
         default_factory=dict, description="versions of the packages that computed it"
     )
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """Where a shard lies."""
+    """Return the path of a shard."""
     return folder / f"shard-{shard:05d}.arrow"
 
 
 def entry_path(folder: Path, shard: int) -> Path:
-    """Where a shard's entry lies."""
+    """Return the path of a shard's entry."""
     return folder / f"shard-{shard:05d}.json"
 
 
 def read_entry(folder: Path, plan: Plan, shard: int) -> Entry:
-    """The entry of a shard whose file is there in full length.
+    """Read the entry of a shard and check that the shard's file has its full length.
 
-    Raises `StoreError` naming the shard if either file is missing, damaged, cut, or of another store.
+    Raises `StoreError` naming the shard if either file is missing, damaged, truncated, or of
+    another store.
     """
     path, entry = shard_path(folder, shard), Entry.load(entry_path(folder, shard))
     if entry.plan != plan.digest() or entry.shard != shard or len(entry.ids) != len(entry.lengths):
@@ -148,21 +152,19 @@ def read_entry(folder: Path, plan: Plan, shard: int) -> Entry:
     size = path.stat().st_size
     if size != entry.size:
         raise StoreError(
-            f"{path.name} is damaged: {size} bytes where {entry.size} were written",
-            where=path,
-            hint=REDO,
+            f"{path.name} is damaged: it has {size} bytes, not {entry.size}", where=path, hint=REDO
         )
     return entry
 
 
 def write_lists(folder: Path, entries: Iterable[Entry]) -> None:
-    """`failures.jsonl` and `warnings.jsonl`, in the corpus's order: for people, all they say stands in the entries."""
+    """Write the entries' failures and warnings to one file each, in the corpus's order."""
     for name, text in _lists(entries).items():
         write_text(folder / name, text)
 
 
 def lists_stand(folder: Path, entries: Iterable[Entry]) -> bool:
-    """Whether both lists are there and say what the entries say: a process may have been killed before it wrote them."""
+    """Return whether both lists exist and match the entries: a process may die before writing."""
     return all(
         (folder / name).is_file() and (folder / name).read_bytes() == text.encode()
         for name, text in _lists(entries).items()
@@ -170,7 +172,7 @@ def lists_stand(folder: Path, entries: Iterable[Entry]) -> bool:
 
 
 def _lists(entries: Iterable[Entry]) -> dict[str, str]:
-    """The content of each list by its file's name."""
+    """Return the content of each list by file name."""
     ordered = sorted(entries, key=lambda entry: entry.shard)
     return {
         FAILURES: _json_lines(row for entry in ordered for row in entry.failed),
@@ -179,7 +181,7 @@ def _lists(entries: Iterable[Entry]) -> dict[str, str]:
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> None:
-    """One JSON line a row."""
+    """Write one JSON line per row."""
     write_text(path, _json_lines(rows))
 
 
@@ -190,17 +192,12 @@ def _json_lines(rows: Iterable[BaseModel]) -> str:
 
 
 def refuse_foreign(folder: Path, plan: Plan) -> None:
-    """Raise `StoreError` if the folder holds a shard or an entry that the plan does not know."""
-    known = {
-        path.name
-        for shard in range(plan.shards)
-        for path in (shard_path(folder, shard), entry_path(folder, shard))
-    } | {PLAN}
-    foreign = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.suffix in (".arrow", ".json") and path.name not in known
-    )
+    """Raise `StoreError` if the folder holds a shard or an entry that is not in the plan."""
+    known = {PLAN}
+    for shard in range(plan.shards):
+        known |= {shard_path(folder, shard).name, entry_path(folder, shard).name}
+    parts = sorted(path.name for path in folder.iterdir() if path.suffix in (".arrow", ".json"))
+    foreign = [name for name in parts if name not in known]
     if foreign:
         raise StoreError(
             f"{foreign[0]} does not belong to this feature store of {plan.shards} shard(s)",

@@ -1,4 +1,4 @@
-"""A folder of `.npy` files, one an utterance, to a store and back: what the published code and many others keep features in."""
+"""Import a folder of `.npy` files, one per utterance, as a store, and export a store to one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,8 @@ import numpy as np
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import FeatureError, MedusaError, StoreError
 from medusa_jax.files import digest_of, write_text, write_whole
-from medusa_jax.store.builder import Advance, Make, cores, fill
+from medusa_jax.store.builder import Advance, Make, fill
+from medusa_jax.store.checked import cores
 from medusa_jax.store.ledger import Entry, Failure, Plan
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.shard import BATCH_ROWS, Clip, as_stored
@@ -32,18 +33,16 @@ def import_folder(
     shard_rows: int = 512,
     progress: Callable[[int, int], None] | None = None,
 ) -> FeatureStore:
-    """Write the store `folder` from `source`, where utterance `a.wav` is `a.npy`: `[t, d]` or `[1, t, d]`. Resumes as extraction does.
+    """Write the store `folder` from `source`, where utterance `a.wav` is `a.npy`.
 
-    A file that is missing or does not fit is a row of `failures.jsonl`. Raises `FeatureError` when more than the share
-    `max_failures` are, or when two utterances would read one file; `StoreError` if `folder` holds anything else.
+    Arrays are `[t, d]` or `[1, t, d]`. An interrupted import resumes as extraction does. A missing
+    or unsuitable file is a row of `failures.jsonl`. Raises `FeatureError` when more than the share
+    `max_failures` fail, or two utterances share one file; `StoreError` if `folder` holds anything
+    else.
     """
     files = _files(source, corpus.frame["id"].tolist())
-    sizes = [path.stat().st_size if path.is_file() else None for path in files.values()]
     wanted = Plan(
-        extractor={
-            "extractor": "imported",
-            "files": digest_of([[path.name for path in files.values()], sizes]),
-        },
+        extractor={"extractor": "imported", "files": _digest(files)},
         corpus=corpus.name,
         inputs=digest_of(list(files)),
         width=_width(source, files),
@@ -64,19 +63,13 @@ def import_folder(
 def export_folder(
     store: FeatureStore, folder: Path, *, progress: Callable[[int, int], None] | None = None
 ) -> int:
-    """Write every utterance `a.wav` of the store to `folder` as `a.npy`, `[t, d]`, and return how many; files already written are kept.
+    """Write every utterance `a.wav` to `folder` as `a.npy`, `[t, d]`, and return their number.
 
-    Raises `StoreError` if the folder holds anything but an unfinished export of this store, or the store is damaged.
+    Files already written are kept. Raises `StoreError` if the folder holds anything but an
+    unfinished export of this store, or the store is damaged.
     """
     files = _files(folder, store.ids)
-    mark = folder / EXPORTED
-    if not mark.is_file() and folder.is_dir() and any(folder.iterdir()):
-        raise StoreError("the folder is not empty", where=folder, hint="choose a new folder")
-    if mark.is_file() and mark.read_text(encoding="utf-8").strip() != store.digest:
-        raise StoreError(
-            "the folder holds the files of another store", where=folder, hint="choose a new folder"
-        )
-    write_text(mark, store.digest + "\n")
+    _mark(folder, store.digest)
     for done, (id, path) in enumerate(files.items(), 1):
         if not path.exists():
             with write_whole(path) as temporary, open(temporary, "wb") as file:
@@ -86,20 +79,42 @@ def export_folder(
     return len(files)
 
 
+def _mark(folder: Path, digest: str) -> None:
+    """Note in `folder` which store it is exported from. Raises `StoreError` for other contents."""
+    mark = folder / EXPORTED
+    if not mark.is_file() and folder.is_dir() and any(folder.iterdir()):
+        raise StoreError("the folder is not empty", where=folder, hint="choose a new folder")
+    if mark.is_file() and mark.read_text(encoding="utf-8").strip() != digest:
+        raise StoreError(
+            "the folder holds the files of another store", where=folder, hint="choose a new folder"
+        )
+    write_text(mark, digest + "\n")
+
+
 def _files(folder: Path, ids: Iterable[str]) -> dict[str, Path]:
-    """Each utterance's file, by the last part of its id without the ending: no id leads out of the folder."""
+    """Return each utterance's file, named by the stem of its id, so always inside the folder.
+
+    Raises `FeatureError` if two utterances share a file.
+    """
     files = {id: folder / f"{PurePosixPath(id).stem}.npy" for id in ids}
     owners: dict[Path, str] = {}
     for id, path in files.items():
         if owners.setdefault(path, id) != id:
             raise FeatureError(
-                f"two utterances are one file, {path.name}: {owners[path]} and {id}", where=folder
+                f"two utterances share one file, {path.name}: {owners[path]} and {id}", where=folder
             )
     return files
 
 
+def _digest(files: dict[str, Path]) -> str:
+    """Return the digest of the names and sizes of the files."""
+    names = [path.name for path in files.values()]
+    sizes = [path.stat().st_size if path.is_file() else None for path in files.values()]
+    return digest_of([names, sizes])
+
+
 def _width(source: Path, files: dict[str, Path]) -> int:
-    """Features of a frame, from the first file that can be read."""
+    """Return the features of a frame in the first readable file."""
     if not source.is_dir():
         raise FeatureError(
             "there is no such folder",
@@ -111,11 +126,10 @@ def _width(source: Path, files: dict[str, Path]) -> int:
             return int(_read(path).shape[1])
         except FeatureError:
             continue
-    hint = "a file carries its utterance's name: clip-1.npy for clip-1.wav"
     raise FeatureError(
         f"none of the {len(files)} utterances has a .npy file of frames here",
         where=source,
-        hint=hint,
+        hint="name each file after its utterance: clip-1.npy for clip-1.wav",
     )
 
 
@@ -127,6 +141,7 @@ def _make(
     advance: Advance,
     shard: int,
 ) -> Entry:
+    """Write one shard."""
     rows = plan.rows(shard)
 
     def windows() -> Iterator[list[Clip | Failure]]:
@@ -139,12 +154,12 @@ def _make(
 
 
 def _clip(id: str, path: Path, plan: Plan) -> Clip | Failure:
-    """An utterance's frames, or why there are none."""
+    """Return an utterance's frames, or its failure."""
     try:
         frames_td = _read(path)
         if frames_td.shape[1] != plan.width:
             raise FeatureError(
-                f"frames of {frames_td.shape[1]} features, where the first file has {plan.width}"
+                f"frames have {frames_td.shape[1]} features, those of the first file {plan.width}"
             )
         return as_stored(id, frames_td, plan.dtype)
     except MedusaError as error:
@@ -152,7 +167,10 @@ def _clip(id: str, path: Path, plan: Plan) -> Clip | Failure:
 
 
 def _read(path: Path) -> np.ndarray:
-    """Frames `[t, d]`, finite, t ≥ 1, at least float32. Raises `FeatureError` for a file that holds none; a pickle is not opened."""
+    """Return frames `[t, d]`, finite, t ≥ 1, at least float32.
+
+    Raises `FeatureError` for anything else; pickles are never loaded.
+    """
     try:
         with open(path, "rb") as file:
             frames = np.load(file, allow_pickle=False)
@@ -160,14 +178,14 @@ def _read(path: Path) -> np.ndarray:
         raise FeatureError(f"there is no {path.name}", where=path) from None
     except (OSError, ValueError, EOFError) as error:
         raise FeatureError(
-            f"{path.name} is not an array that NumPy reads: {error}", where=path
+            f"NumPy cannot read {path.name} as an array: {error}", where=path
         ) from error
     if not isinstance(frames, np.ndarray) or frames.dtype.kind != "f":
         raise FeatureError(f"{path.name} holds no floating-point array", where=path)
     frames_td = frames[0] if frames.ndim == 3 and len(frames) == 1 else frames
     if frames_td.ndim != 2 or not frames_td.size:
         raise FeatureError(
-            f"{path.name} is of shape {frames.shape}, not [t, d] or [1, t, d]", where=path
+            f"{path.name} has the shape {frames.shape}, not [t, d] or [1, t, d]", where=path
         )
     if not np.isfinite(frames_td).all():
         raise FeatureError(f"{path.name} holds NaN or infinity", where=path)

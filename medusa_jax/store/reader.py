@@ -1,15 +1,16 @@
-"""A finished feature store, opened for reading: whole, checked, mapped into memory."""
+"""A finished feature store, opened for reading: complete, checked and mapped into memory."""
 
+import copy
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from medusa_jax.errors import StoreError
+from medusa_jax.store.checked import CheckedShards
 from medusa_jax.store.int8 import Quantised
 from medusa_jax.store.ledger import (
     FAILURES,
@@ -28,9 +29,10 @@ from medusa_jax.store.shard import MappedShard, read_as
 class FeatureStore:
     """Frames by utterance id.
 
-    `ids` in the corpus's order, without the failed; `lengths` `[utterance]`, int32 frames, in the order of `ids`;
-    `width` features of a frame; `dtype` what they are read as (float16 where they are stored as int8); `plan` and `entries` what
-    the ledger says; `failed` the utterances that have no features, and why, which stand in `failures_file` too.
+    `ids` in the corpus's order, without the failed ones; `lengths` `[utterance]`, int32 frames, in
+    the order of `ids`; `width` features of a frame; `dtype` of the frames as read (float16 for
+    int8); `plan` and `entries` from the ledger; `failed` the utterances without features, which
+    `failures_file` lists too.
     """
 
     def __init__(self, folder: Path, plan: Plan, entries: tuple[Entry, ...]) -> None:
@@ -46,13 +48,14 @@ class FeatureStore:
         self._place = {
             id: (entry.shard, row) for entry in entries for row, id in enumerate(entry.ids)
         }
-        self._rows: dict[int, list[np.ndarray] | list[Quantised]] = {}
+        self._shards = CheckedShards(plan.shards, self._checked)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open a store, having checked that every shard is there in full length and that no foreign one is.
+        """Open a store after checking that every shard has its full length and none is foreign.
 
-        Raises `StoreError` naming the shard otherwise. The shards' digests are checked when each is first read.
+        Raises `StoreError` naming the shard otherwise. The digest of a shard is checked when it is
+        first read, or by `verify` and `verify_ahead`.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -61,22 +64,27 @@ class FeatureStore:
             )
         plan = Plan.load(folder / PLAN)
         refuse_foreign(folder, plan)
-        store = cls(
-            folder, plan, tuple(read_entry(folder, plan, shard) for shard in range(plan.shards))
-        )
-        missing = plan.utterances - len(store) - len(store.failed)
-        twice = [id for id, count in Counter(store.ids).items() if count > 1]
-        if missing or twice:
-            raise StoreError(
-                "the ledger contradicts itself" + (f": {twice[0]} stands twice" if twice else ""),
-                where=folder,
-                hint=REDO,
-            )
+        entries = tuple(read_entry(folder, plan, shard) for shard in range(plan.shards))
+        store = cls(folder, plan, entries)
+        store._refuse_contradictions()
         return store
+
+    def _refuse_contradictions(self) -> None:
+        """Raise `StoreError` if utterances are listed twice, or not at all."""
+        twice = [id for id, count in Counter(self.ids).items() if count > 1]
+        if twice or self.plan.utterances != len(self) + len(self.failed):
+            detail = f": {twice[0]} is listed twice" if twice else ""
+            raise StoreError(f"the ledger contradicts itself{detail}", where=self.folder, hint=REDO)
+
+    def with_failures(self, failed: tuple[Failure, ...], failures_file: Path) -> Self:
+        """Return a view of this store with other failures, those of one corpus."""
+        view = copy.copy(self)
+        view.failed, view.failures_file = failed, failures_file
+        return view
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 over the whole ledger, and through it over every byte of every shard."""
+        """Hex SHA-256 over the ledger, which covers every byte of every shard."""
         parts = [self.plan.digest(), *(entry.digest() for entry in self.entries)]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
@@ -90,10 +98,24 @@ class FeatureStore:
         return self.frames(id)
 
     def frames(self, id: str) -> np.ndarray:
-        """Frames `[t, width]` of one utterance, a read-only view of the file; decoded where they are stored as int8.
+        """Return frames `[t, width]` of one utterance: a read-only view, or decoded int8.
 
         Raises `StoreError` if the utterance is not in the store or its shard is damaged.
         """
+        return _decoded(self._row(id))
+
+    def stored(self, id: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return frames `[t, width]` of one utterance as stored, and their scale.
+
+        For int8 the frames are codes and the scale is `[width]`, float32: `codes * scale`, rounded
+        to float16, equals `frames(id)`. For other dtypes the scale is None. Both are read-only
+        views. Raises as `frames`.
+        """
+        row = self._row(id)
+        return (row.codes_td, row.scale_d) if isinstance(row, Quantised) else (row, None)
+
+    def _row(self, id: str) -> np.ndarray | Quantised:
+        """Return the views of one utterance."""
         try:
             shard, row = self._place[id]
         except KeyError:
@@ -103,29 +125,22 @@ class FeatureStore:
                 where=self.folder,
                 hint="leave it out, or extract it",
             ) from None
-        if shard not in self._rows:
-            self._rows[shard] = self._checked(shard)
-        return _read(self._rows[shard][row])
+        return self._shards[shard][row]
 
     def frames_of(self, shard: int) -> Iterator[tuple[str, np.ndarray]]:
-        """Ids and frames of one shard, which is checked first and not kept mapped: for who passes through the store once."""
-        yield from zip(self.entries[shard].ids, map(_read, self._checked(shard)), strict=True)
+        """Yield ids and frames of one shard, checked first and not kept mapped afterwards."""
+        yield from zip(self.entries[shard].ids, map(_decoded, self._checked(shard)), strict=True)
 
     def verify(self) -> None:
-        """Check the digest of every shard, several at once. Raises `StoreError` naming the first damaged one."""
-        with ThreadPoolExecutor() as pool:  # hashing frees the interpreter's lock
-            checks = pool.map(self._mapped, range(self.plan.shards))
-            try:
-                for _ in checks:
-                    pass
-            finally:
-                pool.shutdown(cancel_futures=True)
+        """Check the digest of every shard on all cores. Raises `StoreError` for a damaged one."""
+        self._shards.verify()
+
+    def verify_ahead(self) -> None:
+        """Start to check every shard in the background, so that reads seldom wait for a digest."""
+        self._shards.verify_ahead()
 
     def _checked(self, shard: int) -> list[np.ndarray] | list[Quantised]:
-        return self._mapped(shard).rows(self.width, self.plan.dtype)
-
-    def _mapped(self, shard: int) -> MappedShard:
-        """A shard whose every byte is as it was written."""
+        """Return a shard's rows after comparing every byte with the ledger."""
         path, entry = shard_path(self.folder, shard), self.entries[shard]
         try:
             mapped = MappedShard(path)
@@ -139,8 +154,8 @@ class FeatureStore:
                 where=path,
                 hint=REDO,
             )
-        return mapped
+        return mapped.rows(self.width, self.plan.dtype)
 
 
-def _read(frames: np.ndarray | Quantised) -> np.ndarray:
+def _decoded(frames: np.ndarray | Quantised) -> np.ndarray:
     return frames.decoded() if isinstance(frames, Quantised) else frames

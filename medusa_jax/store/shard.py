@@ -1,18 +1,20 @@
-"""One Arrow file of frames: an IPC stream, as `datasets` writes its own, that is mapped and never copied.
+"""One Arrow file of frames: an IPC stream in the format of `datasets`, read through a memory map.
 
 | column | type | meaning |
 |---|---|---|
 | `id` | string | the utterance |
-| `frames` | large_binary | `[length, width]`, row by row, little-endian, of the store's dtype |
-| `length` | int32 | frames |
-| `scale` | large_binary | `[width]` float32, only where the dtype is int8: what a step of each feature is worth |
+| `frames` | large_binary | `[length, width]`, row by row, little-endian, in the store's dtype |
+| `length` | int32 | number of frames |
+| `scale` | large_binary | `[width]` float32, only for int8: a frame is its codes times the scale |
 
-A flat binary column reads at the speed of memory; nested lists of numbers cost a hundred times that.
+A flat binary column reads at the speed of memory; nested lists of numbers are a hundred times
+slower.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import pyarrow as pa
 from medusa_jax.store.int8 import Quantised, quantise
 
 BATCH_ROWS = 64
-"""Rows of a record batch: larger ones gain nothing, smaller ones cost a header each."""
+"""Rows of a record batch: larger batches are not faster, smaller ones add a header each."""
 SCHEMA = pa.schema([("id", pa.string()), ("frames", pa.large_binary()), ("length", pa.int32())])
 WITH_SCALE = SCHEMA.append(pa.field("scale", pa.large_binary()))
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -34,13 +36,13 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 
 def read_as(dtype: str) -> str:
-    """What frames stored as `dtype` are given out as."""
+    """Return the dtype in which frames stored as `dtype` are read."""
     return "float16" if dtype == "int8" else dtype
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames as they are stored, and how many values lay beyond the range of what they are read as and were cut to it."""
+    """An utterance's frames as stored; `clipped` values exceeded the range of the read dtype."""
 
     id: str
     frames: np.ndarray
@@ -49,25 +51,24 @@ class Clip:
 
 
 def as_stored(id: str, frames_td: np.ndarray, dtype: str) -> Clip:
-    """`frames_td` in `dtype`; values that float16 cannot hold become ±65504, never infinity."""
-    if dtype == "uint8":  # a text's bytes
+    """Return `frames_td` in `dtype`; values out of float16's range become ±65504, not infinity."""
+    if dtype == "uint8":  # the bytes of a text
         return Clip(id, np.ascontiguousarray(frames_td, dtype=DTYPES[dtype]), 0)
     limit = float(np.finfo(DTYPES[read_as(dtype)]).max)
     clipped = int((np.abs(frames_td) > limit).sum())
     if clipped:
         frames_td = np.clip(frames_td, -limit, limit)
     if dtype == "int8":
-        return Clip(id, *_with_scale(frames_td, clipped))
+        codes_td, scale_d = quantise(frames_td.astype(np.float32, copy=False))
+        return Clip(id, np.ascontiguousarray(codes_td), clipped, scale_d)
     return Clip(id, np.ascontiguousarray(frames_td, dtype=DTYPES[dtype]), clipped)
 
 
-def _with_scale(frames_td: np.ndarray, clipped: int) -> tuple[np.ndarray, int, np.ndarray]:
-    codes_td, scale_d = quantise(frames_td.astype(np.float32, copy=False))
-    return np.ascontiguousarray(codes_td), clipped, scale_d
-
-
 def write_batches(path: Path, batches: Iterable[Sequence[Clip]], dtype: str) -> None:
-    """Write a shard, one record batch each; equal clips in equal batches give equal bytes. Raises `OSError` if the disk will not take it."""
+    """Write a shard, one record batch per batch of clips; equal batches give equal bytes.
+
+    Raises `OSError` if the disk is full.
+    """
     schema = WITH_SCALE if dtype == "int8" else SCHEMA
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
         for clips in batches:
@@ -75,44 +76,39 @@ def write_batches(path: Path, batches: Iterable[Sequence[Clip]], dtype: str) -> 
                 pa.array([clip.id for clip in clips], pa.string()),
                 pa.array([clip.frames.tobytes() for clip in clips], pa.large_binary()),
                 pa.array([len(clip.frames) for clip in clips], pa.int32()),
-                pa.array(
-                    [clip.scale.tobytes() for clip in clips if clip.scale is not None],
-                    pa.large_binary(),
-                ),
             ]
-            writer.write_batch(pa.record_batch(columns[: len(schema)], schema=schema))
+            if dtype == "int8":
+                scales = [clip.scale.tobytes() for clip in clips if clip.scale is not None]
+                columns.append(pa.array(scales, pa.large_binary()))
+            writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
 class MappedShard:
-    """A shard mapped into memory. What is hashed and what is read are the same mapping, whatever happens to the file's name."""
+    """A shard mapped into memory: hash and frames are read from the same mapping of the file."""
 
     def __init__(self, path: Path) -> None:
         self._buffer = pa.memory_map(str(path)).read_buffer()
 
     def sha256(self) -> str:
-        """Hex SHA-256 of the file's bytes."""
+        """Return the hex SHA-256 of the file."""
         return hashlib.sha256(self._buffer).hexdigest()
 
     def rows(self, width: int, dtype: str) -> list[np.ndarray] | list[Quantised]:
-        """Every row's frames: read-only views `[t, width]` of which nothing is copied, or (int8) what to decode."""
+        """Return each row's frames as stored: read-only views `[t, width]`, not copied."""
         views = self._views("frames", DTYPES[dtype], width)
         if dtype != "int8":
             return views
-        return [
-            Quantised(codes, scale[0])
-            for codes, scale in zip(
-                views, self._views("scale", DTYPES["float32"], width), strict=True
-            )
-        ]
+        scales = self._views("scale", DTYPES["float32"], width)
+        pairs = zip(views, scales, strict=True)
+        return [Quantised(codes_td, scale_1d[0]) for codes_td, scale_1d in pairs]
 
-    def _views(self, column: str, kind: np.dtype[Any], width: int) -> list[np.ndarray]:
+    def _views(self, column: str, dtype: np.dtype[Any], width: int) -> list[np.ndarray]:
+        """Return the column's rows as arrays `[t, width]`."""
         views = []
         for batch in pa.ipc.open_stream(self._buffer):
             _, offsets, data = batch.column(column).buffers()
-            starts = np.frombuffer(offsets, np.int64, batch.num_rows + 1)
-            flat = np.frombuffer(data, kind)
-            for start, stop in zip(
-                starts[:-1] // kind.itemsize, starts[1:] // kind.itemsize, strict=True
-            ):
+            ends = np.frombuffer(offsets, np.int64, batch.num_rows + 1) // dtype.itemsize
+            flat = np.frombuffer(data, dtype)
+            for start, stop in pairwise(ends):
                 views.append(flat[start:stop].reshape(-1, width))
         return views

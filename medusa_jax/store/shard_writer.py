@@ -1,6 +1,7 @@
-"""One shard written and described: what extraction, conversion and import have in common."""
+"""Write a shard and describe it: common to extraction, conversion and import."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medusa_jax.files import sha256_of, write_whole
@@ -8,7 +9,39 @@ from medusa_jax.store.ledger import Entry, Failure, Plan, Warned, shard_path
 from medusa_jax.store.shard import BATCH_ROWS, Clip, write_batches
 
 Result = Clip | Failure | Warned
-"""What came of an utterance: frames or a failure, and perhaps a warning."""
+"""The result of an utterance: frames or a failure, and perhaps a warning."""
+
+
+@dataclass
+class _Tally:
+    """The description of a shard, collected while its clips are written."""
+
+    ids: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    warned: list[Warned] = field(default_factory=list)
+    clipped: int = 0
+
+    def batches(self, windows: Iterable[Iterable[Result]]) -> Iterator[list[Clip]]:
+        """Yield the clips of each window in record batches, and note every result."""
+        for window in windows:
+            clips = []
+            for result in window:
+                self._note(result)
+                if isinstance(result, Clip):
+                    clips.append(result)
+            for start in range(0, len(clips), BATCH_ROWS):
+                yield clips[start : start + BATCH_ROWS]
+
+    def _note(self, result: Result) -> None:
+        if isinstance(result, Clip):
+            self.ids.append(result.id)
+            self.lengths.append(len(result.frames))
+            self.clipped += result.clipped
+        elif isinstance(result, Failure):
+            self.failed.append(result)
+        else:
+            self.warned.append(result)
 
 
 def write_shard(
@@ -18,42 +51,23 @@ def write_shard(
     windows: Iterable[Iterable[Result]],
     made_with: dict[str, str],
 ) -> Entry:
-    """Write the file of shard number `shard`, a window at a time, and return its entry.
+    """Write the file of shard number `shard`, one window at a time, and return its entry.
 
-    The entry is the caller's to write: until it is, the shard does not count. Equal windows give equal bytes.
+    The caller saves the entry; until then the shard does not count as finished. Equal windows
+    give equal bytes.
     """
-    ids: list[str] = []
-    lengths: list[int] = []
-    failed: list[Failure] = []
-    warned: list[Warned] = []
-    clipped = 0
-
-    def batches() -> Iterator[list[Clip]]:
-        nonlocal clipped
-        for window in windows:
-            results = list(window)
-            clips = [result for result in results if isinstance(result, Clip)]
-            failed.extend(result for result in results if isinstance(result, Failure))
-            warned.extend(result for result in results if isinstance(result, Warned))
-            ids.extend(clip.id for clip in clips)
-            lengths.extend(len(clip.frames) for clip in clips)
-            clipped += sum(clip.clipped for clip in clips)
-            yield from (
-                clips[start : start + BATCH_ROWS] for start in range(0, len(clips), BATCH_ROWS)
-            )
-
-    path = shard_path(folder, shard)
+    tally, path = _Tally(), shard_path(folder, shard)
     with write_whole(path) as temporary:
-        write_batches(temporary, batches(), plan.dtype)
+        write_batches(temporary, tally.batches(windows), plan.dtype)
     return Entry(
         plan=plan.digest(),
         shard=shard,
         size=path.stat().st_size,
         sha256=sha256_of(path),
-        ids=tuple(ids),
-        lengths=tuple(lengths),
-        failed=tuple(failed),
-        warned=tuple(warned),
-        clipped=clipped,
+        ids=tuple(tally.ids),
+        lengths=tuple(tally.lengths),
+        failed=tuple(tally.failed),
+        warned=tuple(tally.warned),
+        clipped=tally.clipped,
         made_with=made_with,
     )

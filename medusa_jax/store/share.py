@@ -1,4 +1,4 @@
-"""A share of a store's shards: what one of several processes makes, so that a corpus can be extracted by many at once."""
+"""A share of a store's shards, so that several processes can extract one corpus."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -15,7 +15,7 @@ class Share:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`3/8` → the third of eight. Raises `ConfigError` for anything else, `0/8` and `9/8` included."""
+        """Parse `3/8`, the third of eight. Raises `ConfigError` for anything else."""
         index, slash, count = text.partition("/")
         digits = slash and all(part.isascii() and part.isdigit() for part in (index, count))
         if not digits or not 1 <= int(index) <= int(count):
@@ -24,7 +24,7 @@ class Share:
         return cls(int(index), int(count))
 
     def shards(self, total: int) -> range:
-        """Which of `total` shards are its: disjoint from every other share's, and together all."""
+        """Return the share's shards among `total`; all shares together cover each shard once."""
         return range(self.index - 1, total, self.count)
 
     def __str__(self) -> str:

@@ -1,4 +1,8 @@
-"""Batches through an encoder: on a CPU several at once, on CUDA the next one launched while the last is fetched; halved where memory runs out."""
+"""Run batches through an encoder.
+
+On a CPU several batches run at once; on CUDA the next one is launched while the last is fetched.
+A batch that does not fit into memory is halved.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -13,14 +17,14 @@ from medusa_jax.torch_encoders.device import Placement
 
 log = logging.getLogger(__name__)
 WORKERS = 8
-"""Batches at once on a CPU, at most: each has its own activations in memory."""
+"""Maximum number of batches at once on a CPU: each holds its own activations in memory."""
 
 Fetched = tuple[Sequence[Piece], Any, Any]
-"""Pieces; their frames on the host, or an error; the CUDA event after which those frames are there."""
+"""Pieces; their frames on the host, or an error; the CUDA event that marks the copy's end."""
 
 
 class Runner:
-    """Calls `forward` (pieces of a batch → `[b, t, width]` on the device) and hands the frames out."""
+    """Calls `forward` (pieces → `[b, t, width]` on the device) and returns the frames."""
 
     def __init__(self, forward: Callable[[Sequence[Piece]], Any], placement: Placement) -> None:
         self._forward, self._placement = forward, placement
@@ -28,24 +32,20 @@ class Runner:
     def __call__(
         self, batches: Sequence[Sequence[Piece]]
     ) -> Iterator[tuple[Piece, np.ndarray | MedusaError]]:
-        """Every piece with the frames it keeps `[t, width]`, float32, or with why there are none; in the order of `batches`."""
-        for pieces, result, event in (
-            self._in_threads(batches)
-            if self._placement.device.type == "cpu"
-            else self._overlapped(batches)
-        ):
+        """Yield every piece, in order, with its kept frames `[t, width]`, float32, or an error."""
+        on_cpu = self._placement.device.type == "cpu"
+        run = self._in_threads if on_cpu else self._overlapped
+        for pieces, result, event in run(batches):
             if event is not None:
                 event.synchronize()
             for place, piece in enumerate(pieces):
-                yield (
-                    piece,
-                    result
-                    if isinstance(result, MedusaError)
-                    else result[place, : piece.frames][piece.keep],
-                )
+                if isinstance(result, MedusaError):
+                    yield piece, result
+                else:
+                    yield piece, result[place, : piece.frames][piece.keep]
 
     def _in_threads(self, batches: Sequence[Sequence[Piece]]) -> Iterator[Fetched]:
-        """One core a batch beats all cores on one: small products do not wait for each other's threads."""
+        """Run one batch per core: faster than all cores on one batch of small products."""
         import torch
 
         cores = torch.get_num_threads()
@@ -58,10 +58,10 @@ class Runner:
                 yield from fetched
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(cores)  # what the workers set holds for threads yet to come too
+            torch.set_num_threads(cores)  # the workers' setting also applies to new threads
 
     def _overlapped(self, batches: Sequence[Sequence[Piece]]) -> Iterator[Fetched]:
-        """A launch returns before its work is done: fetch each batch after the next was launched."""
+        """Fetch each batch after the next one was launched, so that the device has work."""
         launched: list[Fetched] = []
         for batch in batches:
             latest = self._attempt(batch)
@@ -70,16 +70,15 @@ class Runner:
         yield from launched
 
     def _attempt(self, pieces: Sequence[Piece]) -> list[Fetched]:
-        """The batch, or its halves where it does not go through: one bad piece must not take its neighbours with it."""
+        """Run the batch, or its halves if that fails: one bad piece must not fail the others."""
         import torch
 
         try:
             with torch.inference_mode():
                 return [(pieces, *self._fetch(self._forward(pieces)))]
         except Exception as error:
-            reason = explained(
-                error
-            )  # not the error itself: its traceback would keep the tensors alive
+            # Keep the reason, not the error: its traceback would keep the tensors alive.
+            reason = explained(error)
         if len(pieces) == 1:
             return [(pieces, reason, None)]
         log.warning("a batch of %d is halved: %s", len(pieces), reason.what)
@@ -89,7 +88,7 @@ class Runner:
         return self._attempt(pieces[:half]) + self._attempt(pieces[half:])
 
     def _fetch(self, frames_btd: Any) -> tuple[Any, Any]:
-        """The frames as a NumPy array, and the event to wait for before they are read."""
+        """Return the frames as a NumPy array, and the event to wait for before reading them."""
         import torch
 
         if frames_btd.device.type == "cpu":
@@ -102,14 +101,13 @@ class Runner:
 
 
 def explained(error: Exception) -> MedusaError:
-    """Why one batch did not go through, as its inputs' error."""
+    """Turn the error of a batch into a typed error of its inputs."""
     import torch
 
     if isinstance(error, MedusaError):
         return error.with_traceback(None)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
-        error
-    ):
+    out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    if out_of_memory or "can't allocate memory" in str(error):
         hint = "lower batch_seconds, or for long audio chunk_seconds, or compute in bfloat16"
-        return FeatureError(f"the encoder runs out of memory: {hint}", hint=hint)
+        return FeatureError(f"the encoder ran out of memory: {hint}", hint=hint)
     return FeatureError(f"the encoder failed: {type(error).__name__}: {error}")

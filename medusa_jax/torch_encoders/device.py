@@ -1,4 +1,4 @@
-"""Where and in what precision an encoder computes, and how arrays get there and back."""
+"""Device and precision of an encoder, and the transfer of arrays to it."""
 
 import os
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ import numpy as np
 from medusa_jax.errors import FeatureError
 
 BATCH_SECONDS = {"cpu": 8.0, "cuda": 240.0}
-"""Audio in a batch by kind of device. A core gains nothing from larger ones, and has them all in memory at once."""
+"""Audio in a batch by kind of device. Larger batches do not speed up a core, but fill memory."""
 
-
-# On a CPU oneDNN keeps a program for each of the last 1,024 shapes it has seen. Batches of speech have a new shape each, so memory would
-# grow for thousands of utterances, for programs that are not used again. It reads this once, at its first operation.
+# On a CPU, oneDNN keeps a program for each of the last 1,024 shapes. Batches of speech rarely
+# repeat a shape, so memory would grow for thousands of utterances, for programs that are never
+# used again. oneDNN reads this variable once, at its first operation.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
 
 
@@ -23,50 +23,50 @@ class Placement:
     def __init__(self, device: str, compute: str) -> None:
         import torch
 
-        if device.startswith("cuda") and not torch.cuda.is_available():
+        available = torch.cuda.is_available()
+        if device.startswith("cuda") and not available:
             raise FeatureError(
                 "there is no CUDA device",
                 where=f"device: {device}",
                 hint="set device: auto, or install PyTorch with CUDA",
             )
-        automatic = "cuda" if torch.cuda.is_available() else "cpu"
+        automatic = "cuda" if available else "cpu"
         self.device = torch.device(automatic if device == "auto" else device)
         self.precision = getattr(torch, compute)
-        if (
-            self.device.type == "cuda"
-        ):  # PyTorch lets convolutions round float32 to the ten bits of TF32 otherwise
+        if self.device.type == "cuda":
+            # By default PyTorch's convolutions round float32 to the ten bits of TF32.
             torch.backends.cudnn.allow_tf32 = False
 
     def settle(self, model: Any) -> Any:
-        """The model on the device, its weights in the precision; rotary frequencies and their like stay as they are."""
+        """Move the model to the device, its weights in the precision.
+
+        Buffers such as rotary frequencies keep their type, but those of a batch norm follow its
+        input.
+        """
         import torch
 
         for parameter in model.parameters():
             parameter.data = parameter.data.to(self.precision)
         for part in model.modules():
-            if isinstance(
-                part, torch.nn.BatchNorm1d
-            ):  # whose statistics must be of the same type as its input
+            if isinstance(part, torch.nn.BatchNorm1d):
                 part.to(self.precision)
         return model.to(self.device)
 
     def tensor(self, array: np.ndarray) -> Any:
-        """The array on the device; on CUDA through pinned memory, without waiting."""
+        """Copy the array to the device; on CUDA through pinned memory, without waiting."""
         import torch
 
         tensor = torch.from_numpy(array)
-        return (
-            tensor
-            if self.device.type == "cpu"
-            else tensor.pin_memory().to(self.device, non_blocking=True)
-        )
+        if self.device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def floats(self, array: np.ndarray) -> Any:
-        """The array on the device in the model's precision."""
+        """Copy the array to the device in the model's precision."""
         return self.tensor(array).to(self.precision)
 
     def mask(self, lengths: Sequence[int]) -> Any:
-        """`[b, t]`, true where there is no padding; None if there is no padding at all."""
+        """Return `[b, t]`, true where there is no padding; None if there is no padding at all."""
         if min(lengths) == max(lengths):
             return None
         return self.tensor(np.arange(max(lengths)) < np.array(lengths)[:, None])

@@ -1,4 +1,4 @@
-"""RoBERTa, ModernBERT, BERT and their like: tokens in, one frame a token out, without the special ones."""
+"""RoBERTa, ModernBERT, BERT and similar: one frame per token, special tokens excluded."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,26 +18,16 @@ class TextEncoder:
     def __init__(
         self, model: Any, tokenizer: Any, states: HiddenStates, placement: Placement
     ) -> None:
-        self._model, self._tokenizer, self._states, self._placement = (
-            model,
-            tokenizer,
-            states,
-            placement,
-        )
+        self._model, self._tokenizer = model, tokenizer
+        self._states, self._placement = states, placement
         self._filler = int(getattr(model.config, "pad_token_id", None) or 0)
-        # RoBERTa counts positions from padding_idx + 1.
-        offset = getattr(
-            getattr(getattr(model, "embeddings", None), "position_embeddings", None),
-            "padding_idx",
-            None,
-        )
-        positions = int(model.config.max_position_embeddings) - (
-            offset + 1 if offset is not None else 0
-        )
-        self._longest = min(positions, int(tokenizer.model_max_length))
+        self._longest = min(_positions(model), int(tokenizer.model_max_length))
 
     def pieces(self, text: str) -> list[Piece]:
-        """Windows that the model can take, each between the special tokens, which are not kept; none for a text without tokens."""
+        """Split the text into windows of the model's length, each with its special tokens.
+
+        The special tokens are not kept as frames. A text without tokens gives no piece.
+        """
         encoded = self._tokenizer(
             text, return_special_tokens_mask=True, truncation=False, verbose=False
         )
@@ -47,21 +37,26 @@ class TextEncoder:
         first, last = special.index(0), len(special) - special[::-1].index(0)
         before, content, after = ids[:first], ids[first:last], ids[last:]
         room = self._longest - len(before) - len(after)
-        made = []
+        pieces = []
         for start in range(0, len(content), room):
             window = np.array(before + content[start : start + room] + after, np.int64)
-            made.append(
-                Piece(
-                    window, len(window), slice(len(before), len(window) - len(after)), len(window)
-                )
-            )
-        return made
+            keep = slice(len(before), len(window) - len(after))
+            pieces.append(Piece(window, len(window), keep, len(window)))
+        return pieces
 
     def forward(self, pieces: Sequence[Piece]) -> Any:
-        """Combined hidden states `[b, t, width]`, float32, on the device."""
+        """Return combined hidden states `[b, t, width]`, float32, on the device."""
         ids_bt = self._placement.tensor(padded([piece.values for piece in pieces], self._filler))
         mask_bt = self._placement.mask([piece.frames for piece in pieces])
         mask_bt = mask_bt if mask_bt is None else mask_bt.long()
         return self._states.combined(
             lambda: self._model(input_ids=ids_bt, attention_mask=mask_bt).last_hidden_state
         )
+
+
+def _positions(model: Any) -> int:
+    """Return the number of positions; RoBERTa starts counting at padding_idx + 1."""
+    embeddings = getattr(model, "embeddings", None)
+    table = getattr(embeddings, "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return int(model.config.max_position_embeddings) - (0 if padding is None else padding + 1)

@@ -1,6 +1,7 @@
-"""WavLM's attention with its gated relative position bias, through PyTorch's fused kernel: transformers has only the eager one.
+"""WavLM's attention with its gated relative position bias on PyTorch's fused kernel.
 
-The same numbers within rounding, without the averaged attention weights that nobody asked for.
+transformers has only an eager version. The numbers are equal within rounding; the averaged
+attention weights are not computed.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 
 class GatedAttention(nn.Module):
-    """Takes the place, the weights and the signature of one `WavLMAttention`."""
+    """Replaces one `WavLMAttention`: same weights, same signature."""
 
     def __init__(self, eager: Any) -> None:
         super().__init__()
@@ -24,7 +25,10 @@ class GatedAttention(nn.Module):
         position_bias: torch.Tensor | None = None,
         **_: Any,
     ) -> tuple[torch.Tensor, None, torch.Tensor]:
-        """Attended `[b, t, d]`; no weights; the position bias `[1, head, t, t]`, which the first layer computes for all."""
+        """Return attended frames `[b, t, d]`, None for the weights, and the position bias.
+
+        The first layer computes the bias `[1, head, t, t]` for all layers.
+        """
         part, x_btd = self.eager, hidden_states
         if position_bias is None:
             position_bias = part.compute_bias(x_btd.shape[1], x_btd.shape[1])[None]
@@ -38,11 +42,11 @@ class GatedAttention(nn.Module):
         return part.out_proj(attended.transpose(1, 2).reshape(x_btd.shape)), None, position_bias
 
     def _heads(self, x_btd: torch.Tensor) -> torch.Tensor:
-        """`[b, head, t, d / heads]`."""
+        """Split the features into heads `[b, head, t, d / heads]`."""
         return x_btd.unflatten(-1, (self.eager.num_heads, -1)).transpose(1, 2)
 
     def _gate(self, x_btd: torch.Tensor) -> torch.Tensor:
-        """How much of the position bias each query takes, `[b, head, t, 1]`."""
+        """Return the share of the position bias in each query, `[b, head, t, 1]`."""
         projected = self.eager.gru_rel_pos_linear(self._heads(x_btd)).unflatten(-1, (2, 4)).sum(-1)
         reset, update = torch.sigmoid(projected).chunk(2, dim=-1)
         return reset * (update * self.eager.gru_rel_pos_const - 1.0) + 2.0

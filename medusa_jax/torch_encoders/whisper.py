@@ -1,4 +1,4 @@
-"""Whisper's encoder: windows of 30 s of log-mel energies, padded as it was trained or cut to their real length."""
+"""Whisper's encoder: windows of 30 s of log-mel energies, padded or of their real length."""
 
 import math
 from collections.abc import Sequence
@@ -26,35 +26,31 @@ class WhisperEncoder:
         states: HiddenStates,
         placement: Placement,
     ) -> None:
-        self._model, self._feeder, self._states, self._placement = model, feeder, states, placement
+        self._model, self._feeder = model, feeder
+        self._states, self._placement = states, placement
         self._real = config.window == "real"
         self._samples_a_frame = 2 * feeder.hop_length
 
     def pieces(self, wave_n: np.ndarray) -> list[Piece]:
-        """Windows one after another, each to be cut to the frames of its real length."""
+        """Split the waveform into windows; only the frames of each one's real length are kept."""
         window = self._feeder.n_samples
-        return [
-            self._piece(wave_n[start : start + window]) for start in range(0, len(wave_n), window)
-        ]
+        starts = range(0, len(wave_n), window)
+        return [self._piece(wave_n[start : start + window]) for start in starts]
 
     def _piece(self, wave_n: np.ndarray) -> Piece:
         frames = math.ceil(len(wave_n) / self._samples_a_frame)
-        return Piece(
-            wave_n,
-            frames,
-            slice(0, frames),
-            frames if self._real else self._model.config.max_source_positions,
-        )
+        cost = frames if self._real else self._model.config.max_source_positions
+        return Piece(wave_n, frames, slice(0, frames), cost)
 
     def forward(self, pieces: Sequence[Piece]) -> Any:
-        """Combined hidden states `[b, t, width]`, float32, on the device."""
+        """Return combined hidden states `[b, t, width]`, float32, on the device."""
         if self._real:
             return self._states.combined(lambda: self._encode_real(pieces))
         mel_bdt = self._mel(pieces, self._feeder.n_samples)
         return self._states.combined(lambda: self._model(mel_bdt).last_hidden_state)
 
     def _mel(self, pieces: Sequence[Piece], samples: int) -> Any:
-        """Log-mel energies `[b, band, t]` of the pieces, padded with silence to `samples`."""
+        """Return log-mel energies `[b, band, t]`, padded with silence to `samples`."""
         mel = self._feeder(
             [piece.values for piece in pieces],
             sampling_rate=RATE,
@@ -65,19 +61,14 @@ class WhisperEncoder:
         return self._placement.floats(mel["input_features"])
 
     def _encode_real(self, pieces: Sequence[Piece]) -> Any:
-        """transformers' forward pass for fewer positions than 30 s have, with the padding of the batch masked."""
+        """Run transformers' forward pass over fewer positions than 30 s have, padding masked."""
         import torch
         from torch.nn import functional
 
         model, frames = self._model, max(piece.frames for piece in pieces)
-        # The silence after the last real frame is as long as the transform, so that the energies are those of the padded window.
-        samples = (
-            frames * self._samples_a_frame
-            + math.ceil(self._feeder.n_fft / self._feeder.hop_length) * self._feeder.hop_length
-        )
-        mel_bdt = self._mel(pieces, min(samples, self._feeder.n_samples))[..., : 2 * frames]
+        mel_bdt = self._mel(pieces, self._samples(frames))[..., : 2 * frames]
         mask_bt = self._placement.mask([piece.frames for piece in pieces])
-        if mask_bt is not None:  # beyond its end an utterance meets zeros, as it does alone
+        if mask_bt is not None:  # zeros after the end, as for the utterance alone
             mel_bdt = mel_bdt * mask_bt.repeat_interleave(2, dim=1)[:, None, :]
         hidden = functional.gelu(model.conv2(functional.gelu(model.conv1(mel_bdt)))).transpose(1, 2)
         hidden = hidden + model.embed_positions(torch.arange(frames, device=hidden.device))
@@ -86,3 +77,12 @@ class WhisperEncoder:
             hidden = layer(hidden, attend)
             hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         return model.layer_norm(hidden)
+
+    def _samples(self, frames: int) -> int:
+        """Return the samples of `frames` frames, followed by silence as long as the transform.
+
+        So the energies equal those of the window padded to 30 s.
+        """
+        hop = self._feeder.hop_length
+        samples = frames * self._samples_a_frame + math.ceil(self._feeder.n_fft / hop) * hop
+        return min(samples, int(self._feeder.n_samples))

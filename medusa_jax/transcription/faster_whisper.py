@@ -1,4 +1,4 @@
-"""Whisper through faster-whisper: a model in CTranslate2's format, one window after the other."""
+"""Whisper through faster-whisper: a model in CTranslate2's format, one window at a time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,39 +7,39 @@ import numpy as np
 
 from medusa_jax.backbones.catalogue import PREFIX
 from medusa_jax.backbones.model_folder import digest_of_file
-from medusa_jax.config.features import TranscriptionConfig
+from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import DependencyError, FeatureError, MedusaError
-from medusa_jax.transcription.transcriber import WINDOW
+from medusa_jax.transcription.decoder import WINDOW
 
 PACKAGES = ("faster-whisper", "ctranslate2")
 _MODEL = "model.bin"
 
 
 class Source:
-    """A folder that CTranslate2's converter wrote."""
+    """A folder written by CTranslate2's converter."""
 
     def __init__(self, config: TranscriptionConfig) -> None:
         self.config, self.folder = config, Path(config.model.removeprefix(PREFIX)).expanduser()
         if not (self.folder / _MODEL).is_file():
-            hint = "convert one: ct2-transformers-converter --model FOLDER --output_dir NEW --copy_files tokenizer.json preprocessor_config.json"
             raise FeatureError(
-                "faster-whisper takes a folder of CTranslate2's, and this is none",
+                "faster-whisper needs a folder in CTranslate2's format",
                 where=config.model,
-                hint=hint,
+                hint="convert a model: ct2-transformers-converter --model FOLDER "
+                "--output_dir NEW --copy_files tokenizer.json preprocessor_config.json",
             )
 
     def identity(self) -> dict[str, object]:
-        """Digests of all its files."""
+        """Return the digests of all its files."""
         files = sorted(path for path in self.folder.iterdir() if path.is_file())
         return {"revision": None, "files": {path.name: digest_of_file(path) for path in files}}
 
     def decoder(self) -> "FasterWhisperDecoder":
-        """The model, loaded."""
+        """Load the model."""
         return FasterWhisperDecoder(self)
 
 
 class FasterWhisperDecoder:
-    """See `Decoder`."""
+    """A `Decoder` on CTranslate2."""
 
     window = WINDOW
 
@@ -66,11 +66,14 @@ class FasterWhisperDecoder:
             ) from error
 
     def __call__(self, waves: Sequence[np.ndarray]) -> list[str | MedusaError]:
-        """The words in each."""
+        """Return the words of each waveform."""
         return [self._text(wave_n) for wave_n in waves]
 
     def _text(self, wave_n: np.ndarray) -> str | MedusaError:
-        """Every heuristic that would decode again, skip silence or look back is off: what is heard depends on the window alone."""
+        """Transcribe one window without any heuristic that depends on more than the window.
+
+        Repeated decoding, silence detection and conditioning on earlier text are disabled.
+        """
         try:
             segments, _ = self._model.transcribe(
                 wave_n,

@@ -1,39 +1,32 @@
-"""Speech → words, by Whisper (spec section 1). To the store a transcriber is an extractor whose frames are a text's bytes.
+"""Whisper as an extractor whose frames are the bytes of a text.
 
-So transcripts are made, shared out, resumed and checked as features are (`extract`); `Transcripts` reads them.
+So `extract` makes, shares, resumes and checks transcripts as it does features, and
+`medusa_jax.transcription.transcripts` reads them.
 """
 
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.catalogue import short_name
-from medusa_jax.config.features import TranscriptionConfig
+from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import MedusaError
+from medusa_jax.transcription.decoder import WINDOW, Decoder
 
-WINDOW = 30 * RATE
-"""Samples that Whisper hears at once."""
 _SEARCH, _STEP = 5 * RATE, RATE // 10
+# Settings that change the place and the speed of the work, not the words.
 _OUTSIDE = {"model", "revision", "offline", "device", "batch_seconds"}
 
 
-class Decoder(Protocol):
-    """A Whisper model at work."""
-
-    window: int
-    """Samples that it takes at once."""
-
-    def __call__(self, waves: Sequence[np.ndarray]) -> list[str | MedusaError]:
-        """The words in each waveform `[n]`, n ≤ `window`, or why there are none; nobody's words depend on the others'."""
-        ...
-
-
 class Transcriber:
-    """An extractor: waveforms in, the bytes of one line of UTF-8 `[t, 1]` out, the newline included. Longer audio is heard window by window."""
+    """An extractor: waveforms in, one line of UTF-8 `[t, 1]` out, the newline included.
+
+    Audio longer than the model's window is transcribed window by window.
+    """
 
     width = 1
     parallel = False
@@ -50,7 +43,7 @@ class Transcriber:
         self.name = re.sub(r"[^A-Za-z0-9_.-]", "-", short_name(config.model))
 
     def identity(self) -> dict[str, object]:
-        """Settings, the model's name and commit where it has one, and the digest of each of its files."""
+        """Return the settings, the model's name and commit, and the digest of each of its files."""
         settings = self.config.model_dump(mode="json", exclude=_OUTSIDE)
         return {
             "extractor": "transcription",
@@ -61,21 +54,23 @@ class Transcriber:
         }
 
     def prepare(self) -> None:
-        """Load the model. Raises `DependencyError` for a missing extra, `FeatureError` if it does not load."""
+        """Load the model. Raises `DependencyError` or `FeatureError` if that fails."""
         _ = self._decoder
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray | MedusaError]:
-        """Each waveform's words, `[byte, 1]` uint8."""
+        """Return the words of each waveform, `[byte, 1]` uint8."""
         parts = [windows(wave_n, self._decoder.window) for wave_n in inputs]
-        heard = iter(self._decoder([wave_n for some in parts for wave_n in some]))
-        return [_joined([next(heard) for _ in some]) for some in parts]
+        texts = iter(self._decoder([wave_n for some in parts for wave_n in some]))
+        return [_joined([next(texts) for _ in some]) for some in parts]
 
     @cached_property
-    def _decoder(self) -> Any:
-        return self._source.decoder()
+    def _decoder(self) -> Decoder:
+        decoder: Any = self._source.decoder()
+        return decoder
 
 
 def _joined(texts: list[str | MedusaError]) -> np.ndarray | MedusaError:
+    """Join the windows' words, or return the first error among them."""
     for text in texts:
         if isinstance(text, MedusaError):
             return text
@@ -84,16 +79,23 @@ def _joined(texts: list[str | MedusaError]) -> np.ndarray | MedusaError:
 
 
 def windows(wave_n: np.ndarray, window: int = WINDOW) -> list[np.ndarray]:
-    """`wave_n` cut into parts of at most `window` samples, each where the last sixth of its window is quietest, so as to split no word."""
-    parts, search = [], min(_SEARCH, window // 6)
+    """Split `wave_n` into parts of at most `window` samples.
+
+    Each cut is at the quietest place of the last sixth of its window, so that no word is split.
+    """
+    parts = []
     while len(wave_n) > window:
-        steps = (
-            wave_n[window - search : window][: search // _STEP * _STEP].reshape(-1, _STEP)
-            if search >= _STEP
-            else None
-        )
-        quietest = 0 if steps is None else int(np.square(steps).sum(axis=1).argmin())
-        cut = window if steps is None else window - search + quietest * _STEP + _STEP // 2
+        cut = _quietest(wave_n, window)
         parts.append(wave_n[:cut])
         wave_n = wave_n[cut:]
     return [*parts, wave_n]
+
+
+def _quietest(wave_n: np.ndarray, window: int) -> int:
+    """Return the sample to cut at: the middle of the quietest step near the window's end."""
+    search = min(_SEARCH, window // 6)
+    if search < _STEP:
+        return window
+    steps = wave_n[window - search : window][: search // _STEP * _STEP].reshape(-1, _STEP)
+    quietest = int(np.square(steps).sum(axis=1).argmin())
+    return window - search + quietest * _STEP + _STEP // 2

@@ -86,7 +86,7 @@ BAD_CORPORA = {
     escaping: (3, ["../../", "labels_consensus.csv, line"]),
     class_missing: (6, ["fear"]),
     one_speaker: (3, ["1 speaker(s) in train"]),
-    many_corrupt: (4, ["3 of 160 utterances failed, 1 may", "failures.jsonl"]),
+    many_corrupt: (4, ["3 of 160 utterances failed, more than the 1 allowed", "failures.jsonl"]),
     no_test: (9, ["0 test3 utterances", "--set submission=null"]),
 }
 

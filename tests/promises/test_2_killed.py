@@ -11,13 +11,14 @@ from killing import Commands, killed_until_done
 from small_corpus import bytes_of, small_corpus
 from small_run import small_yaml
 
-from medusa_jax.config.features import LogMelConfig, TranscriptionConfig
+from medusa_jax.config.features import LogMelConfig
+from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import StoreError
 from medusa_jax.features.extract import extract
 from medusa_jax.features.registry import build_extractor
 from medusa_jax.features.store_plan import store_name
-from medusa_jax.store.conversion import convert
+from medusa_jax.store.convert import convert
 from medusa_jax.store.npy import export_folder, import_folder
 from medusa_jax.store.reader import FeatureStore
 

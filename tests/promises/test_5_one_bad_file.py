@@ -66,7 +66,8 @@ def test_too_many_bad_files_fail_the_run_which_says_how_many(corpus, tmp_path):
     for row in (1, 2, 9):
         corpus.audio_path(row).write_text("hello")
     with pytest.raises(
-        FeatureError, match=r"2 of 10 utterances failed, 1 may; the first is utterance-001\.wav"
+        FeatureError,
+        match=r"2 of 10 utterances failed, more than the 1 allowed; the first is utterance-001\.wav",
     ):
         extract(corpus, LOGMEL, tmp_path / "store", shard_rows=4, max_failures=0.1)
     assert [row["id"] for row in failures_of(tmp_path / "store")] == [

@@ -11,7 +11,7 @@ from small_run import small_config, small_yaml
 from typer.testing import CliRunner
 
 from medusa_jax.cli.app import app
-from medusa_jax.config.features import TranscriptionConfig
+from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import ConfigError, CorpusError, DependencyError, FeatureError, StoreError
 from medusa_jax.features.extract import extract, extract_share
@@ -160,12 +160,12 @@ def test_english_alone_and_another_language(whisper, tmp_path):
     english = save_whisper(tmp_path / "english", multilingual=False)
     assert heard(config_of(english), waves(1))
     for folder, language, message in (
-        (english, "de", "English alone"),
-        (whisper, "fr", "does not know the language 'fr'"),
+        (english, "de", "English only"),
+        (whisper, "fr", "does not support the language 'fr'"),
     ):
         with pytest.raises(ConfigError, match=message):
             build_extractor(config_of(folder, language=language)).prepare()
-    with pytest.raises(ConfigError, match="36 tokens at most"):
+    with pytest.raises(ConfigError, match="at most 36 tokens"):
         build_extractor(config_of(whisper, max_tokens=37))
 
 

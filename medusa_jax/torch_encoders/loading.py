@@ -1,0 +1,119 @@
+"""Load a model, its feature extractor and its tokenizer from a model folder through transformers.
+
+Reads safetensors only, never connects to the hub and runs no code from the folder.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medusa_jax.backbones.model_folder import REFETCH
+from medusa_jax.errors import DependencyError, FeatureError
+
+_VOCABULARIES = (
+    ("tokenizer.json",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+    ("sentencepiece.bpe.model",),
+    ("spiece.model",),
+    ("spm.model",),
+)
+# Features do not pass through these parameters, so a checkpoint may lack them.
+_UNUSED = re.compile(r"(^|\.)(pooler|masked_spec_embed)(\.|$)")
+
+
+def load_model(folder: Path, loader: str = "AutoModel") -> Any:
+    """Load a model in float32 and evaluation mode with one of transformers' `AutoModel…` classes.
+
+    Raises `DependencyError` without PyTorch, `FeatureError` if the weights are damaged or belong
+    to another model.
+    """
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise DependencyError(
+            "PyTorch is not installed", hint="pip install 'medusa-jax[extract]'"
+        ) from error
+    with _quiet(), _explained(folder):
+        model, info = getattr(transformers, loader).from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    _refuse_missing(info, folder)
+    return _folded(model.eval())
+
+
+def _refuse_missing(info: dict[str, Any], folder: Path) -> None:
+    """Raise `FeatureError` for parameters that transformers would initialise at random."""
+    missing = sorted(key for key in info["missing_keys"] if not _UNUSED.search(key))
+    missing += sorted(str(key) for key in info["mismatched_keys"])
+    if missing:
+        raise FeatureError(
+            f"the weights lack {len(missing)} of the model's parameters, such as {missing[0]}",
+            where=folder,
+            hint=REFETCH,
+        )
+
+
+def _folded(model: Any) -> Any:
+    """Compute weight normalisation once instead of at every call."""
+    from torch.nn.utils import parametrize
+
+    for part in list(model.modules()):
+        if parametrize.is_parametrized(part, "weight"):
+            parametrize.remove_parametrizations(part, "weight")
+    return model
+
+
+def load_preprocessor(folder: Path) -> Any:
+    """Load the feature extractor. Raises `FeatureError` if the folder has none."""
+    from transformers import AutoFeatureExtractor
+
+    with _explained(folder):
+        return AutoFeatureExtractor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer. Raises `FeatureError` if the folder has none."""
+    # Without a vocabulary, transformers silently builds an empty tokenizer.
+    if not any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES):
+        raise FeatureError("the model has no tokenizer", where=folder, hint=REFETCH)
+    from transformers import AutoTokenizer
+
+    with _explained(folder):
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn any error of transformers (OSError, ValueError, KeyError, …) into a `FeatureError`."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FeatureError(
+            f"the model does not load: {reason}", where=folder, hint=REFETCH
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide transformers' own progress bar."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
