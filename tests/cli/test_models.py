@@ -14,10 +14,10 @@ from small_corpus import waves
 from typer.testing import CliRunner
 
 from medusa_jax.backbones.catalogue import ENCODERS, hub_id_of
+from medusa_jax.backbones.convert import convert
 from medusa_jax.backbones.download import fetch
 from medusa_jax.backbones.model_folder import locate
 from medusa_jax.backbones.record import RECORD, Record
-from medusa_jax.backbones.convert import convert
 from medusa_jax.cli.models import app
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import ConfigError, FeatureError

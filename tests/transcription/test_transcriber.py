@@ -11,8 +11,8 @@ from small_run import small_config, small_yaml
 from typer.testing import CliRunner
 
 from medusa_jax.cli.app import app
-from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.config.run import RunConfig
+from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import ConfigError, CorpusError, DependencyError, FeatureError, StoreError
 from medusa_jax.features.extract import extract, extract_share
 from medusa_jax.features.registry import build_extractor
