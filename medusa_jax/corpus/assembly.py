@@ -1,4 +1,4 @@
-"""What every reader does last: columns in the schema's order, soft labels from votes, lengths from audio headers."""
+"""The last step of every reader: columns in the order of the schema, soft labels, audio lengths."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +22,9 @@ def assemble(
     classes: tuple[str, ...],
     variant: str = "primary",
 ) -> pd.DataFrame:
-    """The table of `medusa_jax/corpus/table.py` from the columns that are not counted and the vote arrays (`other` last).
+    """The table of `medusa_jax.corpus.table` from `plain` columns and vote arrays, `other` last.
 
-    A row without any vote but with a consensus class gets that class's one-hot target.
+    A row without votes but with a consensus class gets the one-hot target of that class.
     """
     buckets = (*classes, OTHER)
     targets = buckets if variant == "with_other" else classes
@@ -40,19 +40,21 @@ def assemble(
     columns |= {f"secondary_{name}": secondary[:, i] for i, name in enumerate(buckets)}
     columns |= {f"soft_{name}": soft[:, i] for i, name in enumerate(targets)}
     order = list(columns_of(classes))
-    order[order.index(f"soft_{classes[-1]}") + 1 : 0] = (
-        [f"soft_{OTHER}"] if variant == "with_other" else []
-    )
+    if variant == "with_other":
+        order.insert(order.index(f"soft_{classes[-1]}") + 1, f"soft_{OTHER}")
     return pd.DataFrame(columns)[order]
 
 
 def text(values: Iterable[object]) -> pd.Series:
-    """A column of text as Parquet gives it back: None where there is none, whatever pandas calls its dtype."""
+    """A column of text as read from Parquet: None where a value is missing."""
     return pd.Series([None if value is None or value != value else value for value in values])
 
 
 def measure(root: Path, audio: Sequence[str]) -> np.ndarray:
-    """Seconds of each file below `root`, `[b]` float64, from the headers; NaN where the file is missing or has no readable header."""
+    """Seconds of each file below `root`, `[b]` float64, from its header.
+
+    NaN for a file that is missing or has no readable header.
+    """
 
     def seconds(name: str) -> float:
         try:

@@ -1,10 +1,11 @@
-"""What a corpus holds and what is wrong with it: errors that training would suffer from, warnings that a reader should know."""
+"""Content of a corpus, with errors that harm training and warnings that do not."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,24 +22,28 @@ from medusa_jax.corpus.table import NO_AGREEMENT, OTHER, SPLITS, Corpus
 from medusa_jax.errors import AudioError
 
 UNLABELLED = "no label"
-_STALE_SECONDS = 0.05  # lengths in a table are measured from the same headers, so a difference means another file
+_STALE_SECONDS = 0.05
+"""Difference in length that means another file: a table has its lengths from the same headers."""
 
 
 @dataclass(frozen=True)
 class CorpusCheck:
-    """The result of `check`: prints itself as tables in a rich console."""
+    """The result of `check`, printed as tables by a rich console."""
 
     title: str
     counts: pd.DataFrame
-    """Utterances: rows (split, gender), columns the consensus classes that occur."""
+    """Utterances by split and gender (rows) and consensus class (columns that occur)."""
     splits: pd.DataFrame
-    """One row a split: utterances, hours, speakers, raters (mean, min and max votes an utterance over the rated ones), no class target."""
+    """One row a split: utterances, hours, speakers, votes and utterances without class target.
+
+    Votes are the mean, minimum and maximum per rated utterance.
+    """
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error."""
+        """True if there is no error."""
         return not self.errors
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -50,16 +55,17 @@ class CorpusCheck:
 
 
 def check(corpus: Corpus, *, decode: bool = False) -> CorpusCheck:
-    """Look at every row and every audio file of `corpus`.
+    """Check every row and every audio file of `corpus`; problems are listed, not raised.
 
-    By default audio is judged by its header; `decode` reads every sample, which also finds damage behind the header, NaN and the same
-    sound under two ids. Raises nothing: what is wrong is listed.
+    By default audio is checked by its header. `decode` reads every sample, which also finds
+    damage behind the header, NaN, and equal audio under two ids.
     """
     audio_errors, audio_warnings, seconds = _audio(corpus, decode)
     frame = corpus.frame.assign(seconds=seconds)
     label_errors, label_warnings = _labels(corpus)
+    kind = " (synthetic speech)" if corpus.synthetic else ""
     return CorpusCheck(
-        title=f"{corpus.name}{' (synthetic speech)' if corpus.synthetic else ''}, {len(corpus)} utterances",
+        title=f"{corpus.name}{kind}, {len(corpus)} utterances",
         counts=_counts(frame, corpus.classes),
         splits=_splits(frame, corpus),
         errors=(*audio_errors, *label_errors),
@@ -90,14 +96,13 @@ def _listen(path: Path, decode: bool) -> _Sound:
 
 
 def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarray]:
+    """Errors, warnings, and the measured or else the known seconds of every utterance."""
+    paths = [corpus.root / name for name in corpus.frame["audio"]]
     with ThreadPoolExecutor(8) as pool:
-        sounds = list(
-            pool.map(lambda name: _listen(corpus.root / name, decode), corpus.frame["audio"])
-        )
-    ids = corpus.frame["id"].tolist()
+        sounds = list(pool.map(partial(_listen, decode=decode), paths))
     problems: dict[str, list[str]] = {}
     remarks: dict[str, list[str]] = {}
-    for identity, sound in zip(ids, sounds, strict=True):
+    for identity, sound in zip(corpus.frame["id"], sounds, strict=True):
         if sound.problem:
             problems.setdefault(sound.problem.split(":")[0], []).append(identity)
         for name in sound.warnings:
@@ -105,55 +110,51 @@ def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarr
     errors = [f"{problem}: {_some(bad)}" for problem, bad in problems.items()]
     seconds = np.array([sound.seconds for sound in sounds], np.float64)
     known = corpus.frame["seconds"].to_numpy(np.float64)
-    stale = np.abs(seconds - known) > _STALE_SECONDS
-    odd = [
-        identity
-        for identity, sound in zip(ids, sounds, strict=True)
-        if not sound.problem and sound.rate != RATE
-    ]
-    twice = Counter(sound.digest for sound in sounds if sound.digest)
-    same = [
-        identity for identity, sound in zip(ids, sounds, strict=True) if twice[sound.digest] > 1
-    ]
-    warnings = [
-        *_if(odd, f"audio not at {RATE} Hz (it is resampled when read)"),
-        *(line for name in sorted(remarks) for line in _if(remarks[name], f"audio {name}")),
-        *_if(same, "the same sound under several ids"),
-        *_if(
-            corpus.frame["id"][stale].tolist(),
-            "audio of another length than the table says: build the table again",
-        ),
-    ]
+    warnings = _audio_warnings(corpus.frame["id"], sounds, remarks)
+    stale = corpus.frame["id"][np.abs(seconds - known) > _STALE_SECONDS].tolist()
+    warnings += _if(stale, "audio length differs from the table: build the table again")
     return errors, warnings, np.where(np.isnan(seconds), known, seconds)
 
 
+def _audio_warnings(
+    ids: pd.Series, sounds: list[_Sound], remarks: dict[str, list[str]]
+) -> list[str]:
+    odd, same = [], []
+    copies = Counter(sound.digest for sound in sounds if sound.digest)
+    for identity, sound in zip(ids, sounds, strict=True):
+        if not sound.problem and sound.rate != RATE:
+            odd.append(identity)
+        if copies[sound.digest] > 1:
+            same.append(identity)
+    warnings = _if(odd, f"audio not at {RATE} Hz (it is resampled when read)")
+    for name in sorted(remarks):
+        warnings += _if(remarks[name], f"audio {name}")
+    return warnings + _if(same, "the same sound under several ids")
+
+
 def _labels(corpus: Corpus) -> tuple[list[str], list[str]]:
+    """Errors and warnings of speakers, ids, votes and consensus."""
     frame = corpus.frame
-    errors = []
     shared = shared_speakers(corpus, [(frame["split"] == split).to_numpy() for split in SPLITS])
-    if shared:
-        errors.append(f"speakers on both sides of a split: {_some(shared)}")
     repeated = frame["id"][frame["id"].duplicated()].tolist()
-    errors += _if(repeated, "ids that stand twice")
+    errors = _if(shared, "speakers on both sides of a split") + _if(repeated, "duplicate ids")
     votes = frame[[f"votes_{name}" for name in (*corpus.classes, OTHER)]].to_numpy(np.int64)
-    said, counted = frame["consensus"].astype(object), consensus(votes, corpus.classes)
+    given, counted = frame["consensus"].astype(object), consensus(votes, corpus.classes)
     voted = votes.sum(axis=1) > 0
-    differ = voted & said.notna().to_numpy() & (said.to_numpy() != counted)
-    unvoted = ~voted & said.isin(corpus.classes).to_numpy()
     train = (frame["split"] == "train").to_numpy()
-    unknown = train & frame["speaker"].isna().to_numpy()
-    warnings = [
-        *_if(frame["id"][differ].tolist(), "the consensus is not the plurality of the votes"),
-        *_if(
-            frame["id"][unvoted].tolist(),
-            "a consensus but no votes (the soft label is that class, or the source's own)",
-        ),
-        *_if(
-            frame["id"][unknown].tolist(),
-            "unknown speaker in train: speaker-disjoint splits cannot be promised for them",
-        ),
-        *_if(frame["id"][train & said.isna().to_numpy()].tolist(), "no label in train"),
-    ]
+    found = {
+        "the consensus is not the plurality of the votes": voted
+        & given.notna().to_numpy()
+        & (given.to_numpy() != counted),
+        "a consensus but no votes (the soft label is that class, or the source's own)": ~voted
+        & given.isin(corpus.classes).to_numpy(),
+        "unknown speaker in train: splits may not be speaker-disjoint": train
+        & frame["speaker"].isna().to_numpy(),
+        "no label in train": train & given.isna().to_numpy(),
+    }
+    warnings = []
+    for what, rows in found.items():
+        warnings += _if(frame["id"][rows].tolist(), what)
     return errors, warnings
 
 

@@ -1,4 +1,4 @@
-"""CREMA-D (Cao et al. 2014): six emotions, every clip voted on by a crowd three times: voice alone, face alone, both."""
+"""CREMA-D (Cao et al. 2014): six emotions, crowd votes on the voice, the face and both."""
 
 from pathlib import Path
 from typing import Literal
@@ -37,11 +37,12 @@ _SPLITS = {"train": "train", "dev": "development", "test": "test1"}
 def read_crema_d(
     root: Path, *, modality: Modality = "voice", soft_labels: str = "primary"
 ) -> Corpus:
-    """The clips of `tabulatedVotes.csv` in `root`, sorted by name, with the crowd's votes for one way of presenting them.
+    """The clips of `tabulatedVotes.csv` in `root`, sorted by name, with the votes for `modality`.
 
-    Speaker and sentence come from the file name, gender from `VideoDemographics.csv`, the split from `speaker_splits.json` where
-    it is there (else all `train`); attributes are not rated. Audio is expected in `AudioWAV/`; without it seconds are NaN.
-    Raises `CorpusError` or `LabelError` naming file and line.
+    Speaker and sentence come from the file name, gender from `VideoDemographics.csv`, the split
+    from `speaker_splits.json` if it exists (else all `train`); attributes are not rated. Audio is
+    expected in `AudioWAV/`; without it seconds are NaN. Raises `CorpusError` or `LabelError` with
+    file and line.
     """
     ballots = read_votes(root / "tabulatedVotes.csv", modality)
     names = sorted(ballots)
@@ -72,9 +73,10 @@ def read_crema_d(
 
 
 def read_votes(path: Path, modality: Modality) -> dict[str, tuple[int, ...]]:
-    """Clip → votes in the order of `CLASSES`, from the rows whose id starts with the modality's digit.
+    """Clip → votes in the order of `CLASSES`, from the rows of `modality` (first digit of the id).
 
-    Raises `LabelError` for a count that is not a whole number, a name that is not a clip's, or a clip that stands twice.
+    Raises `LabelError` for a count that is not a whole number, a name that is not a clip's, or a
+    duplicate clip.
     """
     ballots: dict[str, tuple[int, ...]] = {}
     for where, fields in read_records(path, ("", *LETTERS, "fileName")):
@@ -88,7 +90,9 @@ def read_votes(path: Path, modality: Modality) -> dict[str, tuple[int, ...]]:
                 hint="expected one such as 1001_IEO_NEU_XX",
             )
         if name in ballots:
-            raise LabelError(f"{name} stands twice", where=where, hint="remove one of the two rows")
+            raise LabelError(
+                f"duplicate row for {name}", where=where, hint="remove one of the two rows"
+            )
         if not all(count.isdecimal() for count in counts):
             raise LabelError(f"the votes are {counts}, not whole numbers", where=where)
         ballots[name] = tuple(int(count) for count in counts)

@@ -1,4 +1,4 @@
-"""Label files as text, CSV and JSON: read with a place for every record, so that an error can name its line."""
+"""Readers of text, CSV and JSON label files that keep the place of each record for errors."""
 
 import csv
 import json
@@ -27,13 +27,13 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_csv(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV file with their line numbers, header first (its names stripped), empty lines left out.
+    """The rows of a CSV file with their line numbers, header first, without empty lines.
 
-    Raises `CorpusError` if there is no row at all or the quoting is broken.
+    Names in the header are stripped. Raises `CorpusError` for an empty file or broken quoting.
     """
     reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
     rows: list[tuple[int, list[str]]] = []
-    start = 1  # where a record begins: an open quote runs on over the lines behind it
+    start = 1  # first line of a record: an open quote continues over the next lines
     try:
         for row in reader:
             rows += [(start, row)] if row else []
@@ -47,14 +47,17 @@ def read_csv(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def read_records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each row of a CSV file with a header, as its place and its fields. Raises `CorpusError` for a missing column, `LabelError` for a ragged row."""
+    """The place and the fields of each row of a CSV file with a header.
+
+    Raises `CorpusError` for a missing column, `LabelError` for a row of another length.
+    """
     (_, header), *rows = read_csv(path)
     missing = [name for name in columns if name not in header]
     if missing:
         raise CorpusError(
-            f"the file lacks the column(s) {', '.join(missing)}",
+            f"missing column(s): {', '.join(missing)}",
             where=path,
-            hint=f"it has {', '.join(header)}",
+            hint=f"the file has {', '.join(header)}",
         )
     for number, row in rows:
         where = f"{path}, line {number}"
@@ -64,14 +67,19 @@ def read_records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, di
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """The object in a JSON file. Raises `CorpusError` for broken JSON, `LabelError` for a key that stands twice."""
+    """The object in a JSON file.
+
+    Raises `CorpusError` for broken JSON, `LabelError` for a duplicate key.
+    """
 
     def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
         kept = dict(pairs)
         if len(kept) < len(pairs):
             keys = [key for key, _ in pairs]
             repeated = next(key for key in keys if keys.count(key) > 1)
-            raise LabelError(f"{repeated!r} stands twice", where=path, hint="remove one of the two")
+            raise LabelError(
+                f"duplicate key {repeated!r}", where=path, hint="remove one of the two"
+            )
         return kept
 
     try:
@@ -81,22 +89,22 @@ def read_json(path: Path) -> dict[str, object]:
             f"not valid JSON: {error.msg}", where=f"{path}, line {error.lineno}"
         ) from error
     if not isinstance(value, dict):
-        raise CorpusError("the JSON file does not hold an object", where=path)
+        raise CorpusError("the JSON file does not contain an object", where=path)
     return value
 
 
 def fields_of(value: object, required: tuple[str, ...], where: str) -> dict[str, object]:
-    """`value` if it is an object with these fields. Raises `LabelError`."""
+    """`value` as an object with the `required` fields. Raises `LabelError` for anything else."""
     if not isinstance(value, dict):
         raise LabelError("expected an object of fields", where=where)
     missing = [field for field in required if field not in value]
     if missing:
-        raise LabelError(f"lacks the field(s) {', '.join(missing)}", where=where)
+        raise LabelError(f"missing field(s): {', '.join(missing)}", where=where)
     return value
 
 
 def placed(where: str, make: Callable[..., T], *values: object) -> T:
-    """`make(*values)`; a `LabelError` that it raises is given its place."""
+    """`make(*values)`, with `where` set on a `LabelError` that it raises."""
     try:
         return make(*values)
     except LabelError as error:
@@ -105,7 +113,7 @@ def placed(where: str, make: Callable[..., T], *values: object) -> T:
 
 
 def attribute(value: object, field: str) -> float:
-    """A rating on the scale 1–7, from a number or text; NaN for nothing. Raises `LabelError` for anything else."""
+    """A rating from 1 to 7; NaN for an empty field. Raises `LabelError` for anything else."""
     text = "" if value is None else str(value).strip()
     if text.lower() in ("", "nan", "none"):
         return math.nan
@@ -119,10 +127,10 @@ def attribute(value: object, field: str) -> float:
 
 
 def check_name(name: object) -> str:
-    """`name`, stripped, if it is the plain name of a `.wav` file. Raises `LabelError` (without a place) if it is not."""
+    """`name`, stripped. Raises `LabelError` unless it is a `.wav` file name without a folder."""
     text = str(name).strip()
     if "/" in text or "\\" in text or "\0" in text or not text.lower().endswith(".wav"):
-        hint = "label files hold plain names such as MSP-PODCAST_0001_0008.wav"
+        hint = "label files contain plain names such as MSP-PODCAST_0001_0008.wav"
         raise LabelError(
             f"{text!r} is not the name of a .wav file inside the audio folder", hint=hint
         )

@@ -1,11 +1,12 @@
 """Votes → consensus and soft labels: pure functions on arrays, the same for every corpus.
 
-Vote arrays are `[b, c+1]`: utterance, the corpus's classes, then `other` last.
+Vote arrays are `[b, c+1]`: utterance; the classes of the corpus, then `other`.
 
-MSP-Podcast's raters choose one primary emotion (a class, or free text `Other-…`) and any number of secondary ones from 17
-names. A secondary name counts for a class only if it *is* that class. The nine that are not (Amused, Frustrated, Depressed,
-Concerned, Disappointed, Excited, Confused, Annoyed, Other) count as `other`: reading Amused as happy or Annoyed as angry
-would be our opinion, not the rater's.
+Raters of MSP-Podcast choose one primary emotion (a class, or free text `Other-…`) and any number
+of secondary ones from 17 names. A secondary name counts for a class only if it *is* that class.
+The nine that are not (Amused, Frustrated, Depressed, Concerned, Disappointed, Excited, Confused,
+Annoyed, Other) count as `other`: to count Amused as happy or Annoyed as angry would replace the
+rater's opinion by ours.
 """
 
 from typing import Literal, get_args
@@ -17,7 +18,7 @@ from medusa_jax.corpus.table import NO_AGREEMENT, OTHER
 from medusa_jax.errors import LabelError
 
 CLASSES = ("angry", "sad", "happy", "surprise", "fear", "disgust", "contempt", "neutral")
-"""The challenge's classes in the organisers' order."""
+"""Classes of the challenge in the order of its organisers."""
 LETTERS = ("A", "S", "H", "U", "F", "D", "C", "N")
 LETTER_OF = {**dict(zip(CLASSES, LETTERS, strict=True)), OTHER: "O", NO_AGREEMENT: "X"}
 CONSENSUS_OF = {letter: name for name, letter in LETTER_OF.items()}
@@ -36,7 +37,10 @@ _SECONDARY = {name.lower(): _CLASS.get(name.lower(), len(CLASSES)) for name in S
 
 
 def primary_bucket(name: str) -> int:
-    """Where a primary vote counts: index into `CLASSES`, or 8 for `Other` and `Other-…`. Raises `LabelError` for anything else."""
+    """Index into `CLASSES` of a primary vote, 8 for `Other` and `Other-…`.
+
+    Raises `LabelError` for any other name.
+    """
     known = _CLASS.get(name.lower())
     if known is not None:
         return known
@@ -49,7 +53,10 @@ def primary_bucket(name: str) -> int:
 
 
 def secondary_bucket(name: str) -> int:
-    """Where a secondary mention counts: index into `CLASSES`, or 8. Raises `LabelError` for a name that is not one of the 17."""
+    """Index into `CLASSES` of a secondary mention, or 8.
+
+    Raises `LabelError` for a name that is not one of the 17.
+    """
     known = _SECONDARY.get(name.lower())
     if known is not None:
         return known
@@ -62,12 +69,15 @@ def secondary_bucket(name: str) -> int:
 
 
 def is_other(name: str) -> bool:
-    """Whether this is `Other`, alone or with free text behind a dash."""
+    """True for `Other`, alone or with free text after a dash."""
     return name.lower() == "other" or name.lower().startswith("other-")
 
 
 def consensus(votes: Integer[np.ndarray, "b c1"], classes: tuple[str, ...]) -> np.ndarray:
-    """Plurality winner of each row, `[b]` of str: a class, `other`, `no_agreement` for a tie, None for a row without votes."""
+    """Plurality winner of each row, `[b]` of str.
+
+    A class or `other`; `no_agreement` for a tie, None for a row without votes.
+    """
     names = np.array([*classes, OTHER], dtype=object)
     most = votes.max(axis=1, initial=0)
     winner = names[votes.argmax(axis=1)]
@@ -81,11 +91,11 @@ def soft_labels(
     secondary: Integer[np.ndarray, "b c1"],
     variant: str = "primary",
 ) -> np.ndarray:
-    """Target distributions, float64 (spec/medusa.md section 4): `[b, c]`, or `[b, c+1]` in the variant `with_other`.
+    """Target distributions, float64: `[b, c]`, or `[b, c+1]` in the variant `with_other`.
 
-    `primary`: votes for the classes over their sum. `primary+secondary`: every mention of a class counts once.
-    `with_other`: primary votes with `other` as one more bucket. A row with nothing to count is NaN throughout.
-    Raises `LabelError` for an unknown variant.
+    `primary`: votes for the classes over their sum. `primary+secondary`: every mention of a class
+    counts once. `with_other`: primary votes with `other` as one more target. A row without votes
+    for a target is NaN throughout. Raises `LabelError` for an unknown variant.
     """
     if variant not in SOFT_LABELS:
         raise LabelError(
@@ -110,7 +120,7 @@ def shares(counts: Integer[np.ndarray, "b c"]) -> Float[np.ndarray, "b c"]:
 
 
 def one_hot(consensus_b: np.ndarray, targets: tuple[str, ...]) -> np.ndarray:
-    """The consensus as a distribution over `targets`, `[b, c]` float64; NaN rows where it is none of them."""
+    """The consensus as a distribution over `targets`, `[b, c]` float64; NaN rows for any other."""
     hot = (consensus_b[:, None] == np.array(targets, dtype=object)[None]).astype(np.float64)
     hot[hot.sum(axis=1) == 0] = np.nan
     return hot

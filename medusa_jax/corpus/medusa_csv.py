@@ -1,7 +1,7 @@
-"""The table of soft labels that MEDUSA's authors train from, read and written.
+"""Reader and writer of the soft-label table that the authors of MEDUSA train on.
 
-`FileName,Angry,…,Neutral,EmoAct,EmoVal,EmoDom,Split_Set`; rows sum to 1; splits Train, Development and Test, the last being
-the part of the training data that they hold out, here `test1`. A row of zeros has no class target.
+Columns `FileName,Angry,…,Neutral,EmoAct,EmoVal,EmoDom,Split_Set`; soft labels sum to 1. The split
+Test is their hold-out from the training data, here `test1`. A row of zeros has no class target.
 """
 
 from pathlib import Path
@@ -23,18 +23,19 @@ SPLIT_OF = {"Train": "train", "Development": "development", "Test": "test1"}
 _TOLERANCE = 1e-3
 
 
-def read_medusa_csv(path: Path, root: Path | None = None) -> Corpus:
-    """Read such a table; audio is expected in `root/Audios` (default: beside the file). Rows are sorted by id.
+def read_medusa_csv(path: Path) -> Corpus:
+    """Read such a table, sorted by id; audio is expected in `Audios/` beside the file.
 
-    The file holds no votes (zeros here), speakers, genders or transcripts. The consensus is the class with the most weight, or
-    `no_agreement` for a tie. Raises `LabelError` naming file and line, `CorpusError` for a missing column.
+    The table has no votes (zeros here), speakers, genders or transcripts. The consensus is the
+    class with the largest weight, `no_agreement` for a tie. Raises `LabelError` with file and
+    line, `CorpusError` for a missing column.
     """
     rows: dict[str, tuple[list[float], list[float], str]] = {}
     for where, fields in read_records(path, COLUMNS):
         name = placed(where, check_name, fields["FileName"])
         if name in rows:
             raise LabelError(
-                f"{name} stands twice", where=where, hint="remove one of the two lines"
+                f"duplicate row for {name}", where=where, hint="remove one of the two lines"
             )
         if fields["Split_Set"] not in SPLIT_OF:
             raise LabelError(
@@ -51,17 +52,19 @@ def read_medusa_csv(path: Path, root: Path | None = None) -> Corpus:
             attributes,
             SPLIT_OF[fields["Split_Set"]],
         )
-    return _corpus(dict(sorted(rows.items())), path.parent if root is None else root)
+    return _corpus(dict(sorted(rows.items())), path.parent)
 
 
 def write_medusa_csv(corpus: Corpus, path: Path) -> None:
-    """Write the rows of `train`, `development` and `test1`, whole or not at all; a row without a class target gets zeros.
+    """Write the rows of `train`, `development` and `test1`, whole or not at all.
 
-    Raises `LabelError` if the corpus has other classes than the challenge's eight, or a ninth bucket.
+    A row without a class target gets zeros. Raises `LabelError` unless the targets of the corpus
+    are the eight classes of the challenge.
     """
     if corpus.targets != CLASSES:
         raise LabelError(
-            f"MEDUSA's table has the classes {', '.join(CLASSES)}, this corpus {', '.join(corpus.targets)}",
+            f"the table needs the classes {', '.join(CLASSES)}, "
+            f"but the corpus has {', '.join(corpus.targets)}",
             hint="build it with --soft-labels primary",
         )
     name_of = {split: name for name, split in SPLIT_OF.items()}
@@ -83,7 +86,7 @@ def _distribution(cells: list[str]) -> list[float]:
     try:
         weights = [float(cell) for cell in cells]
     except ValueError:
-        raise LabelError(f"the soft label {cells} is not made of numbers") from None
+        raise LabelError(f"the soft label {cells} contains a non-number") from None
     total = sum(weights)
     if any(not 0 <= weight <= 1 + _TOLERANCE for weight in weights) or not (
         total == 0 or abs(total - 1) <= _TOLERANCE

@@ -1,4 +1,4 @@
-"""Where MSP-Podcast keeps its files, and the writer of its label files (spec/corpus_and_challenge.md, Layout)."""
+"""Layout of MSP-Podcast on disk, and the writer of its label files."""
 
 import json
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ SPLIT_OF = {
 }
 UNKNOWN = "Unknown"
 SYNTHETIC_NOTE = "synthetic.json"
-"""A corpus folder that holds this file is generated speech: its reader says so wherever numbers are printed."""
+"""File that marks a corpus folder as generated speech."""
 
 Layout = Literal["packed", "columns", "json"]
 
@@ -49,12 +49,14 @@ Layout = Literal["packed", "columns", "json"]
 def write_msp_podcast_labels(
     root: Path, ratings: pd.DataFrame, utterances: pd.DataFrame, layout: Layout = "packed"
 ) -> None:
-    """Write every label file and transcript of a corpus in MSP-Podcast's layout; each label file appears whole or not at all.
+    """Write the label files and transcripts of a corpus, each label file whole or not at all.
 
-    `ratings` has `RATING_COLUMNS`, `utterances` has `UTTERANCE_COLUMNS` (SpkrID a number or `Unknown`; transcript None: no file).
-    Files without a rating (test3) stand in `Partitions.txt` and `Speaker_ids.txt` only. Consensus attributes are means over raters.
-    `packed` writes CSV, JSON and `labels.txt` as in releases 1.7 to 1.12; `columns` CSV and JSON as in 1.6 and 2.0; `json` no CSV.
-    Raises `LabelError` for a rating that does not parse, is about a file that is not listed, or stands twice.
+    `ratings` has `RATING_COLUMNS`, `utterances` has `UTTERANCE_COLUMNS` (SpkrID a number or
+    `Unknown`; transcript None: no file). Files without ratings (test3) are listed in
+    `Partitions.txt` and `Speaker_ids.txt` only. Consensus attributes are means over raters.
+    `packed` writes CSV, JSON and `labels.txt` as in releases 1.7 to 1.12; `columns` CSV and JSON
+    as in 1.6 and 2.0; `json` no CSV. Raises `LabelError` for a rating that is invalid, duplicate
+    or about a file that is not listed.
     """
     _require(utterances, UTTERANCE_COLUMNS, "utterances")
     _require(ratings, RATING_COLUMNS, "ratings")
@@ -66,34 +68,27 @@ def write_msp_podcast_labels(
     _write_detailed(root / LABELS, rows, layout)
     if layout == "packed":
         write_text(root / LABELS / "labels.txt", "".join(_text_blocks(table, rows)))
-    write_text(
-        root / "Partitions.txt",
-        "".join(
-            f"{s}; {n}\n"
-            for s, n in zip(utterances["Split_Set"], utterances["FileName"], strict=True)
-        ),
-    )
+    write_text(root / "Partitions.txt", "".join(_partition_lines(utterances)))
     write_text(root / "Speaker_ids.txt", "".join(_speaker_lines(utterances)))
 
 
 def _require(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise CorpusError(f"the table of {what} lacks the column(s) {', '.join(missing)}")
+        raise CorpusError(f"missing column(s) in the table of {what}: {', '.join(missing)}")
 
 
 def _check_ids(rows: list[Rating], names: list[str]) -> None:
     known = set(names)
     if len(known) < len(names):
-        raise LabelError(
-            f"{next(n for n in names if names.count(n) > 1)} stands twice in the table of utterances"
-        )
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise LabelError(f"duplicate row for {repeated} in the table of utterances")
     seen: set[tuple[str, str]] = set()
     for row in rows:
         if row[0] not in known:
-            raise LabelError(f"{row[0]} is rated but not in the table of utterances")
+            raise LabelError(f"rating of {row[0]}, which is not in the table of utterances")
         if row[:2] in seen:
-            raise LabelError(f"{row[1]} rates {row[0]} twice")
+            raise LabelError(f"two ratings of {row[0]} by {row[1]}")
         seen.add((row[0], row[1]))
 
 
@@ -110,7 +105,10 @@ def _consensus_table(ratings: pd.DataFrame, utterances: pd.DataFrame) -> pd.Data
 
 
 def speaker_of(value: object) -> str | None:
-    """A speaker's id as text, without the `.0` that a column of numbers with gaps gives it; None for `Unknown` or nothing."""
+    """A speaker's id as text, None for `Unknown` or an empty field.
+
+    Drops the `.0` of a column of numbers with gaps.
+    """
     text = "" if value is None or value != value else str(value).strip().removesuffix(".0")
     return None if text.lower() in ("", "nan", UNKNOWN.lower()) else text
 
@@ -153,12 +151,13 @@ def _write_detailed(folder: Path, rows: list[Rating], layout: Layout) -> None:
 
 
 def _number(value: object) -> object:
-    # JSON has no NaN: an attribute nobody rated is null.
+    # JSON has no NaN: an attribute without ratings is null.
     return None if value != value else value
 
 
 def _write_transcripts(folder: Path, utterances: pd.DataFrame) -> None:
-    # Thousands of small files: one fsync each would cost minutes, and the label files written after them are the sign of completion.
+    # An fsync for each of thousands of files would take minutes; the label files, written last,
+    # mark completion.
     folder.mkdir(parents=True, exist_ok=True)
     for name, transcript in zip(utterances["FileName"], utterances["transcript"], strict=True):
         if not pd.isna(transcript):
@@ -177,6 +176,11 @@ def _text_blocks(table: pd.DataFrame, rows: list[Rating]) -> Iterable[str]:
             + "\n".join(votes[name])
             + "\n\n"
         )
+
+
+def _partition_lines(utterances: pd.DataFrame) -> Iterable[str]:
+    for split, name in zip(utterances["Split_Set"], utterances["FileName"], strict=True):
+        yield f"{split}; {name}\n"
 
 
 def _speaker_lines(utterances: pd.DataFrame) -> Iterable[str]:

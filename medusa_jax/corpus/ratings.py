@@ -1,9 +1,11 @@
-"""What single raters said about single files: one table, whichever of MSP-Podcast's layouts it is read from.
+"""Table of single ratings, from any layout of MSP-Podcast.
 
-One row a rating, columns `RATING_COLUMNS`: file, worker, primary emotion (a class name or `Other-…`), list of secondary emotions,
-activation, valence, dominance (1–7, NaN: not rated). Layouts are told apart by their shape, never by header names:
+One row a rating, columns `RATING_COLUMNS`: file, worker, primary emotion (a class name or
+`Other-…`), list of secondary emotions, activation, valence, dominance (1–7, NaN: not rated).
+Layouts are recognised by their shape, not by header names:
 
-- packed: two columns, or `labels.txt`: `WORKER00000044; Surprise; Neutral,Surprise; A:3.000000; V:5.000000; D:3.000000;`
+- packed: two columns, or `labels.txt`:
+  `WORKER00000044; Surprise; Neutral,Surprise; A:3.000000; V:5.000000; D:3.000000;`
 - columns: one column a field
 - JSON: `{file: {worker: {EmoClass_Major, EmoClass_Second, EmoAct, …}}}`
 """
@@ -33,17 +35,19 @@ DETAIL_FIELDS = ("EmoClass_Major", "EmoClass_Second", "EmoAct", "EmoVal", "EmoDo
 
 Rating = tuple[str, str, str, list[str], float, float, float]
 
-# Free text may hold semicolons: the worker ends at the first one, the attributes are fixed at the end.
+# Free text may contain semicolons: the worker ends at the first one, the attributes come last.
 _PACKED = re.compile(
-    r"(?P<worker>[^;]*);(?P<emotions>.*);\s*A:(?P<act>[^;]*);\s*V:(?P<val>[^;]*);\s*D:(?P<dom>[^;]*);?\s*"
+    r"(?P<worker>[^;]*);(?P<emotions>.*)"
+    r";\s*A:(?P<act>[^;]*);\s*V:(?P<val>[^;]*);\s*D:(?P<dom>[^;]*);?\s*"
 )
 
 
 def read_ratings(path: Path) -> pd.DataFrame:
-    """Read `labels_detailed.csv` (both shapes), `labels_detailed.json` or `labels.txt` into `RATING_COLUMNS`, in file order.
+    """Read `labels_detailed.csv` (both shapes), `labels_detailed.json` or `labels.txt`.
 
-    Raises `LabelError` naming the file and the line (in JSON the file and the rater) for what does not parse, an emotion that
-    is not known, a name that leaves the folder, or a rater who rates one file twice; `CorpusError` for a missing file or column.
+    Returns `RATING_COLUMNS` in file order. Raises `LabelError` with file and line (in JSON: file
+    and rater) for a syntax error, an unknown emotion, a name that leaves the folder, or two
+    ratings of one file by one rater; `CorpusError` for a missing file or column.
     """
     rows = {".json": _from_json, ".txt": _from_text}.get(path.suffix, _from_csv)(path)
     seen: dict[tuple[str, str], str] = {}
@@ -52,7 +56,7 @@ def read_ratings(path: Path) -> pd.DataFrame:
         first = seen.setdefault(rating[:2], where)
         if first != where:
             raise LabelError(
-                f"{rating[1]} rates {rating[0]} a second time, first at {first}",
+                f"second rating of {rating[0]} by {rating[1]}, the first is at {first}",
                 where=where,
                 hint="remove one of the two",
             )
@@ -61,9 +65,10 @@ def read_ratings(path: Path) -> pd.DataFrame:
 
 
 def tally(ratings: pd.DataFrame, ids: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Primary votes and secondary mentions `[b, 9]`, int64: raters who named each class of `CLASSES`, then `other`; rows follow `ids`.
+    """Primary votes and secondary mentions `[b, 9]`, int64, one row for each of `ids`.
 
-    A rater counts once a bucket, however many non-class names stand in the secondary list. Ratings of other files are ignored.
+    Columns are `CLASSES`, then `other`. A rater counts once a column, however many names of the
+    secondary list belong to it. Ratings of other files are ignored.
     """
     index = pd.Index(list(ids))
     row_of = index.get_indexer(pd.Index(ratings["FileName"]))
@@ -85,7 +90,7 @@ def _count(rows: np.ndarray, buckets: np.ndarray, height: int) -> np.ndarray:
 
 
 def parse_packed(text: str, name: str) -> Rating:
-    """One packed vote line about file `name`. Raises `LabelError` (without a place)."""
+    """The rating in one packed line about file `name`. Raises `LabelError` (without a place)."""
     match = _PACKED.fullmatch(text.strip())
     if match is None:
         raise LabelError(
@@ -95,7 +100,7 @@ def parse_packed(text: str, name: str) -> Rating:
     primary, separator, secondary = match["emotions"].rpartition(";")
     if not separator:
         raise LabelError(
-            f"the vote line names no secondary field: {text.strip()[:120]!r}",
+            f"the vote line has no secondary field: {text.strip()[:120]!r}",
             hint="an empty one is written '; ;'",
         )
     return make_rating(
@@ -104,7 +109,7 @@ def parse_packed(text: str, name: str) -> Rating:
 
 
 def format_packed(rating: Rating) -> str:
-    """The packed vote line of one rating, without the file's name."""
+    """The packed line of one rating, without the name of the file."""
     _, worker, primary, secondary, act, val, dom = rating
     return f"{worker}; {primary}; {','.join(secondary)}; A:{act:.6f}; V:{val:.6f}; D:{dom:.6f};"
 
@@ -118,10 +123,10 @@ def make_rating(
     val: object,
     dom: object,
 ) -> Rating:
-    """One checked rating from fields as label files hold them. Raises `LabelError` (without a place)."""
+    """A checked rating from the fields of a label file. Raises `LabelError` (without a place)."""
     rater, emotion = str(worker).strip(), str(primary).strip()
     if not rater:
-        raise LabelError("a rating names no rater")
+        raise LabelError("the rating has no rater")
     primary_bucket(emotion)
     names = split_secondary(secondary)
     return (
@@ -136,7 +141,7 @@ def make_rating(
 
 
 def split_secondary(value: object) -> list[str]:
-    """Secondary emotions from `Neutral,Surprise`, a list, or nothing. Commas inside `Other-…` free text stay in it."""
+    """Secondary emotions of `Neutral,Surprise`, a list, or None. `Other-…` keeps its commas."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return []
     parts = (
@@ -161,12 +166,8 @@ def _from_json(path: Path) -> Iterator[tuple[str, Rating]]:
         for worker, fields in fields_of(workers, (), f"{path}, {name}").items():
             where = f"{path}, {name}, {worker}"
             values = fields_of(fields, DETAIL_FIELDS, where)
-            yield (
-                where,
-                placed(
-                    where, make_rating, name, worker, *(values[field] for field in DETAIL_FIELDS)
-                ),
-            )
+            ordered = [values[field] for field in DETAIL_FIELDS]
+            yield where, placed(where, make_rating, name, worker, *ordered)
 
 
 def _from_text(path: Path) -> Iterator[tuple[str, Rating]]:
@@ -178,7 +179,7 @@ def _from_text(path: Path) -> Iterator[tuple[str, Rating]]:
         elif line.strip():
             where = f"{path}, line {number}"
             if not name:
-                raise LabelError("a vote line before the first file's line", where=where)
+                raise LabelError("a vote line before the line of its file", where=where)
             yield where, placed(where, parse_packed, line, name)
 
 
@@ -193,7 +194,7 @@ def _from_csv(path: Path) -> Iterator[tuple[str, Rating]]:
 
 def _packed_rows(path: Path, rows: list[tuple[int, list[str]]]) -> Iterator[tuple[str, Rating]]:
     for number, (name, *rest) in rows:
-        # An unquoted packed field is cut at the commas of its secondary list: join it again.
+        # CSV splits an unquoted packed field at the commas of its secondary list.
         yield (where := f"{path}, line {number}"), placed(where, parse_packed, ",".join(rest), name)
 
 
@@ -208,9 +209,9 @@ def _column_rows(
     missing = [name for name in wanted if name not in position]
     if missing:
         raise CorpusError(
-            f"the label file lacks the column(s) {', '.join(missing)}",
+            f"missing column(s): {', '.join(missing)}",
             where=path,
-            hint=f"it has {', '.join(header)}",
+            hint=f"the file has {', '.join(header)}",
         )
     for number, row in rows:
         where = f"{path}, line {number}"

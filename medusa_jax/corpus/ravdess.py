@@ -1,5 +1,8 @@
-"""RAVDESS (Livingstone & Russo 2018), read from its file names alone: `03-01-06-01-02-01-12.wav` is
-modality, vocal channel, emotion, intensity, statement, repetition, actor."""
+"""RAVDESS (Livingstone & Russo 2018), read from its file names.
+
+`03-01-06-01-02-01-12.wav`: modality, vocal channel, emotion, intensity, statement, repetition,
+actor.
+"""
 
 import re
 from pathlib import Path
@@ -18,11 +21,12 @@ _NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1
 
 
 def read_ravdess(root: Path) -> Corpus:
-    """Every speech clip below `root` (`.wav` or `.flac`, in `Actor_01/` or flat), sorted by id, the file name without its suffix.
+    """The speech clips below `root` (`.wav` or `.flac`, in `Actor_01/` or flat), sorted by id.
 
-    The acted emotion is the one vote; all clips are in `train` (folds: `medusa_jax.corpus.splits.speaker_folds`). Song and video
-    files are passed over. Raises `LabelError` for an audio file whose name is not RAVDESS's, `CorpusError` for none at all or for
-    one clip in two places.
+    The id is the file name without its suffix. The acted emotion is the only vote, and all clips
+    are in `train` (folds: `medusa_jax.corpus.splits.speaker_folds`). Song and video files are
+    skipped. Raises `LabelError` for an audio file with another kind of name, `CorpusError` if no
+    clip is found or a clip is found twice.
     """
     clips = _clips(root)
     codes = [stem.split("-") for stem in clips]
@@ -59,13 +63,13 @@ def _clips(root: Path) -> dict[str, Path]:
             raise LabelError(
                 "not a RAVDESS file name",
                 where=path,
-                hint="expected seven numbers such as 03-01-06-01-02-01-12.wav; move other audio away",
+                hint="expected seven numbers such as 03-01-06-01-02-01-12.wav; remove other audio",
             )
         if match[1] != _AUDIO_ONLY or match[2] != _SPEECH:
             continue
         if path.stem in clips:
             raise CorpusError(
-                f"the clip {path.stem} is there twice",
+                f"duplicate clip {path.stem}",
                 where=path,
                 hint=f"remove it or {clips[path.stem]}",
             )
@@ -74,6 +78,6 @@ def _clips(root: Path) -> dict[str, Path]:
         raise CorpusError(
             "no RAVDESS speech clip found",
             where=root,
-            hint="the folder should hold Actor_01/03-01-01-01-01-01-01.wav and so on",
+            hint="expected files such as Actor_01/03-01-01-01-01-01-01.wav",
         )
     return clips

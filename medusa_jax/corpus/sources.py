@@ -1,4 +1,4 @@
-"""Every source of utterances by its name on the command line, and how a folder is recognised."""
+"""Corpus readers by their name on the command line, and recognition of corpus folders."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from medusa_jax.corpus.ravdess import read_ravdess
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import CorpusError
 
-# Acted emotions and ready-made soft labels have one variant only: those two readers take no other.
+# Acted emotions and finished soft labels have one variant: those two readers have no option.
 SOURCES: dict[str, Callable[[Path, str, Path | None], Corpus]] = {
     "msp-podcast": lambda root, soft, transcripts: read_msp_podcast(
         root, soft_labels=soft, transcripts=transcripts
@@ -31,7 +31,10 @@ _OPTIONS: dict[str, set[str]] = {
 def read_source(
     source: str, root: Path, *, soft_labels: str = "primary", transcripts: Path | None = None
 ) -> Corpus:
-    """Read `root` as one of `SOURCES`. Raises `CorpusError` for an unknown source or an option that the source does not have."""
+    """Read `root` as one of `SOURCES`.
+
+    Raises `CorpusError` for an unknown source or an option that the source lacks.
+    """
     if source not in SOURCES:
         raise CorpusError(f"unknown source {source!r}", hint=f"choose one of {', '.join(SOURCES)}")
     if not root.exists():
@@ -47,14 +50,17 @@ def read_source(
 
 
 def open_corpus(path: Path) -> Corpus:
-    """A corpus from whatever `path` is: a saved table, MEDUSA's CSV, or a corpus folder. Raises `CorpusError` if it is none of them."""
+    """Read a saved table, a table of MEDUSA's authors (`.csv`) or a corpus folder.
+
+    Raises `CorpusError` for anything else.
+    """
     if path.is_file():
         return read_medusa_csv(path) if path.suffix == ".csv" else Corpus.load(path)
     return read_source(recognise(path), path)
 
 
 def recognise(root: Path) -> str:
-    """The source that a folder looks like. Raises `CorpusError` if it looks like none."""
+    """The source of a corpus folder, from its files. Raises `CorpusError` for an unknown folder."""
     if not root.is_dir():
         raise CorpusError("the corpus does not exist", where=root)
     if any((root / name).exists() for name in (LABELS, AUDIOS, "Partitions.txt", "Partition.txt")):

@@ -1,10 +1,10 @@
-"""One table of utterances, whatever the corpus: the schema, its checks, and its Parquet file.
+"""The table of utterances of any corpus: its schema, checks and Parquet file.
 
-One row an utterance. `c` runs over the corpus's own `classes` (MSP-Podcast's eight, RAVDESS's eight, …):
+One row an utterance; `c` stands for each of the corpus's own `classes`:
 
 | column | type | meaning |
 |---|---|---|
-| `id` | str | unique; for MSP-Podcast the file name as its label files write it, `.wav` included |
+| `id` | str | unique; for MSP-Podcast the file name with `.wav` |
 | `audio` | str | path of the audio file, relative to `root`, with `/` |
 | `seconds` | float | length of the audio (NaN: not measured) |
 | `split` | str | one of `SPLITS` |
@@ -12,10 +12,11 @@ One row an utterance. `c` runs over the corpus's own `classes` (MSP-Podcast's ei
 | `gender` | str or None | `male`, `female`; None: unknown |
 | `votes_c`, `votes_other` | int | raters who chose the class first |
 | `secondary_c`, `secondary_other` | int | raters who named the class among the secondary emotions |
-| `soft_c` (and `soft_other` in the variant `with_other`) | float | the target distribution, sums to 1; NaN in all: no class target |
+| `soft_c` | float | target distribution, sums to 1; all NaN: no class target |
+| `soft_other` | float | the same, in the variant `with_other` only |
 | `consensus` | str or None | a class, `other`, `no_agreement`; None: not labelled |
 | `arousal`, `valence`, `dominance` | float | 1 to 7; NaN: not rated |
-| `transcript` | str or None | None: no transcript; the empty string: nothing was said |
+| `transcript` | str or None | None: no transcript; empty: no words |
 """
 
 import hashlib
@@ -52,11 +53,11 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class Corpus:
-    """A table of utterances with what a reader must know about it.
+    """A table of utterances with its classes, folder and origin.
 
-    `frame` has the columns above in a RangeIndex; `classes` fixes the order of every class axis made from it;
-    `soft_labels` names the variant in the `soft_*` columns; `synthetic` is true for generated speech and follows the
-    numbers wherever they are printed.
+    `frame` has the columns above and a RangeIndex; `classes` fixes the order of every class axis
+    made from it; `soft_labels` names the variant in the `soft_*` columns; `synthetic` marks
+    generated speech wherever numbers are printed.
     """
 
     frame: pd.DataFrame
@@ -74,7 +75,7 @@ class Corpus:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names along the target axis: the classes, and `other` in the nine-bucket variant."""
+        """Names along the target axis: the classes, and `other` in the variant `with_other`."""
         return (*self.classes, OTHER) if f"soft_{OTHER}" in self.frame.columns else self.classes
 
     @property
@@ -94,7 +95,10 @@ class Corpus:
 
     @property
     def labels(self) -> np.ndarray:
-        """Index of the consensus class `[utterance]`, int64; −1 where there is none (other, no agreement, unlabelled)."""
+        """Index of the consensus class `[utterance]`, int64.
+
+        −1 for other, no agreement and unlabelled utterances.
+        """
         index = {name: i for i, name in enumerate(self.classes)}
         return self.frame["consensus"].map(index).fillna(-1).to_numpy(np.int64)
 
@@ -107,7 +111,7 @@ class Corpus:
         return self.where(self.frame["split"].isin(splits).to_numpy())
 
     def audio_path(self, row: int) -> Path:
-        """Where row `row`'s audio lies."""
+        """Path of the audio of row `row`."""
         return self.root / str(self.frame["audio"].iat[row])
 
     def digest(self) -> str:
@@ -120,25 +124,22 @@ class Corpus:
 
     def save(self, path: Path) -> None:
         """Write `path` (Parquet) whole or not at all."""
-        meta = {
-            "medusa": json.dumps(
-                {
-                    "classes": self.classes,
-                    "root": str(self.root),
-                    "name": self.name,
-                    "soft_labels": self.soft_labels,
-                    "synthetic": self.synthetic,
-                }
-            )
+        head = {
+            "classes": self.classes,
+            "root": str(self.root),
+            "name": self.name,
+            "soft_labels": self.soft_labels,
+            "synthetic": self.synthetic,
         }
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **meta})
+        known = table.schema.metadata or {}
+        table = table.replace_schema_metadata({**known, "medusa": json.dumps(head)})
         with write_whole(path) as temporary:
             pq.write_table(table, temporary)
 
     @classmethod
     def load(cls, path: Path) -> "Corpus":
-        """Read what `save` wrote. Raises `CorpusError` if it is missing or not such a file."""
+        """Read a file of `save`. Raises `CorpusError` if it is missing or another kind of file."""
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException) as error:
@@ -149,7 +150,7 @@ class Corpus:
             ) from error
         meta = (table.schema.metadata or {}).get(b"medusa")
         if meta is None:
-            raise CorpusError("this Parquet file is not a corpus table of this project", where=path)
+            raise CorpusError("not a corpus table, but another Parquet file", where=path)
         head = json.loads(meta)
         return cls(
             frame=table.to_pandas(),
@@ -169,44 +170,60 @@ def columns_of(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_columns(corpus: Corpus) -> None:
-    """Raise `CorpusError` unless `corpus.frame` follows the schema: columns, values, unique ids, paths inside `root`."""
-    frame, where = corpus.frame, f"corpus {corpus.name!r}"
-    missing = [c for c in columns_of(corpus.classes) if c not in frame.columns]
+    """Raise `CorpusError` unless columns, values, ids and audio paths follow the schema."""
+    where = f"corpus {corpus.name!r}"
+    missing = [c for c in columns_of(corpus.classes) if c not in corpus.frame.columns]
     if missing:
         raise CorpusError(
-            f"the table lacks the column(s) {', '.join(missing)}",
+            f"missing column(s): {', '.join(missing)}",
             where=where,
             hint="see medusa_jax/corpus/table.py for the schema",
         )
-    repeated = frame["id"][frame["id"].duplicated()]
+    _check_ids(corpus.frame["id"], where)
+    _check_values(corpus, where)
+    _check_paths(corpus.frame, where)
+    _check_sums(corpus, where)
+
+
+def _check_ids(ids: pd.Series, where: str) -> None:
+    repeated = ids[ids.duplicated()]
     if len(repeated):
-        what = f"{len(repeated)} utterance id(s) stand twice, the first is {repeated.iloc[0]!r}"
+        what = f"{len(repeated)} duplicate utterance id(s), the first is {repeated.iloc[0]!r}"
         raise CorpusError(what, where=where, hint="remove the repeated rows")
-    for column, allowed in (
-        ("split", SPLITS),
-        ("gender", GENDERS),
-        ("consensus", (*corpus.classes, OTHER, NO_AGREEMENT)),
-    ):
-        known = frame[column].isin(allowed) | (frame[column].isna() if column != "split" else False)
+
+
+def _check_values(corpus: Corpus, where: str) -> None:
+    """Every split, gender and consensus is one of the known names; only the split is required."""
+    consensus = (*corpus.classes, OTHER, NO_AGREEMENT)
+    names = {"split": SPLITS, "gender": GENDERS, "consensus": consensus}
+    for column, allowed in names.items():
+        values = corpus.frame[column]
+        known = values.isin(allowed)
+        known |= values.isna() if column != "split" else False
         if not known.all():
-            bad = frame[~known].iloc[0]
+            bad = corpus.frame[~known].iloc[0]
             raise CorpusError(
                 f"unknown {column} {bad[column]!r} (known: {', '.join(allowed)})",
                 where=f"{where}, utterance {bad['id']}",
             )
+
+
+def _check_paths(frame: pd.DataFrame, where: str) -> None:
     for identity, audio in zip(frame["id"], frame["audio"], strict=True):
         path = PurePosixPath(audio)
         if path.is_absolute() or ".." in path.parts or "\\" in audio:
-            hint = "use paths relative to the corpus folder"
             raise CorpusError(
                 f"the audio path {audio!r} leaves the corpus folder",
                 where=f"{where}, utterance {identity}",
-                hint=hint,
+                hint="use paths relative to the corpus folder",
             )
+
+
+def _check_sums(corpus: Corpus, where: str) -> None:
     sums = np.nansum(corpus.soft, axis=1)
-    bad_sum = ~(np.isclose(sums, 1, atol=1e-3) | np.isnan(corpus.soft).all(axis=1))
-    if bad_sum.any():
+    bad = ~(np.isclose(sums, 1, atol=1e-3) | np.isnan(corpus.soft).all(axis=1))
+    if bad.any():
         raise CorpusError(
-            f"the soft label sums to {sums[bad_sum][0]:.4f}, not 1",
-            where=f"{where}, utterance {frame['id'][bad_sum.argmax()]}",
+            f"the soft label sums to {sums[bad][0]:.4f}, not 1",
+            where=f"{where}, utterance {corpus.frame['id'][bad.argmax()]}",
         )

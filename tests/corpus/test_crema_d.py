@@ -1,4 +1,4 @@
-"""CREMA-D: soft labels against what real raters said, and damage to the vote table."""
+"""CREMA-D: soft labels against the votes of real raters, and damage to the vote table."""
 
 import shutil
 
@@ -39,7 +39,7 @@ def test_soft_labels_by_hand(corpora, modality, name, soft):
     assert row["consensus"] == max(soft, key=soft.get)
 
 
-def test_every_row_agrees_with_what_the_authors_computed(corpora, table):
+def test_every_row_agrees_with_the_authors_summary(corpora, table):
     for digit, corpus in zip("123", corpora.values(), strict=True):
         theirs = (
             table[table.index.astype(str).str.startswith(digit)]
@@ -81,7 +81,7 @@ def test_speakers_splits_and_genders(corpora):
         (
             '"","A","D","F","H","N","fileName"\n',
             CorpusError,
-            "lacks the column.s. S",
+            "missing column.s.: S",
             "tabulatedVotes.csv",
         ),
         (HEADER, CorpusError, "no votes on voice", "tabulatedVotes.csv"),
@@ -110,7 +110,12 @@ def test_speakers_splits_and_genders(corpora):
             "line 2",
         ),
         (HEADER + "100001,0,0,0,1,1,0\n", LabelError, "7 fields", "line 2"),
-        (HEADER + 2 * "100001,0,0,0,1,1,0,1001_IEO_NEU_XX\n", LabelError, "stands twice", "line 3"),
+        (
+            HEADER + 2 * "100001,0,0,0,1,1,0,1001_IEO_NEU_XX\n",
+            LabelError,
+            "duplicate row",
+            "line 3",
+        ),
     ],
 )
 def test_damage_to_the_vote_table_is_named(tmp_path, text, error, message, place):

@@ -22,8 +22,8 @@ def votes(**counts: int) -> np.ndarray:
 def test_the_order_of_classes_is_the_organisers():
     assert "".join(labels.LETTERS) == "ASHUFDCN"
     assert labels.LETTER_OF == {
-        "angry": "A", "sad": "S", "happy": "H", "surprise": "U", "fear": "F", "disgust": "D", "contempt": "C", "neutral": "N",
-        "other": "O", "no_agreement": "X",
+        "angry": "A", "sad": "S", "happy": "H", "surprise": "U", "fear": "F", "disgust": "D",
+        "contempt": "C", "neutral": "N", "other": "O", "no_agreement": "X",
     }  # fmt: skip
 
 

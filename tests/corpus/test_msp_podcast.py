@@ -1,4 +1,4 @@
-"""MSP-Podcast's folder: every layout gives the same table, whatever files are there; what they leave open is said."""
+"""A folder of MSP-Podcast: every layout and subset of label files gives the same table."""
 
 import shutil
 
@@ -67,7 +67,7 @@ def test_every_layout_gives_the_same_table(tmp_path, root, layout):
         ["../Partitions.txt", "../Speaker_ids.txt"],
     ],
 )
-def test_whatever_files_are_there_tell_the_same(root, removed):
+def test_any_subset_of_label_files_gives_the_same_table(root, removed):
     whole = read_msp_podcast(root).frame
     for name in removed:
         (root / "Labels" / name).unlink()
@@ -92,9 +92,9 @@ def test_the_table_row_by_row(root):
         "test3",
         "test3",
     ]
-    assert corpus.frame["consensus"].astype(object).where(corpus.frame["consensus"].notna(), None).tolist() == [
-        "happy", "other", "no_agreement", "neutral", "fear", None, None,
-    ]  # fmt: skip
+    found = corpus.frame["consensus"].astype(object)
+    labelled = ["happy", "other", "no_agreement", "neutral", "fear"]
+    assert found.where(found.notna(), None).tolist() == [*labelled, None, None]
     happy, surprise, neutral = (CLASSES.index(c) for c in ("happy", "surprise", "neutral"))
     assert corpus.votes[0, [happy, surprise]].tolist() == [2, 1]
     assert corpus.soft[0, [happy, surprise]] == pytest.approx([2 / 3, 1 / 3])
@@ -161,7 +161,7 @@ def test_transcripts_from_another_folder(root, tmp_path):
     assert A[:-4] in str(caught.value.where)
 
 
-def test_a_generated_folder_says_so(root):
+def test_a_generated_folder_is_marked(root):
     (root / SYNTHETIC_NOTE).write_text("{}")
     assert read_msp_podcast(root).synthetic
 
@@ -170,27 +170,27 @@ def test_partition_file_names_and_old_split_names(root):
     (root / "Partitions.txt").rename(root / "Partition.txt")
     assert (read_msp_podcast(root).frame["split"] == "test3").sum() == 1
     (root / "Partition.txt").write_text(f"Validation; {A}\n")
-    with pytest.raises(CorpusError, match="is in train by the consensus file and in development"):
+    with pytest.raises(CorpusError, match="is in development here but in train"):
         read_msp_podcast(root)
 
 
-def test_a_speaker_told_twice_is_the_consensus_files_and_said(root, caplog):
+def test_the_speaker_of_the_consensus_file_wins_with_a_warning(root, caplog):
     lines = (root / "Speaker_ids.txt").read_text().replace(f"{A};12", f"{A};13")
     (root / "Speaker_ids.txt").write_text(lines)
     assert row(read_msp_podcast(root), A)["speaker"] == "12"
     assert "1 utterance(s) have another speaker" in caplog.text
 
 
-def test_rated_files_in_no_split_are_left_out_and_said(root, caplog):
+def test_rated_files_without_a_split_are_left_out_with_a_warning(root, caplog):
     for name in ("labels_consensus.csv", "labels_consensus.json"):
         (root / "Labels" / name).unlink()
     (root / "Labels" / "labels.txt").unlink()
     (root / "Partitions.txt").write_text(f"Train; {A}\n")
     assert read_msp_podcast(root).frame["id"].tolist() == [A]
-    assert "4 rated file(s) stand in no split" in caplog.text
+    assert "4 rated file(s) without a split" in caplog.text
 
 
-def test_folders_that_are_no_corpus(tmp_path, root):
+def test_a_folder_without_a_corpus_is_refused(tmp_path, root):
     with pytest.raises(CorpusError, match="does not exist"):
         read_msp_podcast(tmp_path / "missing")
     (tmp_path / "empty").mkdir()

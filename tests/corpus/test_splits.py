@@ -1,4 +1,4 @@
-"""Holding out and folding by speaker: disjoint, close to the wish, and a function of ids and seed alone."""
+"""Hold-out and folds by speaker: disjoint, close to the wish, a function of ids and seed alone."""
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,7 @@ def test_neither_side_is_ever_empty(tmp_path_factory, speakers, fraction, seed):
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 2.0])
-def test_a_fraction_lies_between_nothing_and_all(many, fraction):
+def test_a_fraction_is_between_0_and_1(many, fraction):
     with pytest.raises(CorpusError, match="fraction to hold out"):
         hold_out(many, fraction, 0)
 
@@ -102,22 +102,11 @@ def test_ravdess_folds_are_four_actors_each(shared_data):
             f"{actor:02d}" for actor in range(4 * k + 1, 4 * k + 5)
         ]
     check_speakers_disjoint(corpus, *(fold == k for k in range(6)))
-    groups = tuple(tuple(f"{actor:02d}" for actor in range(k + 1, 25, 6)) for k in range(6))
-    assert speaker_folds(corpus, groups)[corpus.frame["speaker"] == "08"].tolist() == [1] * 60
 
 
-@pytest.mark.parametrize(
-    ("folds", "message"),
-    [
-        (1, "cannot make 1 folds"),
-        (4, "cannot make 4 folds"),
-        ((("a",), ("b",)), "wrong: c"),
-        ((("a", "b"), ("b", "c")), "wrong: b"),
-        ((("a", "b"), ("c", "d")), "wrong: d"),
-    ],
-)
-def test_folds_name_every_speaker_once(tmp_path, folds, message):
-    with pytest.raises(CorpusError, match=message):
+@pytest.mark.parametrize("folds", [1, 4])
+def test_folds_need_a_speaker_each(tmp_path, folds):
+    with pytest.raises(CorpusError, match=f"cannot make {folds} folds"):
         speaker_folds(corpus_of(tmp_path, ["a", "b", "c"], ["happy"] * 3), folds)
 
 
@@ -131,12 +120,10 @@ def test_given_hold_out_lists(tmp_path):
     corpus = corpus_of(tmp_path, ["a", "b", "c"], ["happy"] * 3)
     (tmp_path / "list.txt").write_text("u00002.wav\nu00000.wav\n\n")
     assert read_hold_out(corpus, tmp_path / "list.txt").tolist() == [True, False, True]
-    columns = "FileName,Angry,Sad,Happy,Surprise,Fear,Disgust,Contempt,Neutral,EmoAct,EmoVal,EmoDom,Split_Set"
-    rows = [
-        f"u0000{i}.wav,0,0,1,0,0,0,0,0,4,4,4,{split}"
-        for i, split in enumerate(("Train", "Test", "Development"))
-    ]
-    (tmp_path / "medusa.csv").write_text("\n".join([columns, *rows]) + "\n")
+    splits = enumerate(("Train", "Test", "Development"))
+    rows = [f"u0000{i}.wav,0,1,4,4,4,{split}\n" for i, split in splits]
+    columns = "FileName,Angry,Sad,EmoAct,EmoVal,EmoDom,Split_Set\n"
+    (tmp_path / "medusa.csv").write_text(columns + "".join(rows))
     assert read_hold_out(corpus, tmp_path / "medusa.csv").tolist() == [False, True, False]
     for text, message in (
         ("", "list is empty"),
@@ -147,6 +134,6 @@ def test_given_hold_out_lists(tmp_path):
             read_hold_out(corpus, tmp_path / "list.txt")
 
 
-def test_a_speaker_called_like_an_utterance_stays_apart(tmp_path):
+def test_a_speaker_named_like_an_utterance_is_another_group(tmp_path):
     corpus = corpus_of(tmp_path, ["u00001.wav", None], ["happy", "happy"])
     assert pd.Series(hold_out(corpus, 0.5, 0)).sum() == 1

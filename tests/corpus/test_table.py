@@ -1,4 +1,4 @@
-"""The table of utterances: what it refuses, and that Parquet gives it back exactly."""
+"""The table of utterances: refused content, and an exact round trip through Parquet."""
 
 import numpy as np
 import pandas as pd
@@ -118,7 +118,7 @@ def test_views(tmp_path):
     [
         (
             {"id": ["a.wav", "b.wav", "a.wav", "d.wav"]},
-            r"1 utterance id.* stand twice, the first is 'a.wav'",
+            r"1 duplicate utterance id.* the first is 'a.wav'",
         ),
         ({"split": ["train", "dev", "train", "train"]}, "unknown split 'dev'"),
         ({"split": ["train", None, "train", "train"]}, "unknown split"),
@@ -139,7 +139,7 @@ def test_a_table_that_contradicts_itself_is_refused(tmp_path, change, message):
     "column", ["id", "votes_happy", "secondary_other", "soft_angry", "transcript"]
 )
 def test_a_missing_column_is_named(tmp_path, column):
-    with pytest.raises(CorpusError, match=rf"lacks the column\(s\) {column}"):
+    with pytest.raises(CorpusError, match=rf"missing column\(s\): {column}"):
         Corpus(frame=table().drop(columns=column), classes=CLASSES, root=tmp_path, name="test")
 
 
@@ -154,7 +154,7 @@ def test_soft_labels_that_do_not_sum_to_one_are_refused(tmp_path):
     assert "c.wav" in str(caught.value.where)
 
 
-def test_files_that_are_no_table(tmp_path):
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "text.parquet").write_text("id,audio\n")
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "other.parquet")
     corpus(tmp_path).save(tmp_path / "cut.parquet")

@@ -226,7 +226,7 @@ def test_inner_folds_are_of_whole_speakers_and_every_class(tmp_path: Path):
         (
             ["a", "a", "b", "c", "d", "e"] * 4,
             ["angry", *["happy", "neutral", "happy", "neutral", "happy"]] * 4,
-            "nobody says 'angry': only 1 speaker(s) do",
+            "'angry' are in inner fold",
         ),
     ],
 )

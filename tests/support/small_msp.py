@@ -1,4 +1,4 @@
-"""Five rated utterances and two of test3, as MSP-Podcast's label files tell them."""
+"""Five rated utterances and two of test3, as in the label files of MSP-Podcast."""
 
 import numpy as np
 import pandas as pd
