@@ -1,4 +1,4 @@
-"""Encoders with random weights in the shapes of the published ones, and what one second of audio costs them."""
+"""Encoders with random weights in the shapes of the published ones, and their operations."""
 
 import os
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ TOKENS_A_SECOND = 4.5  # an assumption: 3.5 words a second, 1.3 tokens a word
 
 @dataclass(frozen=True)
 class Encoder:
-    """One architecture and size: `kind` is its class's name in transformers, `layers` how MEDUSA combines its hidden states."""
+    """One architecture and size.
+
+    `kind` is its class's name in transformers, `layers` how MEDUSA combines its hidden states.
+    """
 
     kind: str
     settings: dict[str, Any]
@@ -82,7 +85,7 @@ def build(name: str) -> Any:
 
 
 def save(name: str, folder: Path) -> Path:
-    """Write the speech encoder `name` to `folder/name`, as `save_pretrained` does; always the same weights."""
+    """Write the speech encoder `name` to `folder/name` by `save_pretrained`; equal at each call."""
     import torch
     import transformers
 
@@ -101,7 +104,7 @@ def save(name: str, folder: Path) -> Path:
 
 
 def flops(name: str, seconds: float, *, window: str = "full") -> float:
-    """Floating-point operations for one utterance of so many seconds, counted by PyTorch on a model without memory."""
+    """Operations of an utterance of `seconds`, counted by PyTorch on meta tensors."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -118,5 +121,5 @@ def flops(name: str, seconds: float, *, window: str = "full") -> float:
         with FlopCounterMode(display=False) as counter:
             model(inputs)
         whole = float(counter.get_total_flops())
-    # With the real length alone, attention's own products shrink even faster than the rest; that is left out.
+    # Attention's own products shrink faster than linearly with the real length; that is left out.
     return whole * seconds / 30 if encoder.kind == "Whisper" and window == "real" else whole

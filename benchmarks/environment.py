@@ -1,26 +1,25 @@
-"""Which settings of allocator, compiler and random numbers matter to a training step? Each in its own process, in turn.
+"""Compare settings of allocator, compiler and random numbers for a training step.
 
-    python benchmarks/environment.py [--quick] [--hidden 256] [--utterances 64] [--longest 200] [--rounds 3] [--out FILE]
+    python benchmarks/environment.py [--quick] [--hidden 256] [--utterances 64] [--longest 200]
+        [--rounds 3] [--out FILE]
 
-Every way trains the same epoch as `benchmarks/train.py`, in float32 and one padded shape. Printed are its speed against the defaults, the
-share of the time that the operating system took (on a CPU: for fresh pages of memory), and peak memory.
+Processes alternate. Every setting trains the same epoch as `benchmarks/train.py`, in float32 and
+one padded shape. Printed are its speed against the defaults, the share of the time that the
+operating system took (on a CPU: for fresh pages of memory), and peak memory.
 """
 
 import argparse
 import json
 import os
-import platform
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import train_task
-from train import HERE, python
+from results import machine, python, save
 
-from medusa_jax.files import write_text
-
+WORKER = Path(__file__).with_name("train_ours.py")
 WAYS: dict[str, dict[str, str]] = {
     "defaults": {},
     "large pages": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
@@ -32,7 +31,7 @@ WAYS: dict[str, dict[str, str]] = {
     },
     "schedule for memory": {"XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false"},
     "generator rbg": {"JAX_DEFAULT_PRNG_IMPL": "rbg"},
-    "XLA's own options": {"MEDUSA_BENCHMARK_PLAIN": "1"},  # those of `training.compiler` left out
+    "XLA's own options": {"MEDUSA_BENCHMARK_PLAIN": "1"},  # those of machines/xla.py left out
 }
 
 
@@ -62,26 +61,16 @@ def main() -> None:
         }
         for _ in range(given.rounds):
             for name, environment in WAYS.items():
-                rows[name].append(
-                    python(str(HERE / "train_ours.py"), json.dumps(task), **environment)
-                )
+                rows[name].append(python(str(WORKER), json.dumps(task), **environment))
     first = np.array([row["seconds"] for row in rows["defaults"]])
     for name, own in rows.items():
         ratio = first / np.array([row["seconds"] for row in own])
         system = np.median([row["system"] / row["seconds"] for row in own]) / (os.cpu_count() or 1)
         memory = max(row["memory"] for row in own) / 1e9
-        print(
-            f"{name:20s} x{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f}); system {system:.0%}; peak memory {memory:.2f} GB"
-        )
-    if given.out:
-        versions = {name: version(name) for name in ("jax", "jaxlib", "medusa-jax")}
-        machine = {"platform": platform.platform(), "cores": os.cpu_count(), **versions}
-        settings = {key: value for key, value in vars(given).items() if key != "out"}
-        write_text(
-            given.out,
-            json.dumps({"environment": machine, "settings": settings, "rows": rows}, indent=1)
-            + "\n",
-        )
+        spread = f"x{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f})"
+        print(f"{name:20s} {spread}; system {system:.0%}; peak memory {memory:.2f} GB")
+    settings = {key: value for key, value in vars(given).items() if key != "out"}
+    save(given.out, machine("jax", "jaxlib", "medusa-jax"), settings=settings, rows=rows)
 
 
 if __name__ == "__main__":

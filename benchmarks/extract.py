@@ -1,21 +1,21 @@
-"""Extraction of a pretrained encoder's frames: the published way against ours. Random weights, real clips, separate processes in turn.
+"""Extraction of a pretrained encoder's frames: the published way against ours.
 
-    python benchmarks/extract.py [--quick] [--data FOLDER] [--model wavlm-large] [--device cuda] [--out FILE]
+    python benchmarks/extract.py [--quick] [--data FOLDER] [--model wavlm-large] [--device cuda]
+        [--out FILE]
     python benchmarks/extract.py --memory [--quick]     peak memory of 200 and of 2,000 clips
-    python benchmarks/extract.py --project              time and disk that MSP-Podcast needs: docs/extraction.md's table
+    python benchmarks/extract.py --project              the table of docs/extraction.md: time and
+                                                        disk that MSP-Podcast needs
 
-`--data` (or MEDUSA_SHARED_DATA) holds `ravdess/`; without it the clips are generated speech.
+Random weights, real clips, separate processes in turn. `--data` (or MEDUSA_SHARED_DATA) holds
+`ravdess/`; without it the clips are generated speech.
 """
 
 import argparse
 import json
 import os
-import platform
-import subprocess
-import sys
 import tempfile
+import time
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ import encoders
 import numpy as np
 import pandas as pd
 import projection
+from results import machine, python, save, target
 
 from medusa_jax.corpus.sources import read_source
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.files import write_text
 from medusa_jax.store.reader import FeatureStore
 
 CLIPS, MANY = 200, 2000
@@ -35,7 +35,10 @@ FLAT = 1.1
 
 
 def clips(data: Path | None, count: int, folder: Path) -> Corpus:
-    """`count` utterances of RAVDESS, or of generated speech, spread over all of it; repeated under new ids where there are fewer."""
+    """`count` utterances of RAVDESS or of generated speech, spread over all of it.
+
+    Where there are fewer, they are repeated under new ids.
+    """
     if data is not None and (data / "ravdess").is_dir():
         corpus = read_source("ravdess", data / "ravdess")
     else:
@@ -51,13 +54,7 @@ def clips(data: Path | None, count: int, folder: Path) -> Corpus:
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
     """One contender in a fresh process."""
-    worker = Path(__file__).with_name("extract_worker.py")
-    done = subprocess.run(
-        [sys.executable, str(worker), json.dumps(task)], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"{task['contender']} failed:\n{done.stderr[-3000:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return python(str(Path(__file__).with_name("extract_worker.py")), json.dumps(task))
 
 
 def compare(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -103,7 +100,7 @@ def compare(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def difference(files: Path, store_folder: Path) -> float:
-    """Largest difference between the `.npy` files and the store, of the largest number of each utterance."""
+    """The largest difference between `.npy` files and store, relative to an utterance's largest."""
     store, largest = FeatureStore.open(store_folder), 0.0
     for id in store.ids:
         wanted_td = np.load(files / f"{id}.npy", allow_pickle=False)
@@ -125,8 +122,6 @@ def fast_bfloat16() -> bool:
 
 def peak_flops(device: str) -> dict[str, float]:
     """Operations a second that one large product of matrices reaches here, by precision."""
-    import time
-
     import torch
 
     size, found = 8192 if device == "cuda" else 2048, {}
@@ -148,8 +143,8 @@ def tell(result: dict[str, Any], device: str) -> list[str]:
     table = pd.DataFrame(result["rows"])
     seconds = table.pivot(index="round", columns="contender", values="seconds")
     kind = "generated clips" if result["synthetic"] else "real clips"
-    what = f"{result['model']} (random weights), {result['clips']} {kind} of {result['corpus']}, {result['hours']:.3f} h"
-    print(f"{what}; {os.cpu_count()} cores, {device}")
+    amount = f"{result['clips']} {kind} of {result['corpus']}, {result['hours']:.3f} h"
+    print(f"{result['model']} (random weights), {amount}; {os.cpu_count()} cores, {device}")
     ratios: dict[str, pd.Series] = {}
     for name in dict.fromkeys(table["contender"]):
         rows = table[table["contender"] == name]
@@ -174,28 +169,21 @@ def tell(result: dict[str, Any], device: str) -> list[str]:
         )
     equal = float(ratios["ours"].median())
     differ = result["difference"]
-    lines = [
-        f"target same-numbers: wanted at most {SAME}, measured {differ:.1e}: {_verdict(differ <= SAME)}"
-    ]
+    lines = [target("same-numbers", f"at most {SAME}", f"{differ:.1e}", differ <= SAME)]
     if device == "cpu":
-        cores = f"{os.cpu_count()} cores"
-        lines.append(
-            f"target extract-cpu: wanted 1.5 times on 2 cores, measured {equal:.2f} on {cores}: {_verdict(equal >= 1.5)}"
-        )
-        return [*lines, "target extract-h200: wanted 10 times, not measured: no CUDA device"]
+        found = f"{equal:.2f} on {os.cpu_count()} cores"
+        lines.append(target("extract-cpu", "1.5 times on 2 cores", found, equal >= 1.5))
+        return [*lines, target("extract-h200", "10 times", None, False)]
     fast = float(ratios["ours, bfloat16"].median())
-    lines.append(
-        f"target extract-h200: wanted 10 times, measured {fast:.2f} in bfloat16 ({equal:.2f} in float32): {_verdict(fast >= 10)}"
-    )
-    return lines
-
-
-def _verdict(holds: bool) -> str:
-    return "met" if holds else "missed"
+    found = f"{fast:.2f} in bfloat16 ({equal:.2f} in float32)"
+    return [*lines, target("extract-h200", "10 times", found, fast >= 10)]
 
 
 def memory(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Peak memory of a small encoder for few and for ten times as many clips; the waveforms of the many are far more than what it may grow."""
+    """Peak memory of a small encoder for few clips and for ten times as many.
+
+    The waveforms of the many take far more memory than the peak may grow.
+    """
     counts = (260, 1040) if given.quick else (CLIPS, MANY)
     model, peaks, held = str(encoders.save("wavlm-tiny", folder)), {}, {}
     for count in counts:
@@ -221,21 +209,9 @@ def memory(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ),
         sep="\n",
     )
-    print(
-        f"target flat-memory: wanted at most {FLAT} times from {few} to {many} clips, measured {ratio:.3f}: {_verdict(ratio <= FLAT)}"
-    )
+    wanted = f"at most {FLAT} times from {few} to {many} clips"
+    print(target("flat-memory", wanted, f"{ratio:.3f}", ratio <= FLAT))
     return {"peak_mb": peaks, "waveforms_mb": held, "ratio": ratio}
-
-
-def environment() -> dict[str, object]:
-    """What the numbers depend on besides the clips."""
-    versions = {name: version(name) for name in ("torch", "transformers", "numpy", "medusa-jax")}
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        **versions,
-    }
 
 
 def arguments() -> argparse.Namespace:
@@ -278,8 +254,7 @@ def main() -> None:
             result = memory(given, Path(folder)) if given.memory else compare(given, Path(folder))
         if not given.memory:
             print(*tell(result, given.device), sep="\n")
-    if given.out:
-        write_text(given.out, json.dumps({"environment": environment(), **result}, indent=1) + "\n")
+    save(given.out, machine("torch", "transformers", "numpy", "medusa-jax"), **result)
 
 
 if __name__ == "__main__":

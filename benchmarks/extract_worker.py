@@ -1,7 +1,8 @@
-"""One contender of benchmarks/extract.py, in a process of its own: prints what it took as one line of JSON.
+"""One contender of benchmarks/extract.py: prints its seconds and memory as one line of JSON.
 
-`published`: one utterance at a time, float32, all hidden states kept, one `.npy` an utterance. The published code also cuts WavLM's and
-HuBERT's input into pieces of 0.19 s; that fault is left out. `ours`: what `medusa extract` does.
+`published`: one utterance at a time, float32, all hidden states kept, one `.npy` an utterance. The
+published code also cuts WavLM's and HuBERT's input into pieces of 0.19 s; that fault is left out.
+`ours`: as `medusa extract` does it.
 """
 
 import json

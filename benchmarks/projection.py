@@ -1,4 +1,4 @@
-"""What MSP-Podcast needs of time and disk, encoder by encoder: operations counted, everything else said to be assumed."""
+"""Time and disk that MSP-Podcast needs, by encoder: operations counted, all else assumed."""
 
 from typing import Any
 
@@ -31,18 +31,17 @@ def project() -> dict[str, Any]:
                     "disk_gb": disk,
                 }
             )
-    head = f"{UTTERANCES:,} utterances of {SECONDS} s: {hours:.0f} h of audio; {EFFICIENCY:.0%} of the peak assumed"
+    amount = f"{UTTERANCES:,} utterances of {SECONDS} s: {hours:.0f} h of audio"
     lines = [
-        head,
+        f"{amount}; {EFFICIENCY:.0%} of the peak assumed",
         "",
         "| encoder | GFLOP a second of audio | " + " | ".join(CARDS) + " | disk, float16 |",
         "|---|---:|" + "---:|" * (len(CARDS) + 1),
     ]
     for row in rows:
         times = " | ".join(_time(value) for value in row["hours"].values())
-        lines.append(
-            f"| {row['encoder']} | {row['gflop_a_second']:.1f} | {times} | {row['disk_gb']:.1f} GB |"
-        )
+        cost = f"{row['gflop_a_second']:.1f}"
+        lines.append(f"| {row['encoder']} | {cost} | {times} | {row['disk_gb']:.1f} GB |")
     return {
         "utterances": UTTERANCES,
         "hours": hours,

@@ -1,23 +1,25 @@
-"""The SVM baselines on RAVDESS that `configs/ravdess.yaml` has to beat: six speaker-disjoint folds, openSMILE functionals.
+"""The SVM baselines on RAVDESS: openSMILE functionals, six speaker-disjoint folds.
 
-    python benchmarks/ravdess_svm.py RAVDESS_FOLDER --cache FOLDER --out svm.json [--runs RUN_FOLDER ...]
+    python benchmarks/ravdess_svm.py RAVDESS_FOLDER --cache FOLDER --out svm.json
+        [--runs RUN_FOLDER ...]
 
-Test folds are actors 1–4, 5–8, …, 21–24; each SVM is trained on the other twenty, its features standardised on those.
-Macro-F1 is of the six test folds' predictions pooled, its interval a bootstrap over the 24 speakers. `--runs` sets the
-systems of runs of `configs/ravdess.yaml` in the same table. Two cores need about two minutes, ten seconds once the cache is there.
+`configs/ravdess.yaml` is to beat them. Test folds are actors 1–4, 5–8, …, 21–24; each SVM is
+trained on the other twenty, its features standardised on those. Macro-F1 is of the six test folds'
+predictions pooled, its interval a bootstrap over the 24 speakers. `--runs` sets the systems of runs
+of `configs/ravdess.yaml` in the same table. Two cores need about two minutes, ten seconds with the
+cache.
 """
 
 import argparse
 import importlib.metadata
 import importlib.util
-import json
 import os
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
+from results import machine, save, target
 from rich.console import Console
 
 from medusa_jax.audio.decode import RATE, load_audio
@@ -26,7 +28,7 @@ from medusa_jax.evaluation.intervals import macro_f1_interval
 from medusa_jax.evaluation.metrics import classification_scores
 from medusa_jax.evaluation.report import read_scores
 from medusa_jax.evaluation.tables import Row, SystemScores, rich_table, rows_of
-from medusa_jax.files import write_text, write_whole
+from medusa_jax.files import write_whole
 
 CLASSES = (
     "neutral",
@@ -45,7 +47,7 @@ GOAL = 0.60  # what the systems of `--runs` are to exceed
 
 
 def clips_of(folder: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
-    """The speech clips below `folder`, sorted by name, with class index and actor number `[n]`, from the file names."""
+    """The speech clips below `folder`, sorted by name; class and actor `[n]` from their names."""
     # By name: the original archive holds every actor's folder twice.
     clips = {
         path.stem: path
@@ -63,7 +65,7 @@ def clips_of(folder: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
 
 
 def functionals(clips: list[Path], feature_set: str, cache: Path) -> np.ndarray:
-    """One vector a clip `[n, d]`, computed on all cores, or read from `cache` if that holds exactly these clips' vectors."""
+    """One vector a clip `[n, d]`, computed on all cores, or read from a `cache` of these clips."""
     if importlib.util.find_spec("opensmile") is None:
         raise DependencyError(
             "openSMILE is not installed", hint="pip install 'medusa-jax[opensmile]'"
@@ -97,15 +99,15 @@ def _functionals(clips: list[Path], feature_set: str) -> np.ndarray:
 
 
 def pooled_predictions(
-    x_nd: np.ndarray, labels_n: np.ndarray, actors_n: np.ndarray, machine: Callable[[], object]
+    x_nd: np.ndarray, labels_n: np.ndarray, actors_n: np.ndarray, svm: Callable[[], object]
 ) -> np.ndarray:
-    """Predicted class of each clip `[n]` by an SVM that never heard its actor, nor the three tested with them."""
+    """Predicted class of each clip `[n]` by an SVM trained without its fold's four actors."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     folds_n, guess_n = (actors_n - 1) // ACTORS_A_FOLD, np.empty_like(labels_n)
     for fold in np.unique(folds_n):
-        model = make_pipeline(StandardScaler(), machine())
+        model = make_pipeline(StandardScaler(), svm())
         guess_n[folds_n == fold] = model.fit(
             x_nd[folds_n != fold], labels_n[folds_n != fold]
         ).predict(x_nd[folds_n == fold])
@@ -115,9 +117,9 @@ def pooled_predictions(
 def baselines() -> dict[str, tuple[str, Callable[[], object]]]:
     """Name → openSMILE feature set and SVM.
 
-    With 6,373 ComParE functionals C = .001 and .01 give the same score;
-    88 eGeMAPS functionals want a larger one: .474 at C = .01, .496 at .03, .486 at .1, .465 at 1; an RBF kernel
-    at scikit-learn's default C = 1 gives .472.
+    With 6,373 ComParE functionals C = .001 and .01 give the same score; 88 eGeMAPS functionals want
+    a larger one: .474 at C = .01, .496 at .03, .486 at .1, .465 at 1; an RBF kernel at
+    scikit-learn's default C = 1 gives .472.
     """
     from sklearn.svm import SVC
 
@@ -132,9 +134,9 @@ def measure(folder: Path, cache: Path, quick: bool) -> list[SystemScores]:
     clips, labels_n, actors_n = clips_of(folder)
     speakers = [str(actor) for actor in actors_n]
     systems = []
-    for name, (feature_set, machine) in list(baselines().items())[: 1 if quick else None]:
+    for name, (feature_set, svm) in list(baselines().items())[: 1 if quick else None]:
         guess_n = pooled_predictions(
-            functionals(clips, feature_set, cache), labels_n, actors_n, machine
+            functionals(clips, feature_set, cache), labels_n, actors_n, svm
         )
         scores = classification_scores(labels_n, np.eye(len(CLASSES))[guess_n], CLASSES)
         systems.append(
@@ -146,20 +148,6 @@ def measure(folder: Path, cache: Path, quick: bool) -> list[SystemScores]:
             )
         )
     return systems
-
-
-def environment() -> dict[str, object]:
-    """What the numbers depend on besides the clips."""
-    versions = {
-        name: importlib.metadata.version(name)
-        for name in ("numpy", "scikit-learn", "opensmile", "medusa-jax")
-    }
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        **versions,
-    }
 
 
 def main() -> None:
@@ -198,37 +186,23 @@ def main() -> None:
     Console(width=None if os.isatty(1) else 150).print(
         rich_table(systems, "RAVDESS, six speaker-disjoint folds pooled")
     )
-    if options.out:
-        write_text(
-            options.out,
-            json.dumps({"environment": environment(), "systems": systems}, indent=2) + "\n",
-        )
+    environment = machine("numpy", "scikit-learn", "opensmile", "medusa-jax")
+    save(options.out, environment, systems=systems)
     print(*targets(systems), sep="\n")
 
 
 def targets(rows: Sequence[Row]) -> list[str]:
-    """One line a target: each baseline near its known score, the best of the other systems above the goal."""
-    lines, best = (
-        [],
-        max(
-            (
-                float(row["macro_f1"] or 0)
-                for row in rows
-                if row["system"] not in EXPECTED and "macro_f1" in row
-            ),
-            default=None,
-        ),
-    )
-    for row in rows:
-        if (wanted := EXPECTED.get(str(row["system"]))) is not None:
-            met = "met" if abs(float(row["macro_f1"] or 0) - wanted) <= TOLERANCE else "missed"
-            lines.append(
-                f"target {row['system']}: wanted {wanted:.3f} ± {TOLERANCE}, measured {row['macro_f1']:.3f}: {met}"
-            )
-    if best is not None:
-        lines.append(
-            f"target best of the runs: wanted above {GOAL:.2f}, measured {best:.3f}: {'met' if best > GOAL else 'missed'}"
-        )
+    """One line a target: each baseline near its known score, the best other system above GOAL."""
+    scores = {str(row["system"]): float(row["macro_f1"] or 0) for row in rows if "macro_f1" in row}
+    lines = []
+    for name, wanted in EXPECTED.items():
+        if name in scores:
+            near = abs(scores[name] - wanted) <= TOLERANCE
+            lines.append(target(name, f"{wanted:.3f} ± {TOLERANCE}", f"{scores[name]:.3f}", near))
+    others = [score for name, score in scores.items() if name not in EXPECTED]
+    if others:
+        found = f"{max(others):.3f}"
+        lines.append(target("best of the runs", f"above {GOAL:.2f}", found, max(others) > GOAL))
     return lines
 
 

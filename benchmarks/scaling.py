@@ -1,28 +1,25 @@
-"""Is an epoch's time linear in the utterances and memory flat, and how long would all of MEDUSA take?
+"""Time and memory of an epoch by its number of utterances, and a projection to all of MEDUSA.
 
     python benchmarks/scaling.py [--quick | --project] [--docs] [--out FILE]
 
-1×, 2×, 4× and 8× as many utterances of generated text, two feature sets of 10 to 60 frames, one small member, each size in its own
-process: the epochs' seconds are those of `metrics.jsonl` but the first, which compiles; memory is the process's peak. The projection
-counts the operations of all 14 members of `configs/medusa.yaml` by formula, over lengths drawn much like MSP-Podcast's, and divides by
-an assumed speed. `--docs` writes the tables into docs/training.md.
+1×, 2×, 4× and 8× as many utterances of generated text, two feature sets of 10 to 60 frames, one
+small member, each size in its own process: the epochs' seconds are those of `metrics.jsonl` but the
+first, which compiles; memory is the process's peak. The projection counts the operations of all 14
+members of `configs/medusa.yaml` by formula, over lengths drawn much like MSP-Podcast's, and divides
+by an assumed speed. `--docs` writes the tables into docs/training.md.
 """
 
 import argparse
 import json
-import os
-import platform
 import resource
-import subprocess
-import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
+from results import machine, python, save, target
 from shapes import lengths, padding
 
 from medusa_jax.batches.examples import gather
@@ -37,26 +34,19 @@ from medusa_jax.models.deepser import DeepSER
 from medusa_jax.models.flops import training_flops
 
 ROOT = Path(__file__).parents[1]
-PAGE, BEGIN, END = (
-    ROOT / "docs" / "training.md",
-    "<!-- scaling: begin -->\n",
-    "<!-- scaling: end -->\n",
-)
+PAGE = ROOT / "docs" / "training.md"
+BEGIN, END = "<!-- scaling: begin -->\n", "<!-- scaling: end -->\n"
 CLASSES = ("angry", "happy", "sad")
 TIMES = (1, 2, 4, 8)
-STAGE1, STAGE2 = (
-    75_800,
-    10_000,
-)  # utterances an epoch: 90 % of Train's 84,260; a balanced subset of about 1,250 of each class
+# Utterances an epoch: 90 % of Train's 84,260; a balanced subset of about 1,250 of each class.
+STAGE1, STAGE2 = 75_800, 10_000
 TEXT = {"roberta", "modernbert"}
-PEAKS = {
+PEAKS = {  # dense bf16, float32 sums, as published by the maker
     "one H200": 989e12,
     "one 24 GB card (RTX 4090)": 165e12,
     "8 × H200": 8 * 989e12,
-}  # dense bf16, float32 sums, as published by the maker
-EFFICIENCY = (
-    0.35  # assumed share of the peak that the computed operations reach, padding among them
-)
+}
+EFFICIENCY = 0.35  # assumed share of the peak that the computed operations reach, with padding
 
 
 def corpus_of(count: int) -> Corpus:
@@ -83,7 +73,7 @@ def corpus_of(count: int) -> Corpus:
 
 
 def measure(count: int) -> dict[str, float]:
-    """Median seconds of an epoch of `count` utterances through the real engine, and peak memory in GB."""
+    """Median seconds of an epoch of `count` utterances through the engine, and peak GB."""
     from medusa_jax.training.loop import train_group
 
     with tempfile.TemporaryDirectory() as name:
@@ -165,17 +155,19 @@ def projection() -> list[dict[str, Any]]:
 def measured(sizes: list[dict[str, float]], environment: dict[str, Any]) -> str:
     """The table of time and memory."""
     first = sizes[0]["seconds"] / sizes[0]["utterances"]
-    rows = [
-        f"| {s['utterances']:,.0f} | {s['seconds']:.2f} | {s['seconds'] / s['utterances'] / first:.2f} | {s['gigabytes']:.2f} |"
-        for s in sizes
-    ]
+    rows = []
+    for size in sizes:
+        each = size["seconds"] / size["utterances"] / first
+        cells = f"{size['utterances']:,.0f} | {size['seconds']:.2f} | {each:.2f}"
+        rows.append(f"| {cells} | {size['gigabytes']:.2f} |")
     where = (
         f"{environment['cores']} cores, no GPU"
         if environment["backend"] == "cpu"
         else environment["backend"]
     )
     command = f"python benchmarks/scaling.py{environment['options']}"
-    return f"""Measured by `{command}` on {where} (a small member of two modalities; an epoch without its scoring):
+    return f"""Measured by `{command}` on {where}
+(a small member of two modalities; an epoch without its scoring):
 
 | utterances | seconds an epoch | seconds an utterance, beside the first row | peak memory, GB |
 |---:|---:|---:|---:|
@@ -191,12 +183,13 @@ def page(
     projected = [f"| {row['machine']} | {row['hours']:.1f} |" for row in rows]
     one = rows[0]
     before = measured(sizes, environment) if sizes else ""
-    return f"""{before}**Projected, not measured**: all 14 members of `configs/medusa.yaml` on MSP-Podcast, Stage 1 (4 epochs of
-{STAGE1:,} utterances) and Stage 2 (at most 40 epochs of about {STAGE2:,}), come to {one["flops"]:.2e} floating-point operations by formula,
-{one["padding"]:.0%} of them on padding. The hours assume {EFFICIENCY:.0%} of the peak that the makers publish for dense bfloat16 products.
-{one["parameters"] / 1e6:,.0f} million
-parameters with their moments take {one["state_gigabytes"]:.0f} GB: in groups on the small card, at once on the large one; eight cards are
-taken to be eight times as fast as one.
+    return f"""{before}**Projected, not measured**: all 14 members of `configs/medusa.yaml` on
+MSP-Podcast, Stage 1 (4 epochs of {STAGE1:,} utterances) and Stage 2 (at most 40 epochs of about
+{STAGE2:,}), come to {one["flops"]:.2e} floating-point operations by formula,
+{one["padding"]:.0%} of them on padding. The hours assume {EFFICIENCY:.0%} of the peak that the
+makers publish for dense bfloat16 products. {one["parameters"] / 1e6:,.0f} million parameters with
+their moments take {one["state_gigabytes"]:.0f} GB: in groups on the small card, at once on the
+large one; eight cards are assumed to be eight times as fast as one.
 
 | machine | hours |
 |---|---:|
@@ -221,51 +214,32 @@ def main() -> None:
     if given.measure:
         print(json.dumps(measure(given.measure)))
         return
+    count = 400 if given.quick else 1600
     sizes = []
     for times in () if given.project else TIMES:
-        command = [
-            sys.executable,
-            __file__,
-            "--measure",
-            str(times * (400 if given.quick else 1600)),
-        ]
-        sizes.append(
-            json.loads(
-                subprocess.run(
-                    command, check=True, stdout=subprocess.PIPE, text=True
-                ).stdout.splitlines()[-1]
-            )
-        )
-    environment = {
-        "machine": platform.platform(),
-        "cores": os.cpu_count(),
-        "backend": jax.default_backend(),
-        "jax": version("jax"),
-    }
+        sizes.append(python(__file__, "--measure", str(times * count)))
+    environment = {**machine("jax"), "backend": jax.default_backend()}
     environment["options"] = " --quick" if given.quick else ""
     rows = projection()
     tables = page(sizes, rows, environment)
     print(tables)
     if given.docs:
         text = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(
-            text[: text.index(BEGIN) + len(BEGIN)] + tables + text[text.index(END) :],
-            encoding="utf-8",
-        )
-    if given.out:
-        given.out.write_text(
-            json.dumps({"environment": environment, "sizes": sizes, "projection": rows}, indent=1)
-        )
-    if not sizes:
-        return
+        start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+        PAGE.write_text(text[:start] + tables + text[end:], encoding="utf-8")
+    save(given.out, environment, sizes=sizes, projection=rows)
+    if sizes:
+        judge(sizes)
+
+
+def judge(sizes: list[dict[str, float]]) -> None:
+    """Time linear in the utterances, memory flat."""
     each = [size["seconds"] / size["utterances"] for size in sizes]
     slower, larger = max(each) / min(each), sizes[-1]["gigabytes"] / sizes[0]["gigabytes"]
-    print(
-        f"target linear: wanted seconds an utterance within a factor of 1.25, measured {slower:.2f}: {'met' if slower <= 1.25 else 'missed'}"
-    )
-    print(
-        f"target flat: wanted memory at 8× within 1.15 times that at 1×, measured {larger:.2f}: {'met' if larger <= 1.15 else 'missed'}"
-    )
+    wanted = "seconds an utterance within a factor of 1.25"
+    print(target("linear", wanted, f"{slower:.2f}", slower <= 1.25))
+    wanted = "memory at 8× within 1.15 times that at 1×"
+    print(target("flat", wanted, f"{larger:.2f}", larger <= 1.15))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,25 @@
-"""How many padded shapes a run should have: padding against compilation. python benchmarks/shapes.py [--quick] [--hidden 1024] [--out FILE]
+"""Padding against compilation, by the number of padded shapes of a run.
 
-Lengths are drawn much like MSP-Podcast's (2.75 to 11 seconds, two speech modalities at 50 frames a second, 3.5 words a second). Compilation is
-measured on this machine, for the step that trains and the one that predicts, with two speech modalities and one of text. The minutes of a member's
-training (4 epochs of 75,000 utterances, 40 of 10,000) follow from the frames computed and from an assumed speed: 300 TFLOP/s is about 40 % of an
-H200's bf16 peak.
+    python benchmarks/shapes.py [--quick] [--hidden 1024] [--out FILE]
+
+Lengths are drawn much like MSP-Podcast's (2.75 to 11 seconds, two speech modalities at 50 frames a
+second, 3.5 words a second). Compilation is measured on this machine, for the step that trains and
+the one that predicts, with two speech modalities and one of text. The minutes of a member's
+training (4 epochs of 75,000 utterances, 40 of 10,000) follow from the frames computed and from an
+assumed speed: 300 TFLOP/s is about 40 % of an H200's bf16 peak.
 """
 
 import argparse
-import json
 import os
-import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from results import machine, save, target
 
 from medusa_jax.batches.buckets import ladder_of
 from medusa_jax.batches.examples import Batch
@@ -58,7 +61,7 @@ def random_padding(length_nk: np.ndarray, batch: int) -> float:
 
 
 def work(length_nk: np.ndarray, hidden: int, wide: int = 2048) -> float:
-    """Mean FLOPs of one training step for an utterance without padding: products of the encoders, forward and twice backward."""
+    """Mean FLOPs of a training step for an utterance without padding: the encoders' products."""
     total = length_nk.sum(axis=1)
     layer = 8 * hidden**2 + 4 * hidden * wide  # a frame, without attention
     frames = 4 * total  # the modalities' own encoders, the first fusion, the second (twice as long)
@@ -113,12 +116,9 @@ def main() -> None:
     seconds = [compile_seconds(hidden, 200 + 8 * i) for i in range(tries)]
     each, steps = float(np.median(seconds)), TRAINED * work(length_nk, 1024)
     spread = f"(of {tries}: {min(seconds):.1f} to {max(seconds):.1f})"
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores; hidden {hidden}: {each:.1f} s to compile one shape {spread}"
-    )
-    print(
-        f"random batches of 16, each padded to its longest: {random_padding(length_nk, 16):.1%} padding"
-    )
+    print(f"{os.cpu_count()} cores; hidden {hidden}: {each:.1f} s to compile one shape {spread}")
+    plain = random_padding(length_nk, 16)
+    print(f"random batches of 16, each padded to its longest: {plain:.1%} padding")
     rows = []
     for shapes in (1, 2, 4, 6, 8, 12, 16):
         share = padding(length_nk, shapes, 16)
@@ -131,31 +131,18 @@ def main() -> None:
             f"{shapes:3d} shapes: {share:6.1%} padding; a member in "
             + ", ".join(f"{value:.1f} min ({name})" for name, value in minutes.items())
         )
-    if given.out:
-        machine = {"machine": platform.platform(), "cores": os.cpu_count(), "jax": jax.__version__}
-        given.out.write_text(
-            json.dumps(
-                {
-                    "environment": machine,
-                    "hidden": hidden,
-                    "compile_seconds": seconds,
-                    "rows": rows,
-                },
-                indent=1,
-            )
-        )
+    save(given.out, machine("jax"), hidden=hidden, compile_seconds=seconds, rows=rows)
+    judge(rows)
+
+
+def judge(rows: list[dict[str, Any]]) -> None:
+    """The default number of shapes against the best one on each card."""
     chosen = TrainingConfig().shapes
     least = {name: min(row["minutes"][name] for row in rows) for name in SPEEDS}
-    worst = max(
-        row["minutes"][name] / least[name]
-        for row in rows
-        if row["shapes"] == chosen
-        for name in SPEEDS
-    )
-    verdict = "met" if worst < 1.05 else "missed"
-    print(
-        f"target shapes: wanted the default ({chosen}) within 5 % of the least minutes, measured {worst - 1:.1%} above: {verdict}"
-    )
+    own = next(row["minutes"] for row in rows if row["shapes"] == chosen)
+    worst = max(own[name] / least[name] for name in SPEEDS)
+    wanted = f"the default ({chosen}) within 5 % of the least minutes"
+    print(target("shapes", wanted, f"{worst - 1:.1%} above", worst < 1.05))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 
 from call_chain import calls_of, names_jit, shortest_chain
+from results import target
 from source_tree import (
     PACKAGES,
     Function,
@@ -59,9 +60,8 @@ def main() -> None:
         judge_trace(traced(), given.list)
 
 
-def target(name: str, wanted: str, measured: object, met: bool) -> None:
-    """One line, as every benchmark prints it."""
-    print(f"target {name}: wanted {wanted}, measured {measured}: {'met' if met else 'missed'}")
+def report(name: str, wanted: str, measured: object, met: bool) -> None:
+    print(target(name, wanted, measured, met))
 
 
 def print_areas(areas: dict[str, list[Source]]) -> None:
@@ -83,9 +83,9 @@ def judge_imports(package: list[Source], named: bool) -> None:
     order = folder_order((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     found = circles(import_graph(package))
     upward = upward_imports(package, order)
-    target("import-circles", "0", len(found), not found)
+    report("import-circles", "0", len(found), not found)
     _name(named, [" <-> ".join(circle) for circle in found])
-    target("upward-imports", "0", len(upward), not upward)
+    report("upward-imports", "0", len(upward), not upward)
     _name(named, upward)
 
 
@@ -93,16 +93,16 @@ def judge_sizes(areas: dict[str, list[Source]], named: bool) -> None:
     """Folders, lines, functions and files; over all areas where an area is not named."""
     everything = [source for sources in areas.values() for source in sources]
     folder, share = next(iter(folder_shares(areas["package"]).items()))
-    target("folder-share", f"at most {SHARE:.0%}", f"{share:.1%} ({folder})", share <= SHARE)
+    report("folder-share", f"at most {SHARE:.0%}", f"{share:.1%} ({folder})", share <= SHARE)
     wide = long_lines(everything, COLUMNS)
-    target("columns", f"0 lines above {COLUMNS}", len(wide), not wide)
+    report("columns", f"0 lines above {COLUMNS}", len(wide), not wide)
     _name(named, wide)
     median = statistics.median([one.lines for one in functions_of(areas["package"])])
-    target("median-function", f"at most {MEDIAN} lines", f"{median:g}", median <= MEDIAN)
+    report("median-function", f"at most {MEDIAN} lines", f"{median:g}", median <= MEDIAN)
     functions = sorted(functions_of(everything), key=lambda one: -one.lines)
     longest = functions[0]
     text = f"{longest.lines} ({longest.name} in {longest.path})"
-    target("longest-function", f"at most {FUNCTION} lines", text, longest.lines <= FUNCTION)
+    report("longest-function", f"at most {FUNCTION} lines", text, longest.lines <= FUNCTION)
     _name(named, [_place(one) for one in functions if one.lines > FUNCTION])
     judge_files(everything, named)
 
@@ -111,7 +111,7 @@ def judge_files(sources: list[Source], named: bool) -> None:
     """The longest file."""
     lines = sorted(((len(one.text.splitlines()), str(one.path)) for one in sources), reverse=True)
     count, path = lines[0]
-    target("longest-file", f"at most {FILE} lines", f"{count} ({path})", count <= FILE)
+    report("longest-file", f"at most {FILE} lines", f"{count} ({path})", count <= FILE)
     _name(named, [f"{path}: {count} lines" for count, path in lines if count > FILE])
 
 
@@ -145,7 +145,7 @@ def judge_hops(chain: list[str]) -> None:
     """The number of calls in a chain that begins with the command."""
     print("from the command to the compiled step: " + " -> ".join(chain or ["not found"]))
     hops = len(chain) - 1
-    target("train-hops", f"at most {HOPS} calls", hops if chain else "none", 0 < hops <= HOPS)
+    report("train-hops", f"at most {HOPS} calls", hops if chain else "none", 0 < hops <= HOPS)
 
 
 def traced() -> dict[str, list[str]]:
@@ -169,11 +169,11 @@ def judge_trace(found: dict[str, list[str]], named: bool) -> None:
     files = [place.partition(":")[0] for place in way]
     calls, returns = len(way), returns_of(files)
     text = f"{calls} in {len(set(files))} files"
-    target("way-calls", f"at most {CALLS}", text, 0 < calls <= CALLS)
+    report("way-calls", f"at most {CALLS}", text, 0 < calls <= CALLS)
     _name(named, way)
-    target("way-returns", f"at most {RETURNS}", returns, bool(way) and returns <= RETURNS)
+    report("way-returns", f"at most {RETURNS}", returns, bool(way) and returns <= RETURNS)
     hops = max(len(stack) - 1, 0)
-    target("train-stack", f"at most {HOPS} calls", hops, 0 < hops <= HOPS)
+    report("train-stack", f"at most {HOPS} calls", hops, 0 < hops <= HOPS)
     _name(named, stack)
 
 

@@ -1,298 +1,219 @@
-"""DeepSER's training step against a plain PyTorch loop on the same utterances. Separate processes in turn, an epoch each.
+"""DeepSER's training step against a plain PyTorch loop on the same utterances.
 
-    python benchmarks/train.py [--quick] [--hidden 256] [--batch 16] [--utterances 192] [--longest 550]
-        [--rounds 3] [--members 4] [--one-shape] [--out FILE]
+    python benchmarks/train.py [--quick] [--hidden 256] [--batch 16] [--utterances 192]
+        [--longest 550] [--rounds 3] [--members 4] [--one-shape] [--out FILE]
 
-Without a GPU: PyTorch in float32, ours in float32 and in bfloat16. With one also PyTorch in bfloat16 under torch.compile; there use
-`--hidden 1024 --utterances 4096`, with `--batch 16` and `--batch 64`. `--members 4` adds four seeds on one stream of batches against four runs,
-`--one-shape` a run whose batches are all padded alike.
+Separate processes in turn, an epoch each. Without a GPU: PyTorch in float32, ours in float32 and in
+bfloat16. With one also PyTorch in bfloat16 under torch.compile; there use `--hidden 1024
+--utterances 4096`, with `--batch 16` and `--batch 64`. `--members 4` adds four seeds on one stream
+of batches against four runs, `--one-shape` a run whose batches are all padded alike.
 """
 
 import argparse
 import json
 import os
-import platform
-import subprocess
-import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import train_task
+from results import machine, python, save, target
 
 from medusa_jax.cli.start import PAGES, large_pages
-from medusa_jax.files import write_text
 
 HERE = Path(__file__).parent
 Rows = dict[str, list[dict[str, Any]]]
-PEAK = """
-import json, sys, time, torch
-found, device = {}, sys.argv[1]
-for name in ("float32", "bfloat16"):
-    a, times = torch.randn(N, N, device=device).to(getattr(torch, name)), []
-    for _ in range(10):
-        began = time.perf_counter(); a @ a
-        if device == "cuda": torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    found[name] = 2 * N**3 / min(times)
-print(json.dumps(found))
-"""
-PEAK_XLA = """
-import json, time, jax, jax.numpy as jnp
-found, product = {}, jax.jit(lambda a: jnp.matmul(a, a, preferred_element_type=jnp.float32))
-for name in ("float32", "bfloat16"):
-    a, times = jax.random.normal(jax.random.key(0), (N, N)).astype(name), []
-    for _ in range(10):
-        began = time.perf_counter(); product(a).block_until_ready(); times.append(time.perf_counter() - began)
-    found[name] = 2 * N**3 / min(times)
-print(json.dumps(found))
-"""
+Ratios = dict[str, np.ndarray]
 
 
-def python(*arguments: str, **environment: str) -> dict[str, Any]:
-    """What a fresh Python prints last."""
-    around = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", **environment}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=around)
-    if done.returncode:
-        raise SystemExit(f"{arguments[0]} failed:\n{done.stderr[-3000:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+def backend() -> str:
+    """`cpu` or `cuda`, as JAX finds it in a fresh process."""
+    found = python("-c", "import jax, json; print(json.dumps({'is': jax.default_backend()}))")["is"]
+    return "cpu" if found == "cpu" else "cuda"
 
 
-def peaks(device: str) -> dict[str, float]:
-    """Operations a second of one large product of matrices here, by precision: the better of PyTorch's and XLA's."""
-    size = 8192 if device == "cuda" else 2048
-    both = [python("-c", f"N = {size}\n{code}", device) for code in (PEAK, PEAK_XLA)]
+def peaks(device: str, size: int | None = None) -> dict[str, float]:
+    """Operations a second of a large matrix product, by precision: the better of both libraries."""
+    side = str(size or (8192 if device == "cuda" else 2048))
+    both = [python(str(HERE / "peak.py"), library, device, side) for library in ("torch", "xla")]
     return {name: max(one[name] for one in both) for name in both[0]}
+
+
+def ours(precision: str, members: int = 1, **more: Any) -> dict[str, Any]:
+    """The settings of one contender of this project."""
+    return {"worker": "train_ours.py", "precision": precision, "members": members, **more}
+
+
+def in_torch(precision: str, compiled: bool) -> dict[str, Any]:
+    """The settings of one contender in PyTorch."""
+    return {"worker": "train_torch.py", "precision": precision, "compiled": compiled}
 
 
 def contenders(device: str, members: int, one_shape: bool) -> dict[str, dict[str, Any]]:
     """Settings of each, by name; the first is what the others are compared with."""
-    found: dict[str, dict[str, Any]] = {
-        "torch float32": {"worker": "train_torch.py", "precision": "float32", "compiled": False}
-    }
+    found = {"torch float32": in_torch("float32", False)}
     if device == "cuda":
-        found["torch bfloat16 compiled"] = {
-            "worker": "train_torch.py",
-            "precision": "bfloat16",
-            "compiled": True,
-        }
-    found |= {
-        f"ours {name}": {"worker": "train_ours.py", "precision": name, "members": 1}
-        for name in ("float32", "bfloat16")
-    }
+        found["torch bfloat16 compiled"] = in_torch("bfloat16", True)
+    found |= {f"ours {name}": ours(name) for name in ("float32", "bfloat16")}
     if one_shape:
-        found["ours one shape"] = {
-            "worker": "train_ours.py",
-            "precision": "float32",
-            "members": 1,
-            "shapes": 1,
-        }
+        found["ours one shape"] = ours("float32", shapes=1)
     if members > 1:
-        found["ours group"] = {
-            "worker": "train_ours.py",
-            "precision": "float32",
-            "members": members,
-        }
+        found["ours group"] = ours("float32", members)
     return found
+
+
+def once(task: dict[str, Any], **environment: str) -> dict[str, Any]:
+    """One epoch of a contender in a fresh process, with the memory pages that `medusa` asks for."""
+    own = task["worker"] == "train_ours.py"
+    around = {**large_pages({}, PAGES), **environment} if own else environment
+    row = python(str(HERE / task["worker"]), json.dumps(task), **around)
+    return {**row, "rate": row["utterances"] / row["seconds"]}
 
 
 def measure(given: argparse.Namespace, device: str, folder: Path) -> Rows:
     """Every round of every contender."""
     train_task.write(folder, given.utterances, given.longest)
-    task = {
-        "folder": str(folder),
-        "device": device,
-        "hidden": given.hidden,
-        "batch": given.batch,
-        "shapes": given.shapes,
-    }
-    rows: Rows = {name: [] for name in contenders(device, given.members, given.one_shape)}
+    task = {"folder": str(folder), "device": device, "hidden": given.hidden}
+    task |= {"batch": given.batch, "shapes": given.shapes}
+    every = contenders(device, given.members, given.one_shape)
+    rows: Rows = {name: [] for name in every}
     for _ in range(given.rounds):
-        for name, own in contenders(device, given.members, given.one_shape).items():
-            around = (
-                large_pages({}, PAGES) if own["worker"] == "train_ours.py" else {}
-            )  # as the command `medusa` sets it for itself
-            row = python(str(HERE / own["worker"]), json.dumps({**task, **own}), **around)
-            row["rate"] = row["utterances"] / row["seconds"]
-            rows[name].append(row)
+        for name, own in every.items():
+            rows[name].append(once({**task, **own}))
     return rows
 
 
-def tell(rows: Rows, peak: dict[str, float]) -> dict[str, np.ndarray]:
-    """Print what was measured; the ratio of each contender's utterances a second to the first one's, a round each."""
-    print(
-        "measured peak of matrix products: "
-        + ", ".join(f"{value / 1e9:.0f} GFLOP/s in {name}" for name, value in peak.items())
-    )
+def show(rows: Rows, peak: dict[str, float]) -> Ratios:
+    """Print each contender; each one's utterances a second against the first one's, by round."""
+    speeds = [f"{value / 1e9:.0f} GFLOP/s in {name}" for name, value in peak.items()]
+    print(f"measured peak of matrix products: {', '.join(speeds)}")
     first = np.array([row["rate"] for row in next(iter(rows.values()))])
     ratios = {}
     for name, own in rows.items():
-        rate = np.array([row["rate"] for row in own])
-        middle = own[int(np.argsort(rate)[len(rate) // 2])]
-        speeds = [
-            f"{middle[kind] / middle['seconds'] / 1e9:.0f} {kind}" for kind in ("real", "computed")
-        ]
-        share = (
-            middle["computed"]
-            / middle["seconds"]
-            / peak["bfloat16" if "bfloat16" in name else "float32"]
-        )
-        ratios[name] = rate / first
-        spread = (
-            f"x{np.median(ratios[name]):.2f} ({ratios[name].min():.2f} to {ratios[name].max():.2f})"
-        )
-        waited = (
-            ""
-            if middle["waited"] is None
-            else f", {middle['waited']:.1%} of the time waiting for input"
-        )
-        print(
-            f"{name:24s} {np.median(rate):8.2f} utterances/s, {spread}; GFLOP/s {', '.join(speeds)} ({share:.0%} of the peak); "
-            f"padding {middle['padding']:.1%}; peak memory {max(row['memory'] for row in own) / 1e9:.2f} GB{waited}"
-        )
+        ratios[name] = np.array([row["rate"] for row in own]) / first
+        print(line(name, own, ratios[name], peak["bfloat16" if "bfloat16" in name else "float32"]))
     return ratios
 
 
-def target(name: str, wanted: str, measured: float | None, met: bool) -> None:
-    """One line; `None`: this machine cannot tell."""
-    print(
-        f"target {name}: wanted {wanted}, "
-        + (
-            "not measured"
-            if measured is None
-            else f"measured {measured:.2f}: {'met' if met else 'missed'}"
-        )
-    )
+def line(name: str, rows: list[dict[str, Any]], ratio: np.ndarray, peak: float) -> str:
+    """Speed, ratio with its spread, operations, padding, memory and waiting of one contender."""
+    rate = np.array([row["rate"] for row in rows])
+    middle = rows[int(np.argsort(rate)[len(rate) // 2])]
+    kinds = ("real", "computed")
+    speeds = [f"{middle[kind] / middle['seconds'] / 1e9:.0f} {kind}" for kind in kinds]
+    share = middle["computed"] / middle["seconds"] / peak
+    memory = max(row["memory"] for row in rows) / 1e9
+    waited = middle["waited"]
+    parts = [
+        f"{name:24s} {np.median(rate):8.2f} utterances/s, "
+        f"x{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f})",
+        f"GFLOP/s {', '.join(speeds)} ({share:.0%} of the peak)",
+        f"padding {middle['padding']:.1%}",
+        f"peak memory {memory:.2f} GB",
+    ]
+    return "; ".join(parts + ([] if waited is None else [f"{waited:.1%} waiting for input"]))
 
 
 def judge(
-    given: argparse.Namespace,
-    device: str,
-    rows: Rows,
-    ratios: dict[str, np.ndarray],
-    peak: dict[str, float],
+    given: argparse.Namespace, device: str, rows: Rows, ratios: Ratios, peak: dict[str, float]
 ) -> None:
     """The targets of both kinds of machine."""
-
-    def share(name: str, precision: str) -> float:
-        return (
-            float(np.median([row["computed"] / row["seconds"] for row in rows[name]]))
-            / peak[precision]
-        )
-
     middle = {name: float(np.median(ratio)) for name, ratio in ratios.items()}
-    plain, rounded, cpu = middle["ours float32"], middle["ours bfloat16"], device == "cpu"
-    memory = max(row["memory"] for row in rows["ours float32"]) / max(
-        row["memory"] for row in rows["torch float32"]
-    )
-    busy = share("ours float32", "float32")
-    target("train-cpu-float32", "1.5 times PyTorch float32", plain if cpu else None, plain >= 1.5)
-    target("train-cpu-peak", "65 % of the float32 peak", busy if cpu else None, busy >= 0.65)
-    target(
-        "train-cpu-bfloat16", "2.5 times PyTorch float32", rounded if cpu else None, rounded >= 2.5
-    )
-    target("train-memory", "at most PyTorch's", memory, memory <= 1)
-    compiled = (
-        None
-        if cpu
-        else float(np.median(ratios["ours bfloat16"] / ratios["torch bfloat16 compiled"]))
-    )
-    busy = share("ours bfloat16", "bfloat16")
-    target("train-gpu-eager", "10 times PyTorch float32", None if cpu else rounded, rounded >= 10)
-    target(
-        "train-gpu-compiled", "3 times PyTorch bfloat16 compiled", compiled, (compiled or 0) >= 3
-    )
-    target(
-        "train-gpu-peak",
-        "40 % of the bfloat16 peak at batch 64",
-        busy if not cpu and given.batch == 64 else None,
-        busy >= 0.4,
-    )
+    plain, rounded = middle["ours float32"], middle["ours bfloat16"]
+    if device == "cpu":
+        busy = share(rows["ours float32"], peak["float32"])
+        report("train-cpu-float32", "1.5 times PyTorch float32", plain, plain >= 1.5)
+        report("train-cpu-peak", "65 % of the float32 peak", busy, busy >= 0.65)
+        report("train-cpu-bfloat16", "2.5 times PyTorch float32", rounded, rounded >= 2.5)
+    else:
+        compiled = float(np.median(ratios["ours bfloat16"] / ratios["torch bfloat16 compiled"]))
+        busy = share(rows["ours bfloat16"], peak["bfloat16"])
+        report("train-gpu-eager", "10 times PyTorch float32", rounded, rounded >= 10)
+        report("train-gpu-compiled", "3 times PyTorch bf16 compiled", compiled, compiled >= 3)
+        if given.batch == 64:
+            report("train-gpu-peak", "40 % of the bfloat16 peak at batch 64", busy, busy >= 0.4)
+    memory = largest(rows["ours float32"]) / largest(rows["torch float32"])
+    report("train-memory", "at most PyTorch's", memory, memory <= 1)
+    judge_shapes(given, rows)
+    judge_group(given, device, rows)
+
+
+def judge_shapes(given: argparse.Namespace, rows: Rows) -> None:
+    """Several padded shapes against one."""
     if given.one_shape:
         few, one = rows["ours float32"], rows["ours one shape"]
-        faster = float(
-            np.median([b["seconds"] / a["seconds"] for a, b in zip(few, one, strict=True)])
-        )
+        faster = ratio_of(one, few)
+        work = one[0]["computed"] / few[0]["computed"]
         print(
-            f"{given.shapes} shapes against one: x{faster:.2f} in time, x{one[0]['computed'] / few[0]['computed']:.2f} in operations"
+            f"{given.shapes} shapes against one: x{faster:.2f} in time, x{work:.2f} in operations"
         )
+
+
+def judge_group(given: argparse.Namespace, device: str, rows: Rows) -> None:
+    """Members on one stream of batches against as many runs."""
     if given.members > 1:
         group, alone = rows["ours group"], rows["ours float32"]
-        cheaper = float(
-            np.median(
-                [
-                    given.members * one["seconds"] / many["seconds"]
-                    for one, many in zip(alone, group, strict=True)
-                ]
-            )
-        )
-        wanted = 1.0 if cpu else 2.5
-        target(
-            f"train-group-of-{given.members}",
-            f"{wanted} times cheaper than separate runs",
-            cheaper,
-            cheaper >= wanted,
-        )
+        cheaper = given.members * ratio_of(alone, group)
+        wanted = 1.0 if device == "cpu" else 2.5
+        name = f"train-group-of-{given.members}"
+        report(name, f"{wanted} times cheaper than separate runs", cheaper, cheaper >= wanted)
         read = group[0]["read"] / alone[0]["read"]
-        target("train-group-read", "input bytes of one run", read, read == 1)
+        report("train-group-read", "input bytes of one run", read, read == 1)
 
 
-def main() -> None:
+def report(name: str, wanted: str, measured: float, met: bool) -> None:
+    print(target(name, wanted, f"{measured:.2f}", met))
+
+
+def share(rows: list[dict[str, Any]], peak: float) -> float:
+    """The median share of the peak that the computed operations reach."""
+    return float(np.median([row["computed"] / row["seconds"] for row in rows])) / peak
+
+
+def largest(rows: list[dict[str, Any]]) -> float:
+    return float(max(row["memory"] for row in rows))
+
+
+def ratio_of(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> float:
+    """The median over rounds of the seconds of `rows` against those of `others`."""
+    pairs = zip(rows, others, strict=True)
+    return float(np.median([one["seconds"] / other["seconds"] for one, other in pairs]))
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="a small model, 32 utterances, one shape, one round"
-    )
+    quick = "a small model, 32 utterances, one shape, one round"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--utterances", type=int, default=192)
-    parser.add_argument(
-        "--longest", type=int, default=550, help="frames of speech that an utterance has at most"
-    )
+    parser.add_argument("--longest", type=int, default=550, help="frames of an utterance at most")
     parser.add_argument("--shapes", type=int, default=6)
-    parser.add_argument(
-        "--one-shape",
-        action="store_true",
-        help="also ours with every batch padded to the longest utterance of all",
-    )
+    parser.add_argument("--one-shape", action="store_true", help="also ours with one padded shape")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--members", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON to write")
     given = parser.parse_args()
     if given.quick:
         given.hidden, given.utterances, given.shapes, given.rounds = 32, 32, 1, 1
-    device = python(
-        "-c",
-        "import json, jax; print(json.dumps({'is': 'cpu' if jax.default_backend() == 'cpu' else 'cuda'}))",
-    )["is"]
+    return given
+
+
+def main() -> None:
+    given, device = arguments(), backend()
     peak = peaks(device)
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(given, device, Path(folder))
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {device}; hidden {given.hidden}, batch {given.batch}, {given.utterances} utterances"
-    )
-    judge(given, device, rows, tell(rows, peak), peak)
-    if given.out:
-        versions = {
-            name: version(name) for name in ("jax", "jaxlib", "torch", "numpy", "medusa-jax")
-        }
-        machine = {
-            "platform": platform.platform(),
-            "cores": os.cpu_count(),
-            "device": device,
-            **versions,
-        }
-        settings = {key: value for key, value in vars(given).items() if key != "out"}
-        write_text(
-            given.out,
-            json.dumps(
-                {"environment": machine, "settings": settings, "peak": peak, "rows": rows}, indent=1
-            )
-            + "\n",
-        )
+    sizes = f"hidden {given.hidden}, batch {given.batch}, {given.utterances} utterances"
+    print(f"{os.cpu_count()} cores, {device}; {sizes}")
+    judge(given, device, rows, show(rows, peak), peak)
+    packages = ("jax", "jaxlib", "torch", "numpy", "medusa-jax")
+    environment = {**machine(*packages), "device": device}
+    settings = {key: value for key, value in vars(given).items() if key != "out"}
+    save(given.out, environment, settings=settings, peak=peak, rows=rows)
 
 
 if __name__ == "__main__":

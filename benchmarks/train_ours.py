@@ -1,6 +1,8 @@
-"""One epoch of ours for benchmarks/train.py, through the engine's own loader, stacks and step.
+"""One epoch of this project's training for benchmarks/train.py and benchmarks/gpu.py.
 
-Called with a JSON of settings; prints a JSON of measurements.
+It goes through the engine's own loader, members and step. Called with a JSON of settings; prints a
+JSON of measurements. `side_by_side` (true, false, null: as the engine decides) trains the members
+under `vmap` or one after the other.
 """
 
 import json
@@ -9,6 +11,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +21,7 @@ from medusa_jax.batches.epochs import epoch_plan
 from medusa_jax.batches.examples import Batch, Examples, gather
 from medusa_jax.batches.prefetch import Loader
 from medusa_jax.config.model import ModelConfig
-from medusa_jax.config.training import MemberConfig, TrainingConfig
+from medusa_jax.config.training import EngineConfig, MemberConfig, TrainingConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.store.reader import FeatureStore
@@ -26,98 +29,112 @@ from medusa_jax.tasks.hyperparameters import settings_of
 from medusa_jax.tasks.objective import class_weights
 from medusa_jax.training import step
 from medusa_jax.training.member import build, member_keys
+from medusa_jax.training.memory import group_bytes, need_of, runs_side_by_side
 from medusa_jax.training.stack import Lane, Stack, stacks_of
 from medusa_jax.training.step import new_state
 
 
-def stacks(task: dict, examples: Examples, steps: int) -> list[Stack]:
-    """The members as the engine would train them: under `vmap` on a GPU, one after the other on a CPU."""
-    training = TrainingConfig(batch_size=task["batch"], shapes=task["shapes"])
+def members_of(task: dict[str, Any]) -> list[MemberConfig]:
+    """The members' configurations, which differ in their seed."""
     model = ModelConfig(hidden=task["hidden"], precision=task["precision"])
-    lanes = []
-    for seed in range(task["members"]):
-        config = MemberConfig(
-            id=f"m{seed}", modalities=tuple(WIDTHS), seed=seed, model=model, training=training
-        )
+    common = {"modalities": tuple(WIDTHS), "model": model, "training": training_of(task)}
+    return [MemberConfig(id=f"m{seed}", seed=seed, **common) for seed in range(task["members"])]
+
+
+def training_of(task: dict[str, Any]) -> TrainingConfig:
+    return TrainingConfig(batch_size=task["batch"], shapes=task["shapes"])
+
+
+def examples_of(task: dict[str, Any]) -> Examples:
+    """The utterances that `train_task.write` left."""
+    folder = Path(task["folder"])
+    stores = {name: FeatureStore.open(folder / "stores" / name) for name in WIDTHS}
+    return gather(Corpus.load(folder / "corpus.parquet"), tuple(WIDTHS), stores, task["shapes"])
+
+
+def side_by_side(task: dict[str, Any]) -> bool:
+    """As the task wants it, or as the engine decides."""
+    wanted = task.get("side_by_side")
+    return runs_side_by_side(EngineConfig()) if wanted is None else bool(wanted)
+
+
+def stacks(task: dict[str, Any], examples: Examples, steps: int) -> list[Stack]:
+    """The members as the engine would train them."""
+    training, lanes = training_of(task), []
+    weights_c = class_weights(examples.soft)
+    for config in members_of(task):
         member = build(config, examples, {}, 0)
-        settings = settings_of(
-            training, 1, steps, class_weights(examples.soft), member_keys(0, config)[1]
-        )
+        settings = settings_of(training, 1, steps, weights_c, member_keys(0, config)[1])
         lanes.append(Lane(config.id, member, 1, settings, new_state(member.params, False)))
-    return stacks_of(lanes, jax.default_backend() != "cpu", devices_of(1))
+    return stacks_of(lanes, side_by_side(task), devices_of(1))
+
+
+def planned_bytes(task: dict[str, Any], examples: Examples) -> int:
+    """The memory that the engine's planner expects."""
+    needs = [need_of(config, examples) for config in members_of(task)]
+    return group_bytes(needs, side_by_side(task))
+
+
+class Epoch:
+    """Steps through batches, with the bytes of input that were read."""
+
+    def __init__(self, examples: Examples, trained: list[Stack]) -> None:
+        self.examples, self.trained, self.read = examples, trained, 0
+
+    def made(self, row: np.ndarray) -> Batch:
+        """The batch of these positions, on the device."""
+        frames_k = self.examples.lengths[row].sum(axis=0)
+        self.read += int(2 * (frames_k * list(WIDTHS.values())).sum())
+        return jax.device_put(self.examples.batch(row))
+
+    def steps(self, rows: np.ndarray) -> tuple[float, np.ndarray]:
+        """Seconds waited for input, and the last losses."""
+        late: list[jax.Array] = []
+        with Loader(self.made, rows) as batches, jax.transfer_guard("disallow"):
+            for batch in batches:
+                now = [stack.step(batch) for stack in self.trained]
+                jax.device_get(late)  # one step late, as the engine does
+                late = now
+        return batches.waited, np.concatenate([np.ravel(losses) for losses in jax.device_get(late)])
+
+
+def measure(task: dict[str, Any]) -> dict[str, Any]:
+    """An epoch, after one batch of every shape."""
+    examples, training = examples_of(task), training_of(task)
+    every = np.arange(len(examples))
+    warm, plan = (epoch_plan(examples, every, training, 0, 1, epoch) for epoch in (0, 1))
+    epoch = Epoch(examples, stacks(task, examples, len(plan)))
+    both, began = np.concatenate([warm, plan]), time.perf_counter()
+    _, firsts = np.unique(examples.rungs[both].max(axis=1), return_index=True)
+    epoch.steps(both[firsts])
+    compiled, epoch.read = time.perf_counter() - began, 0
+    began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_stime
+    waited, losses = epoch.steps(plan)
+    seconds = time.perf_counter() - began
+    system = resource.getrusage(resource.RUSAGE_SELF).ru_stime - used
+    computed = np.repeat(examples.shapes[examples.rungs[plan].max(axis=1)], plan.shape[1], axis=0)
+    found: dict[str, Any] = {"seconds": seconds, "utterances": plan.size, "steps": len(plan)}
+    found |= {"loss": losses[0], "memory": peak_memory(), "waited": waited / seconds}
+    found |= {"padding": examples.padding_share(plan), "read": epoch.read, "system": system}
+    found |= {"first_pass_seconds": compiled, "shapes": len(firsts)}
+    found |= {"real": operations(examples.lengths[plan.ravel()], task["hidden"])}
+    return found | {"computed": operations(computed, task["hidden"])}
+
+
+def peak_memory() -> int:
+    """Bytes on the device, or of the process on a CPU."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(device.memory_stats()["peak_bytes_in_use"])
 
 
 def main() -> None:
     task = json.loads(sys.argv[1])
     if os.environ.get("MEDUSA_BENCHMARK_PLAIN"):
         step.compiler_options = lambda: None
-    folder, read = Path(task["folder"]), [0]
-    examples = gather(
-        Corpus.load(folder / "corpus.parquet"),
-        tuple(WIDTHS),
-        {name: FeatureStore.open(folder / "stores" / name) for name in WIDTHS},
-        task["shapes"],
-    )
-    training = TrainingConfig(batch_size=task["batch"], shapes=task["shapes"])
-    warm, plan = (
-        epoch_plan(examples, np.arange(len(examples)), training, 0, 1, epoch) for epoch in (0, 1)
-    )
-    trained = stacks(task, examples, len(plan))
-
-    def made(row: np.ndarray) -> Batch:
-        read[0] += sum(
-            int(examples.lengths[row, k].sum()) * width * 2
-            for k, width in enumerate(WIDTHS.values())
-        )
-        return jax.device_put(examples.batch(row))
-
-    def steps(rows: np.ndarray) -> tuple[float, np.ndarray]:
-        """Seconds waited for input, and the last losses."""
-        late: list[jax.Array] = []
-        with Loader(made, rows) as batches, jax.transfer_guard("disallow"):
-            for batch in batches:
-                now = [stack.step(batch) for stack in trained]
-                jax.device_get(late)  # one step late, as the engine does
-                late = now
-        return batches.waited, np.concatenate([np.ravel(losses) for losses in jax.device_get(late)])
-
-    began = time.perf_counter()
-    tops = examples.rungs[np.concatenate([warm, plan])].max(axis=1)
-    rows = np.concatenate([warm, plan])[np.unique(tops, return_index=True)[1]]
-    steps(rows)  # every shape once
-    compiled, read[0] = time.perf_counter() - began, 0
-    began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_stime
-    waited, losses = steps(plan)
-    seconds, used = (
-        time.perf_counter() - began,
-        resource.getrusage(resource.RUSAGE_SELF).ru_stime - used,
-    )
-    computed = np.repeat(examples.shapes[examples.rungs[plan].max(axis=1)], plan.shape[1], axis=0)
-    device = jax.devices()[0]
-    peak = (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if device.platform == "cpu"
-        else device.memory_stats()["peak_bytes_in_use"]
-    )
-    found = {
-        "seconds": seconds,
-        "utterances": plan.size,
-        "steps": len(plan),
-        "loss": losses[0],
-        "memory": peak,
-        "waited": waited / seconds,
-    }
-    found |= {
-        "padding": examples.padding_share(plan),
-        "read": read[0],
-        "system": used,
-        "first_pass_seconds": compiled,
-        "shapes": len(rows),
-    }
-    found |= {
-        "real": operations(examples.lengths[plan.ravel()], task["hidden"]),
-        "computed": operations(computed, task["hidden"]),
-    }
+    found = measure(task)
+    found["planned"] = planned_bytes(task, examples_of(task))
     print(json.dumps(found, default=float))
 
 

@@ -1,4 +1,4 @@
-"""What every contender of benchmarks/train.py trains on: utterances of random frames with the lengths of speech, and their cost by formula.
+"""The data of benchmarks/train.py: random frames with the lengths of speech, and their operations.
 
 Legend: `n` utterance, `k` modality, `t` frame, `h` hidden, `c` class.
 """
@@ -17,7 +17,7 @@ FEEDFORWARD, LAYERS = 2048, 2
 
 
 def lengths(count: int, longest: int = 550) -> np.ndarray:
-    """Frames `[n, k]` in the order of `WIDTHS`: 100 to `longest` of each speech encoder, 10 to 60 tokens."""
+    """Frames `[n, k]` in the order of `WIDTHS`: 100 to `longest` of speech, 10 to 60 tokens."""
     rng = np.random.default_rng(0)
     speech = rng.integers(100, longest + 1, count)
     return np.stack([speech, rng.integers(10, 61, count), speech], axis=1)
@@ -49,7 +49,10 @@ def corpus_of(count: int) -> Corpus:
 
 
 def write(folder: Path, count: int, longest: int = 550) -> None:
-    """`folder/corpus.parquet`, and each modality's frames twice: `npy/NAME/ID.npy` for PyTorch, the store `stores/NAME` for ours."""
+    """Write `folder/corpus.parquet`, and each modality's frames twice.
+
+    `npy/NAME/ID.npy` is for PyTorch, the store `stores/NAME` for ours.
+    """
     corpus, rng = corpus_of(count), np.random.default_rng(2)
     corpus.save(folder / "corpus.parquet")
     for name, length_n in zip(WIDTHS, lengths(count, longest).T, strict=True):
@@ -64,7 +67,7 @@ def write(folder: Path, count: int, longest: int = 550) -> None:
 
 
 def operations(length_nk: np.ndarray, hidden: int) -> float:
-    """Floating-point operations of the matrix products of a training step over these utterances: forward, and twice that backward."""
+    """Operations of a training step's matrix products: forward, and twice that backward."""
 
     def encoder(frames: np.ndarray, width: int) -> np.ndarray:
         layer = 2 * frames * (4 * hidden**2 + 2 * hidden * FEEDFORWARD) + 4 * frames**2 * hidden

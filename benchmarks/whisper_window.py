@@ -1,23 +1,24 @@
-"""What `window: real` saves for Whisper's encoder, and how far its numbers are from those of the padded window.
+"""Time that `window: real` saves for Whisper's encoder, and its distance from the padded window.
 
-    python benchmarks/whisper_window.py [--model FOLDER] [--audio FOLDER] [--clips 16] [--rounds 3] [--quick] [--out FILE]
+    python benchmarks/whisper_window.py [--model FOLDER] [--audio FOLDER] [--clips 16] [--rounds 3]
+        [--quick] [--out FILE]
 
-Separate processes take turns; the ratio's spread is over the rounds. Without `--model` the weights are random, of the size of whisper-large-v3's
-encoder (`--quick`: of whisper-base's): the times hold for trained ones too, the difference does not. Without `--audio` the speech is generated.
+Separate processes take turns; the ratio's spread is over the rounds. Without `--model` the weights
+are random, of the size of whisper-large-v3's encoder (`--quick`: of whisper-base's): the times hold
+for trained ones too, the difference does not. Without `--audio` the speech is generated.
 """
 
 import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from results import machine, save, target
 
 SIZES = {  # width, layers, heads, bands
     "large": (1280, 32, 20, 128),
@@ -27,7 +28,7 @@ FASTER = 3.0  # for clips of 6 s and less, a fifth of the window
 
 
 def save_random(folder: Path, size: str) -> Path:
-    """Write a random Whisper whose encoder has this size; its decoder, which nobody runs, is small."""
+    """Write a random Whisper whose encoder has this size; its decoder is small and never run."""
     import torch
     import transformers
 
@@ -58,7 +59,7 @@ def speech(folder: Path | None, scratch: Path, clips: int) -> list[np.ndarray]:
 
 
 def measure(model: Path, waves: Path, window: str, out: Path) -> None:
-    """In a process of its own: encode the waveforms after a warming-up, save the frames, print the seconds."""
+    """In a process of its own: encode the waveforms warm, save the frames, print the seconds."""
     from medusa_jax.config.features import HuggingFaceConfig
     from medusa_jax.features.registry import build_extractor
 
@@ -79,7 +80,7 @@ def once(model: Path, waves: Path, window: str, out: Path) -> float:
     )
 
 
-def compare(given: argparse.Namespace, scratch: Path) -> dict[str, object]:
+def compare(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """Seconds of both by turns, and the difference of their frames."""
     model = given.model or save_random(scratch / "model", "base" if given.quick else "large")
     inputs = speech(given.audio, scratch, given.clips)
@@ -90,11 +91,6 @@ def compare(given: argparse.Namespace, scratch: Path) -> dict[str, object]:
             taken.append(once(model, scratch / "waves.npz", window, scratch / f"{window}.npy"))
     full, real = (np.load(scratch / f"{window}.npy").astype(np.float64) for window in seconds)
     return {
-        "environment": {
-            "machine": platform.platform(),
-            "cores": os.cpu_count(),
-            **{name: version(name) for name in ("torch", "transformers")},
-        },
         "model": str(given.model)
         if given.model
         else f"random, {'base' if given.quick else 'large-v3'}",
@@ -127,20 +123,21 @@ def main() -> None:
         given.clips, given.rounds = min(given.clips, 6), min(given.rounds, 2)
     with tempfile.TemporaryDirectory() as scratch:
         result = compare(given, Path(scratch))
-    if given.out:
-        given.out.write_text(json.dumps(result, indent=1) + "\n")
+    save(given.out, machine("torch", "transformers"), **result)
+    show(result, given.clips)
+
+
+def show(result: dict[str, Any], clips: int) -> None:
+    """The ratio, the difference, and the target."""
     ratios = sorted(result["ratios"])
     faster = float(np.median(ratios))
-    print(
-        f"{result['model']}, {given.clips} clips of {result['mean_clip_seconds']:.1f} s on average, {os.cpu_count()} cores"
-    )
+    length = f"{clips} clips of {result['mean_clip_seconds']:.1f} s on average"
+    print(f"{result['model']}, {length}, {os.cpu_count()} cores")
     print(f"full / real: {faster:.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
-    print(
-        f"frames of real against full: root mean square {result['difference']:.3f} of their deviation, correlation {result['correlation']:.3f}"
-    )
-    print(
-        f"target window: wanted at least {FASTER:g} times faster, measured {faster:.2f}: {'met' if faster >= FASTER else 'missed'}"
-    )
+    apart = f"root mean square {result['difference']:.3f} of their deviation"
+    print(f"frames of real against full: {apart}, correlation {result['correlation']:.3f}")
+    wanted = f"at least {FASTER:g} times faster"
+    print(target("window", wanted, f"{faster:.2f}", faster >= FASTER))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Write the tables of docs/configuration.md from the configuration's own models: python docs/configuration.py"""
+"""Write the tables of docs/configuration.md from the configuration models.
+
+python docs/configuration.py
+"""
 
 import html
 import json
@@ -79,7 +82,8 @@ def _table(section: str, model: type[BaseModel]) -> str:
 
 def _row(key: str, field: dict[str, Any], required: bool) -> str:
     default = "required" if required else _default(field)
-    return f"| `{key}` | {_values(field)} | {default} | {html.escape(field.get('description', ''), quote=False)} |\n"
+    description = html.escape(field.get("description", ""), quote=False)
+    return f"| `{key}` | {_values(field)} | {default} | {description} |\n"
 
 
 def _default(field: dict[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""Open a member's checkpoint with plain orbax: python open_checkpoint.py RUN/members/ID/checkpoints/best-00000021"""
+"""Open a member's checkpoint with plain orbax.
+
+python open_checkpoint.py RUN/members/ID/checkpoints/best-00000021
+"""
 
 import sys
 from pathlib import Path

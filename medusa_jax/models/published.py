@@ -6,6 +6,7 @@ frames: `standardise` is off. Their code masks no padding, so numbers agree for 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -57,7 +58,7 @@ def published_deepser(
     return model
 
 
-def published_name(path: tuple[str | int, ...]) -> str:
+def published_name(path: tuple[Any, ...]) -> str:
     """The published key of a parameter: ("encoders", 0, "w1", "bias") is legs.0.linear1.bias."""
     name = ".".join(NAMES.get(str(part), str(part)) for part in path)
     for ours, theirs in JOINED.items():
@@ -65,7 +66,7 @@ def published_name(path: tuple[str | int, ...]) -> str:
     return name
 
 
-def _torch_shape(path: tuple[str | int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+def _torch_shape(path: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape in the published file: PyTorch keeps the weights of a linear map as `[out, in]`."""
     return shape[::-1] if path[-1] == "kernel" else shape
 
