@@ -1,4 +1,4 @@
-"""A run's folder: one process at a time, and which runs are not finished."""
+"""A run's folder held by one process at a time, and the runs that are unfinished."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,96 +10,95 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import RunFolderError
 from medusa_jax.files import locked, write_text
 from medusa_jax.runs.provenance import keep_provenance
-from medusa_jax.runs.run import JOINED, OUTPUTS, Run
+from medusa_jax.runs.run import Run
 
 
 def unfinished(out: Path) -> list[Path]:
-    """Folders of the runs below `out` of which training was begun and a member has no outputs yet, the one that trained last first."""
-    last: dict[Path, float] = {}
+    """Folders of the runs below `out` with training begun and predictions missing, newest first."""
+    begun: dict[Path, float] = {}
     for path in out.glob("*/config.yaml"):
         times = [found.stat().st_mtime for found in path.parent.glob("**/members/*/metrics.jsonl")]
-        if times and not _trained(path):
-            last[path.parent] = max(times)
-    return sorted(last, key=lambda folder: -last[folder])
+        if times and _lacks_predictions(path):
+            begun[path.parent] = max(times)
+    return sorted(begun, key=lambda folder: -begun[folder])
 
 
-def _trained(path: Path) -> bool:
-    """Whether every member of the run of this config.yaml is trained in every fold; a file that cannot be read is nobody's run."""
+def _lacks_predictions(path: Path) -> bool:
+    """True if a member of the run of this config.yaml lacks predictions in any fold.
+
+    False for a file that cannot be read.
+    """
+    config = _config_in(path)
+    if config is None:
+        return False
+    run, out_of_fold = Run(config, path.parent.parent), config.ensemble.fit_on == "out_of_fold"
+    for fold in range(config.corpus.splits):
+        for member in config.members:
+            if not run.predictions_file(fold, member.id).exists():
+                return True
+            if out_of_fold and not run.out_of_fold_file(fold, member.id).exists():
+                return True
+    return False
+
+
+def _config_in(path: Path) -> RunConfig | None:
+    """The configuration in a config.yaml, or None if it cannot be read."""
     try:
-        run = Run(
-            RunConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))),
-            path.parent.parent,
-        )
+        return RunConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValueError, yaml.YAMLError):
-        return True
-    wanted = (OUTPUTS, JOINED) if run.config.ensemble.fit_on == "out_of_fold" else (OUTPUTS,)
-    places = [
-        run.member_folder(fold, member.id)
-        for fold in range(run.config.corpus.splits)
-        for member in run.config.members
-    ]
-    return all((place / name).exists() for place in places for name in wanted)
+        return None
 
 
 @contextmanager
 def opened(run: Run, *, wait: bool = False) -> Iterator[None]:
-    """Use the run folder alone, if asked after a `wait` for others that do; write what the run is into it.
+    """Hold the run's folder, after a `wait` for other processes if asked, and record the run in it.
 
-    Of several processes of one run the first one does both. Raises `RunFolderError` if the folder is in use (without `wait`),
-    holds another run, or cannot be made; or if there are several processes and none has prepared the run before.
+    Of several processes of one run, the first does both. Raises `RunFolderError` if the folder is
+    in use (without `wait`), holds another run, or cannot be made; or if there are several processes
+    and the run was never prepared.
     """
     from medusa_jax.machines.processes import leads, several
 
     if several() and not run.corpus_file.exists():
-        raise RunFolderError(
-            "several processes train what one has prepared",
-            where=run.folder,
-            hint="run `medusa extract` with the same arguments first",
-        )
+        what = "several processes cannot train a run that was never prepared"
+        hint = "run `medusa extract` with the same arguments first"
+        raise RunFolderError(what, where=run.folder, hint=hint)
     with _held(run, wait) if leads() else nullcontext():
-        _keep_compiled(run.out / "compiled")
+        _keep_compiled(run.compiled_folder)
         yield
 
 
 @contextmanager
 def _held(run: Run, wait: bool) -> Iterator[None]:
-    """The folder's lock, and what the run is in writing."""
+    """Lock the folder, and write or compare its configuration and provenance."""
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         (run.folder / ".lock").touch()
     except OSError as error:
-        hint = "choose a folder that you may write to with --out"
-        raise RunFolderError(
-            f"the run folder cannot be used: {error.strerror}", where=run.folder, hint=hint
-        ) from error
+        what = f"the run folder cannot be used: {error.strerror}"
+        hint = "choose a folder you can write to with --out"
+        raise RunFolderError(what, where=run.folder, hint=hint) from error
     with locked(run.folder, wait=wait):
-        path = run.folder / "config.yaml"
-        text = yaml.safe_dump(
-            run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
-        )
-        if path.exists():
-            try:
-                same = (
-                    RunConfig.model_validate(
-                        yaml.safe_load(path.read_text(encoding="utf-8"))
-                    ).digest()
-                    == run.config.digest()
-                )
-            except (ValueError, yaml.YAMLError):
-                same = False
-            if not same:
-                hint = "choose another --out, or remove the folder"
-                raise RunFolderError(
-                    "this folder holds a run of another configuration", where=path, hint=hint
-                )
-        else:
-            write_text(path, text)
+        _keep_config(run)
         keep_provenance(run)
         yield
 
 
+def _keep_config(run: Run) -> None:
+    """Write `config.yaml`. Raises `RunFolderError` if it is there with another digest."""
+    if not run.config_file.exists():
+        raw = run.config.model_dump(mode="json")
+        write_text(run.config_file, yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
+        return
+    there = _config_in(run.config_file)
+    if there is None or there.digest() != run.config.digest():
+        what = "this folder holds a run of another configuration"
+        hint = "choose another --out, or remove the folder"
+        raise RunFolderError(what, where=run.config_file, hint=hint)
+
+
 def _keep_compiled(folder: Path) -> None:
-    """Programs compiled once are read back from disk by the next command (a step takes 10 s and more to compile)."""
+    """Keep compiled programs on disk for later commands: compiling a step takes 10 s and more."""
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))

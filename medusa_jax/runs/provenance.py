@@ -1,4 +1,4 @@
-"""What made a run: configuration, versions, machine, digests of the data."""
+"""The origin of a run's numbers: configuration, versions, machine, digests of the data."""
 
 import json
 import os
@@ -25,37 +25,35 @@ _PACKAGES = (
 
 
 def keep_provenance(run: Run, **inputs: object) -> None:
-    """Write `provenance.json`: the configuration's digest, the digests `inputs` of what was read, and `made_by`.
+    """Write `provenance.json`: the configuration's digest, `made_by`, and the digests `inputs`.
 
-    `made_by` lists every set of versions and machine that worked in the folder, the first one first: a later upgrade does
-    not hide what trained the members. A run that has nothing new to say leaves the file alone.
+    `made_by` lists every set of versions and machine used in the folder, oldest first, so that an
+    upgrade does not hide the versions that trained the members. The file is left alone if nothing
+    is new.
     """
     from medusa_jax.machines.processes import leads
 
-    path = run.folder / "provenance.json"
     if not leads():
         return
     before = known_provenance(run)
-    us = {name: value for name, value in provenance(run).items() if name != "config"}
-    made_by = before["made_by"] + ([] if us in before["made_by"] else [us])
+    current = {name: value for name, value in provenance(run).items() if name != "config"}
+    made_by = before["made_by"] + ([] if current in before["made_by"] else [current])
     now = {"config": run.config.digest(), **before, **inputs, "made_by": made_by}
     if now != before:
-        write_text(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+        write_text(run.provenance_file, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
 
 
 def known_provenance(run: Run) -> dict[str, Any]:
-    """What `provenance.json` says so far."""
+    """The contents of `provenance.json`; an empty `made_by` if it cannot be read."""
     try:
-        known: dict[str, Any] = json.loads(
-            (run.folder / "provenance.json").read_text(encoding="utf-8")
-        )
+        known: dict[str, Any] = json.loads(run.provenance_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {"made_by": []}
     return known
 
 
 def provenance(run: Run) -> dict[str, object]:
-    """What made the numbers: configuration, versions, machine."""
+    """Configuration digest, versions and machine of this process."""
     import jax
 
     return {
@@ -63,11 +61,16 @@ def provenance(run: Run) -> dict[str, object]:
         "python": platform.python_version(),
         **{name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": _cores(),
         "devices": ", ".join(sorted({d.device_kind for d in jax.devices()})),
     }
+
+
+def _cores() -> int | None:
+    """The number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def _version(package: str) -> str:
