@@ -18,10 +18,6 @@ from medusa_jax.ensemble.variants import (
 )
 from medusa_jax.ensemble.votes import majority_vote, soft_vote
 from medusa_jax.files import digest_of
-from medusa_jax.runs.predictions import (
-    member_outputs,
-    out_of_fold_outputs,
-)
 from medusa_jax.runs.prepare import Prepared
 
 
@@ -30,11 +26,10 @@ def combine(prepared: Prepared) -> None:
     run, corpus = prepared.run, prepared.corpus
     config = run.config.ensemble
     for fold, parts in enumerate(prepared.folds):
-        folder = run.fold_folder(fold) / "ensemble"
-        if all((folder / f"{name}.parquet").exists() for name in ENSEMBLES):
+        if all(run.ensemble_file(fold, name).exists() for name in ENSEMBLES):
             continue
         members = {
-            member.id: member_outputs(run, corpus, fold, member.id) for member in run.config.members
+            member.id: run.predictions(corpus, fold, member.id) for member in run.config.members
         }
         x_nf = meta.inputs_of(taught_outputs(prepared, fold, members), config)
         learn, select = taught_and_chosen_on(config.fit_on, parts.fit, parts.held_out)
@@ -42,13 +37,13 @@ def combine(prepared: Prepared) -> None:
             x_nf, targets_of(corpus), corpus.classes, learn, select, config, run.config.seed
         )
         found.save(
-            folder / "checkpoints", digest_of([config.model_dump(mode="json"), run.config.digest()])
+            run.meta_folder(fold), digest_of([config.model_dump(mode="json"), run.config.digest()])
         )
         said = list(members.values())
-        majority_vote(said).save(folder / f"{MAJORITY}.parquet")
-        soft_vote(said).save(folder / f"{SOFT}.parquet")
+        majority_vote(said).save(run.ensemble_file(fold, MAJORITY))
+        soft_vote(said).save(run.ensemble_file(fold, SOFT))
         for name, params in ((SINGLE, found.single()), (SOUP, found.soup())):
-            meta.outputs_of(params, x_nf, said[0]).save(folder / f"{name}.parquet")
+            meta.outputs_of(params, x_nf, said[0]).save(run.ensemble_file(fold, name))
 
 
 def taught_outputs(
@@ -57,8 +52,9 @@ def taught_outputs(
     """The outputs of `members` (by id) as the meta-classifier meets them: of the training part out of fold if it learns from those."""
     if prepared.run.config.ensemble.fit_on != OUT_OF_FOLD:
         return list(members.values())
+    run, corpus, fit = prepared.run, prepared.corpus, prepared.folds[fold].fit
     return [
-        said.replaced(prepared.folds[fold].fit, out_of_fold_outputs(prepared, fold, name))
+        said.replaced(fit, run.out_of_fold(corpus, fold, name, fit))
         for name, said in members.items()
     ]
 

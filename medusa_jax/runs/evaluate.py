@@ -15,7 +15,6 @@ from medusa_jax.evaluation.metrics import attribute_scores, classification_score
 from medusa_jax.evaluation.report import CorpusFacts, write_report
 from medusa_jax.evaluation.tables import SystemScores
 from medusa_jax.runs.inputs import answers_of
-from medusa_jax.runs.predictions import ensemble_outputs, member_outputs
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.provenance import provenance
 
@@ -52,7 +51,7 @@ def evaluate(prepared: Prepared) -> dict[str, list[SystemScores]]:
     scored = {}
     for part in scored_parts(prepared):
         scored[part.name] = [system.scores for system in part.systems]
-        folder = prepared.run.folder / "evaluation" / part.name
+        folder = prepared.run.evaluation_folder(part.name)
         write_report(
             folder,
             f"{prepared.run.config.name}, {part.name}",
@@ -146,13 +145,13 @@ def _systems(
         yield (
             member.id,
             " + ".join(member.modalities),
-            pooled([member_outputs(run, corpus, f, member.id).where(rows) for f, rows in folds]),
+            pooled([run.predictions(corpus, f, member.id).where(rows) for f, rows in folds]),
         )
     for system in ENSEMBLES:
         yield (
             system,
             "ensemble",
-            pooled([ensemble_outputs(run, corpus, f, system).where(rows) for f, rows in folds]),
+            pooled([run.ensemble_predictions(corpus, f, system).where(rows) for f, rows in folds]),
         )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.runs.evaluate import Part, facts_of
-from medusa_jax.runs.predictions import member_outputs
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.train import train
 from medusa_jax.studies.ablation import BASE, Ablation
@@ -41,7 +40,7 @@ def studies_of(ablation: Ablation, prepared: Prepared) -> dict[str, Study]:
     folds = range(len(prepared.folds))
     guesses = {
         one.config.id: [
-            member_outputs(prepared.run, prepared.corpus, f, one.config.id).logits.argmax(axis=1)
+            prepared.run.predictions(prepared.corpus, f, one.config.id).logits.argmax(axis=1)
             for f in folds
         ]
         for one in ablation.trials

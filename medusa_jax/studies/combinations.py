@@ -17,7 +17,6 @@ from medusa_jax.corpus.splits import inner_folds
 from medusa_jax.ensemble.variants import OUT_OF_FOLD, Combined, Pool, combined
 from medusa_jax.errors import ConfigError, EvaluationError
 from medusa_jax.runs.combine import targets_of, taught_outputs
-from medusa_jax.runs.predictions import member_outputs
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.run import Run
 from medusa_jax.studies.derived_run import check_own_run
@@ -128,7 +127,7 @@ def ranking_of(study: EnsembleStudy, prepared: Prepared) -> tuple[int, ...]:
 
 def _held_out_score(run: Run, fold: int, member: str) -> float:
     """The score that chose a member's epoch."""
-    path = run.member_folder(fold, member) / "member.json"
+    path = run.record_file(fold, member)
     try:
         return float(json.loads(path.read_text(encoding="utf-8"))["held_out_macro_f1"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -144,7 +143,7 @@ def _pool(
     """The members of seed number `k` (from 0) in one fold."""
     run, corpus, parts = prepared.run, prepared.corpus, prepared.folds[fold]
     members = {
-        each[k].id: member_outputs(run, corpus, fold, each[k].id) for each in study.members.values()
+        each[k].id: run.predictions(corpus, fold, each[k].id) for each in study.members.values()
     }
     taught = (
         tuple(taught_outputs(prepared, fold, members))

@@ -17,7 +17,6 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import ConfigError
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.machines.processes import joined, known_to_all, leads, least, of_the_first, several
-from medusa_jax.runs.predictions import member_outputs
 from medusa_jax.runs.prepare import prepare
 from medusa_jax.runs.run import Run
 from medusa_jax.runs.train import train
@@ -109,7 +108,7 @@ def test_two_processes_train_what_one_trains_also_when_one_of_them_is_stopped(ex
         "the second process keeps silent"
     )
 
-    one, two = (member_outputs(each, prepared.corpus, 0, "words") for each in (alone, together))
+    one, two = (each.predictions(prepared.corpus, 0, "words") for each in (alone, together))
     np.testing.assert_allclose(one.logits, two.logits, atol=1e-4)
     np.testing.assert_allclose(one.attributes, two.attributes, atol=1e-4)
     lines = [

@@ -19,7 +19,6 @@ from medusa_jax.runs.chain import Finished
 from medusa_jax.runs.combine import combine, targets_of
 from medusa_jax.runs.folder import opened, unfinished
 from medusa_jax.runs.plan import plan_of
-from medusa_jax.runs.predictions import member_outputs, out_of_fold_outputs
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.run import Run
 from medusa_jax.runs.train import all_courses, train
@@ -86,7 +85,7 @@ def test_every_utterance_of_the_training_part_is_predicted_once_by_members_that_
         assert (fit | predicted).sum() == len(parts.fit)
         assert (course.held_out == parts.held_out).all(), "the epoch is chosen on the same part"
     for member in ("both", "words"):
-        joined = out_of_fold_outputs(prepared, 0, member)
+        joined = prepared.run.out_of_fold(prepared.corpus, 0, member, prepared.folds[0].fit)
         assert joined.ids == tuple(corpus.frame["id"].iloc[parts.fit])
         of_id = dict(zip(joined.ids, joined.logits, strict=True))
         for course in inner:
@@ -105,16 +104,16 @@ def test_an_inner_member_is_what_training_on_the_other_folds_makes(done, tmp_pat
     logits, _ = member.predict(examples, course.predicted)
     said = Predictions.load(course.outputs_file("words"), prepared.corpus.classes)
     np.testing.assert_allclose(logits, said.logits, atol=1e-5)
-    in_sample = member_outputs(prepared.run, prepared.corpus, 0, "words").where(course.predicted)
+    in_sample = prepared.run.predictions(prepared.corpus, 0, "words").where(course.predicted)
     assert np.abs(in_sample.logits - said.logits).max() > 1e-3, "the run's own member did hear them"
 
 
 def test_the_meta_classifier_learns_from_them_and_from_nothing_else(done):
     prepared, _ = done
     corpus, (parts,), config = prepared.corpus, prepared.folds, prepared.run.config
-    members = [member_outputs(prepared.run, corpus, 0, m.id) for m in config.members]
+    members = [prepared.run.predictions(corpus, 0, m.id) for m in config.members]
     taught = [
-        m.replaced(parts.fit, out_of_fold_outputs(prepared, 0, c.id))
+        m.replaced(parts.fit, prepared.run.out_of_fold(corpus, 0, c.id, parts.fit))
         for m, c in zip(members, config.members, strict=True)
     ]
     found = meta.MetaClassifiers.load(prepared.run.folder / "ensemble/checkpoints")
@@ -178,9 +177,9 @@ def test_outputs_of_other_utterances_are_refused(done):
     try:
         soup.unlink()
         path.unlink()
-        with pytest.raises(EvaluationError, match="no out-of-fold outputs yet"):
+        with pytest.raises(EvaluationError, match="no out-of-fold predictions"):
             combine(prepared)
-        member_outputs(prepared.run, prepared.corpus, 0, "both").save(path)
+        prepared.run.predictions(prepared.corpus, 0, "both").save(path)
         with pytest.raises(EvaluationError, match="other utterances") as caught:
             combine(prepared)
         assert caught.value.where == path

@@ -16,7 +16,6 @@ from medusa_jax.ensemble.variants import ALL, ENSEMBLES, OUT_OF_FOLD, SOUP, STAC
 from medusa_jax.errors import ConfigError, EvaluationError
 from medusa_jax.runs.evaluate import with_answers
 from medusa_jax.runs.folder import opened
-from medusa_jax.runs.predictions import member_outputs
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.reuse import adopt
 from medusa_jax.runs.run import Run
@@ -156,7 +155,7 @@ def test_a_line_is_the_mean_over_seeds_of_each_seeds_own_members(seeded):
     f1 = []
     for seed in (1, 2):
         said = [
-            member_outputs(prepared.run, corpus, 0, f"words-{k}.s{seed}").posteriors
+            prepared.run.predictions(corpus, 0, f"words-{k}.s{seed}").posteriors
             for k in range(3)
         ]
         guess = np.mean(said, axis=0)[rows].argmax(axis=1)
