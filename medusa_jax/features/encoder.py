@@ -14,7 +14,8 @@ import numpy as np
 from medusa_jax.audio.chunks import FRAMES_A_SECOND, Piece, batches
 from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.catalogue import default_layers, short_name
-from medusa_jax.backbones.model_folder import digests, locate, read_settings
+from medusa_jax.backbones.locate import locate
+from medusa_jax.backbones.model_folder import digests, read_settings
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError
 from medusa_jax.torch_encoders.device import BATCH_SECONDS, Placement

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from medusa_jax.audio.decode import RATE
-from medusa_jax.backbones.model_folder import digests, locate, read_settings
+from medusa_jax.backbones.locate import locate
+from medusa_jax.backbones.model_folder import digests, read_settings
 from medusa_jax.backbones.record import Record
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from medusa_jax.backbones.catalogue import ENCODERS, hub_id_of
 from medusa_jax.backbones.convert import convert
 from medusa_jax.backbones.download import fetch
-from medusa_jax.backbones.model_folder import locate
+from medusa_jax.backbones.locate import locate
 from medusa_jax.backbones.record import RECORD, Record
 from medusa_jax.cli.models import app
 from medusa_jax.config.features import HuggingFaceConfig
