@@ -10,7 +10,7 @@ from medusa_jax.config.corpus import OPTIONAL, CorpusConfig
 from medusa_jax.config.ensemble import EnsembleConfig, SubmissionConfig
 from medusa_jax.config.features import FeatureConfig
 from medusa_jax.config.model import ModelConfig
-from medusa_jax.config.section import Config, merged
+from medusa_jax.config.section import DIGEST, Config, merged
 from medusa_jax.config.training import EngineConfig, MemberConfig, TrackingConfig, TrainingConfig
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.files import digest_of
@@ -108,10 +108,10 @@ class RunConfig(Config):
         """SHA-256 of every key that can change a result: all but `CHANGES_NO_NUMBER`.
 
         `ensemble.inner_folds` counts only out of fold, the `OPTIONAL` keys of the corpus only
-        where they are set.
+        where they are set, keys `added` to a section only where they are not the default.
         """
         exclude = dict(CHANGES_NO_NUMBER)
         if self.ensemble.fit_on != "out_of_fold":
             exclude["ensemble"] = {"inner_folds"}
         exclude["corpus"] = {key for key in OPTIONAL if not getattr(self.corpus, key)}
-        return digest_of(self.model_dump(mode="json", exclude=exclude))
+        return digest_of(self.model_dump(mode="json", exclude=exclude, context=DIGEST))

@@ -1,6 +1,6 @@
 """How a member is trained."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,7 @@ class StageConfig(Config):
 class TrainingConfig(Config):
     """Stages 1 and 2 (spec sections 3 to 6); the defaults are the paper's, or where it is silent its code's."""
 
+    added: ClassVar = frozenset({"selection"})
     batch_size: int = Field(16, ge=1)
     stage1: StageConfig = StageConfig(epochs=4)
     stage2: StageConfig = StageConfig(epochs=40)
@@ -52,9 +53,13 @@ class TrainingConfig(Config):
         False,
         description="Stage 2 also draws as many utterances without consensus as one class has (as the published code)",
     )
-    selection_draws: int = Field(
-        5, ge=1, description="balanced held-out samples whose mean Macro-F1 chooses the epoch"
+    selection: Literal["balanced_draws", "class_weighted"] = Field(
+        "balanced_draws",
+        description="the held-out Macro-F1 that chooses the epoch. balanced_draws, as the paper: "
+        "the mean over class-balanced samples; class_weighted: of the confusion matrix that such "
+        "samples have on average, without their noise",
     )
+    selection_draws: int = Field(5, ge=1, description="samples of balanced_draws")
     shapes: int = Field(
         6,
         ge=1,

@@ -1,4 +1,4 @@
-"""What a member or an ensemble says of each utterance, and its file, in which every column names its class (house promise 6).
+"""Predictions of a member or an ensemble, and their file, in which each column names its class.
 
 Legend: `n` utterance, `m` member, `c` class, `a` attribute.
 """
@@ -36,10 +36,13 @@ class Predictions:
         return Predictions(ids, self.classes, self.logits[positions], self.attributes[positions])
 
     def replaced(self, positions: np.ndarray, by: "Predictions") -> "Predictions":
-        """The same with the rows at `positions` taken from `by`. Raises `EvaluationError` if those are of other utterances or classes."""
+        """The same with the rows at `positions` taken from `by`.
+
+        Raises `EvaluationError` if those are of other utterances or classes.
+        """
         if by.ids != tuple(self.ids[i] for i in positions) or by.classes != self.classes:
             raise EvaluationError(
-                "outputs that replace others are of different utterances or classes",
+                "predictions that replace others are of different utterances or classes",
                 hint="train them in one run folder",
             )
         logits, attributes = self.logits.copy(), self.attributes.copy()
@@ -47,7 +50,10 @@ class Predictions:
         return Predictions(self.ids, self.classes, logits, attributes)
 
     def save(self, path: Path) -> None:
-        """Write a Parquet file `id, logit_CLASS…, p_CLASS…, arousal, valence, dominance`, whole or not at all."""
+        """Write `id, logit_CLASS…, p_CLASS…, arousal, valence, dominance` as Parquet.
+
+        The file appears whole or not at all.
+        """
         columns: dict[str, object] = {"id": list(self.ids)}
         columns |= {f"logit_{c}": self.logits[:, i] for i, c in enumerate(self.classes)}
         columns |= {f"p_{c}": self.posteriors[:, i] for i, c in enumerate(self.classes)}
@@ -57,57 +63,60 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path, classes: Sequence[str]) -> "Predictions":
-        """Read a file of `save`. Raises `EvaluationError` if it is missing, damaged, or speaks of other classes."""
-        try:
-            frame = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise EvaluationError(
-                f"the outputs cannot be read: {error}",
-                where=path,
-                hint="run the step that makes them again",
-            ) from error
-        missing = [
-            c
-            for c in ("id", *(f"logit_{c}" for c in classes), *ATTRIBUTES)
-            if c not in frame.columns
-        ]
-        if missing:
-            raise EvaluationError(f"the outputs lack {', '.join(missing)}", where=path)
-        foreign = [
-            c
-            for c in frame.columns
-            if c.startswith("logit_") and c.removeprefix("logit_") not in classes
-        ]
-        if foreign:
-            raise EvaluationError(
-                f"the outputs have classes that this corpus has not: {', '.join(foreign)}",
-                where=path,
-            )
+        """Read a file of `save`, its classes in the order of `classes`.
+
+        Raises `EvaluationError` if it is missing, damaged, or has other classes.
+        """
+        frame = _read(path)
+        _check_columns(frame, classes, path)
         logits = frame[[f"logit_{c}" for c in classes]].to_numpy(np.float32)
         attributes = frame[list(ATTRIBUTES)].to_numpy(np.float32)
         if not (np.isfinite(logits).all() and np.isfinite(attributes).all()):
-            raise EvaluationError("the outputs hold values that are not finite", where=path)
+            raise EvaluationError("the predictions are not finite", where=path)
         return cls(tuple(frame["id"]), tuple(classes), logits, attributes)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise EvaluationError(
+            f"the predictions cannot be read: {error}",
+            where=path,
+            hint="run the step that makes them again",
+        ) from error
+
+
+def _check_columns(frame: pd.DataFrame, classes: Sequence[str], path: Path) -> None:
+    logits = [f"logit_{c}" for c in classes]
+    missing = [c for c in ("id", *logits, *ATTRIBUTES) if c not in frame.columns]
+    if missing:
+        raise EvaluationError(f"the predictions lack {', '.join(missing)}", where=path)
+    foreign = [c for c in frame.columns if c.startswith("logit_") and c not in logits]
+    if foreign:
+        raise EvaluationError(
+            f"the predictions have classes that this corpus lacks: {', '.join(foreign)}",
+            where=path,
+        )
 
 
 def pooled(parts: Sequence[Predictions]) -> Predictions:
     """Predictions of several sets of utterances as one, in this order."""
     ids = tuple(i for one in parts for i in one.ids)
-    return Predictions(
-        ids,
-        parts[0].classes,
-        np.concatenate([o.logits for o in parts]),
-        np.concatenate([o.attributes for o in parts]),
-    )
+    logits = np.concatenate([one.logits for one in parts])
+    attributes = np.concatenate([one.attributes for one in parts])
+    return Predictions(ids, parts[0].classes, logits, attributes)
 
 
 def stacked(members: Sequence[Predictions]) -> tuple[np.ndarray, np.ndarray]:
-    """Logits `[n, m, c]` and attributes `[n, m, 3]` of members that speak of the same utterances in the same order."""
+    """Logits `[n, m, c]` and attributes `[n, m, 3]` of several members.
+
+    Raises `EvaluationError` unless all are of the same utterances and classes in the same order.
+    """
     if len({(m.ids, m.classes) for m in members}) != 1:
         raise EvaluationError(
-            "the members' outputs are of different utterances or classes",
+            "the members' predictions are of different utterances or classes",
             hint="train them in one run folder",
         )
-    return np.stack([m.logits for m in members], axis=1), np.stack(
-        [m.attributes for m in members], axis=1
-    )
+    logits = np.stack([m.logits for m in members], axis=1)
+    return logits, np.stack([m.attributes for m in members], axis=1)

@@ -1,6 +1,7 @@
-"""The meta-classifier: one linear map over the outputs of all members (spec section 6, paper section 3.5).
+"""The meta-classifier: one linear map over the predictions of all members (paper section 3.5).
 
-Legend: `b` utterance, `m` member, `c` class, `a` attribute (3), `f` feature = m·(c + a).
+Legend: `b` utterance, `m` member, `c` class, `a` attribute (3), `f` feature: m·(c + a) or m·c,
+`o` output: c + a or c.
 """
 
 import jax
@@ -9,10 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 Params = dict[str, Array | np.ndarray]
-_MIDDLE, _HALF = (
-    4.0,
-    3.0,
-)  # attributes 1–7 enter and leave as −1…1, so that one learning rate suits every feature
+_MIDDLE, _HALF = 4.0, 3.0
+"""Attributes 1–7 enter and leave as −1…1, so that one learning rate suits every feature."""
 
 
 def features_of(
@@ -26,26 +25,29 @@ def features_of(
     return x_bmf.reshape(x_bmf.shape[0], -1)
 
 
-def initial(rng: np.random.Generator, features: int, classes: int) -> Params:
-    """PyTorch's initialisation of a linear layer: `w [f, c+3]`, `b [c+3]`, uniform within ±1/√f.
+def initial(rng: np.random.Generator, features: int, outputs: int) -> Params:
+    """PyTorch's initialisation of a linear layer: `w [f, o]`, `b [o]`, uniform within ±1/√f.
 
     Drawn by NumPy: XLA takes seconds to compile a draw, longer than all the training.
     """
     bound = features**-0.5
-    shapes = {"w": (features, classes + 3), "b": (classes + 3,)}
+    shapes = {"w": (features, outputs), "b": (outputs,)}
     return {
         name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in shapes.items()
     }
 
 
 def forward(
-    params: Params, x_bf: Float[Array, "b f"]
-) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
-    """Class logits and attributes on 1–7. Linear to the last: no activation follows (the published code's ReLU is a fault)."""
-    y = x_bf @ params["w"] + params["b"]
-    return y[:, :-3], _MIDDLE + _HALF * y[:, -3:]
+    params: Params, x_bf: Float[Array, "b f"], classes: int
+) -> tuple[Float[Array, "b c"], Float[Array, "b a"]]:
+    """Class logits, and attributes on 1–7 (`a` = 0 for a meta-classifier of posteriors alone).
+
+    Linear to the last: no activation follows, unlike in the published code.
+    """
+    y_bo = x_bf @ params["w"] + params["b"]
+    return y_bo[:, :classes], _MIDDLE + _HALF * y_bo[:, classes:]
 
 
 def soup(many: Params) -> Params:
-    """The uniform soup: the mean over the first axis (one entry a seed) of every weight (Stage 4)."""
+    """The uniform soup: every weight's mean over the first axis, one entry a seed (Stage 4)."""
     return jax.tree.map(lambda leaf: leaf.mean(axis=0), many)

@@ -1,11 +1,12 @@
-"""Votes, meta-classifier and soup of a run."""
+"""The step that combines a run's members: votes, meta-classifiers, soup."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from medusa_jax.config.section import DIGEST
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.ensemble import meta
+from medusa_jax.ensemble import meta, meta_training
 from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.ensemble.variants import (
     ENSEMBLES,
@@ -22,34 +23,57 @@ from medusa_jax.runs.prepare import Prepared
 
 
 def combine(prepared: Prepared) -> None:
-    """Votes, the meta-classifier of one seed, and the soup, in every fold."""
-    run, corpus = prepared.run, prepared.corpus
-    config = run.config.ensemble
-    for fold, parts in enumerate(prepared.folds):
-        if all(run.ensemble_file(fold, name).exists() for name in ENSEMBLES):
-            continue
-        members = {
-            member.id: run.predictions(corpus, fold, member.id) for member in run.config.members
-        }
-        x_nf = meta.inputs_of(taught_outputs(prepared, fold, members), config)
-        learn, select = taught_and_chosen_on(config.fit_on, parts.fit, parts.held_out)
-        found = meta.fit(
-            x_nf, targets_of(corpus), corpus.classes, learn, select, config, run.config.seed
-        )
-        found.save(
-            run.meta_folder(fold), digest_of([config.model_dump(mode="json"), run.config.digest()])
-        )
-        said = list(members.values())
-        majority_vote(said).save(run.ensemble_file(fold, MAJORITY))
-        soft_vote(said).save(run.ensemble_file(fold, SOFT))
-        for name, params in ((SINGLE, found.single()), (SOUP, found.soup())):
-            meta.outputs_of(params, x_nf, said[0]).save(run.ensemble_file(fold, name))
+    """Make votes, the meta-classifier of one seed, and the soup, in every fold."""
+    run = prepared.run
+    for fold in range(len(prepared.folds)):
+        if not all(run.ensemble_file(fold, name).exists() for name in ENSEMBLES):
+            _combine_fold(prepared, fold)
+
+
+def _combine_fold(prepared: Prepared, fold: int) -> None:
+    """The predictions come last: as long as one is missing, the step is made again."""
+    run, config = prepared.run, prepared.run.config
+    members = {m.id: run.predictions(prepared.corpus, fold, m.id) for m in config.members}
+    taught = taught_outputs(prepared, fold, members)
+    found = _meta_classifiers(prepared, fold, taught)
+    digest = digest_of([config.ensemble.model_dump(mode="json", context=DIGEST), config.digest()])
+    found.save(run.meta_folder(fold), digest)
+    said = list(members.values())
+    for system, predictions in (
+        (MAJORITY, majority_vote(said)),
+        (SOFT, soft_vote(said)),
+        (SINGLE, meta.predict(found.single(), taught)),
+        (SOUP, meta.predict(found.soup(), taught)),
+    ):
+        predictions.save(run.ensemble_file(fold, system))
+
+
+def _meta_classifiers(
+    prepared: Prepared, fold: int, taught: Sequence[Predictions]
+) -> meta.MetaClassifiers:
+    """Stages 3 and 4 of a fold."""
+    config, parts, corpus = prepared.run.config, prepared.folds[fold], prepared.corpus
+    learn, select = taught_and_chosen_on(config.ensemble.fit_on, parts.fit, parts.held_out)
+    return meta_training.fit(
+        meta.inputs_of(taught, config.ensemble.attributes),
+        targets_of(corpus),
+        corpus.classes,
+        learn,
+        select,
+        config.ensemble,
+        config.training,
+        config.seed,
+    )
 
 
 def taught_outputs(
     prepared: Prepared, fold: int, members: Mapping[str, Predictions]
 ) -> list[Predictions]:
-    """The outputs of `members` (by id) as the meta-classifier meets them: of the training part out of fold if it learns from those."""
+    """The predictions of `members` (by id) as the meta-classifier reads them.
+
+    If it learns out of fold, those of the training part are from members trained without the
+    speaker.
+    """
     if prepared.run.config.ensemble.fit_on != OUT_OF_FOLD:
         return list(members.values())
     run, corpus, fit = prepared.run, prepared.corpus, prepared.folds[fold].fit
@@ -60,7 +84,7 @@ def taught_outputs(
 
 
 def targets_of(corpus: Corpus) -> meta.Targets:
-    """The eight classes' share of the soft labels, normalised; zero rows where there is none."""
+    """Votes for the classes as distributions, zero rows where none is for a class; ratings."""
     soft = np.nan_to_num(corpus.soft[:, : len(corpus.classes)], nan=0.0)
     total = soft.sum(axis=1, keepdims=True)
     rated = np.isfinite(corpus.attributes).astype(np.float32)

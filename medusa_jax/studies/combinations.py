@@ -105,6 +105,7 @@ def combined_all(study: EnsembleStudy, prepared: Prepared) -> list[list[Combined
                 _pool(study, prepared, k, fold, ranking),
                 study.tops,
                 config.ensemble,
+                config.training,
                 config.seed + k,
             )
             for fold in folds

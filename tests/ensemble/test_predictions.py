@@ -95,9 +95,9 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path, bad, column):
 def test_other_classes_are_refused(tmp_path: Path):
     path = tmp_path / "out.parquet"
     outputs([[0.1, 0.2, 0.3, 0.4]]).save(path)
-    with pytest.raises(EvaluationError, match="the outputs lack logit_fear"):
+    with pytest.raises(EvaluationError, match="lack logit_fear"):
         Predictions.load(path, (*CLASSES, "fear"))
-    with pytest.raises(EvaluationError, match="classes that this corpus has not: logit_neutral"):
+    with pytest.raises(EvaluationError, match=r"classes .* logit_neutral"):
         Predictions.load(path, CLASSES[:3])
 
 

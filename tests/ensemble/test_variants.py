@@ -1,4 +1,4 @@
-"""The ways to combine members, on simulated ones: each finds what was planted, learns from nobody it should not, and equals its definition."""
+"""Every way to combine members, on simulated ones."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import f1_score
 
 from medusa_jax.config.ensemble import EnsembleConfig
-from medusa_jax.ensemble import meta
-from medusa_jax.ensemble.greedy import greedy_soup
+from medusa_jax.config.training import TrainingConfig
+from medusa_jax.ensemble import meta, meta_training
 from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.ensemble.recalibration import learned_prior, rebalanced
 from medusa_jax.ensemble.stacking import logistic_stacking
@@ -41,6 +41,7 @@ CLASSES = ("angry", "sad", "happy")
 COUNT = 900
 FIT, HELD, REST = np.arange(300), np.arange(300, 600), np.arange(600, 900)
 CONFIG = EnsembleConfig(seeds=3, epochs=8, learning_rate=1e-2)
+TRAINING = TrainingConfig()
 
 
 def outputs(logits: np.ndarray) -> Predictions:
@@ -54,7 +55,7 @@ def outputs(logits: np.ndarray) -> Predictions:
 
 
 def pool_of(seed: int = 0) -> Pool:
-    """Three members: the first is wrong but on what it was trained on, the second good, the third middling; out of fold as on new speech."""
+    """A good member, a middling one, and a first one that is right on its training part alone."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(3, COUNT, p=[0.6, 0.25, 0.15])
     truth = np.eye(3)[labels]
@@ -89,7 +90,7 @@ def pool() -> Pool:
 
 @pytest.fixture(scope="module")
 def found(pool: Pool) -> Combined:
-    return combined(pool, [2], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), 0)
+    return combined(pool, [2], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), TRAINING, 0)
 
 
 def f1(pool: Pool, said: Predictions) -> float:
@@ -122,7 +123,7 @@ def test_every_variant_is_there_once(found):
 
 
 def test_out_of_fold_outputs_show_whom_to_trust_and_in_sample_ones_do_not(pool, found):
-    """The member that is perfect on what it was trained on, and on nothing else, is what in-sample learning falls for."""
+    """In-sample learning trusts the member that is perfect on its own training part alone."""
     learned, fooled = (
         f1(pool, found.said[Variant(SOUP, ALL, source)]) for source in (OUT_OF_FOLD, TRAIN)
     )
@@ -143,16 +144,21 @@ def test_the_best_members_are_taken_as_ranked_in_their_own_order(pool, found):
 
 
 def test_the_soup_of_all_is_the_runs_own(pool, found):
-    x_nf = meta.inputs_of(pool.members, CONFIG)
-    own = meta.fit(x_nf, pool.targets, CLASSES, FIT, HELD, CONFIG, 0)
-    np.testing.assert_array_equal(
-        found.said[Variant(SOUP, ALL, TRAIN)].logits,
-        meta.outputs_of(own.soup(), x_nf, pool.members[0]).logits,
-    )
-    np.testing.assert_array_equal(
-        found.said[Variant(SINGLE, ALL, TRAIN)].logits,
-        meta.outputs_of(own.single(), x_nf, pool.members[0]).logits,
-    )
+    x_nf = meta.inputs_of(pool.members, CONFIG.attributes)
+    own = meta_training.fit(x_nf, pool.targets, CLASSES, FIT, HELD, CONFIG, TRAINING, 0)
+    for system, params in ((SOUP, own.soup()), (SINGLE, own.single())):
+        np.testing.assert_array_equal(
+            found.said[Variant(system, ALL, TRAIN)].logits,
+            meta.predict(params, pool.members).logits,
+        )
+
+
+def test_the_runs_settings_of_training_reach_the_meta_classifiers(pool, found):
+    config = CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD})
+    again = combined(pool, [], config, TrainingConfig(targets="one_hot"), 0)
+    soup, vote = Variant(SOUP, ALL, TRAIN), Variant(SOFT)
+    assert np.abs(again.said[soup].logits - found.said[soup].logits).max() > 1e-3
+    np.testing.assert_array_equal(again.said[vote].logits, found.said[vote].logits)
 
 
 def test_nothing_learns_from_those_who_are_scored(pool, found):
@@ -167,7 +173,7 @@ def test_nothing_learns_from_those_who_are_scored(pool, found):
             "targets": meta.Targets(soft, pool.targets.attributes, pool.targets.rated, labels),
         }
     )
-    again = combined(other, [2], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), 0)
+    again = combined(other, [2], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), TRAINING, 0)
     for variant, said in found.said.items():
         np.testing.assert_array_equal(again.said[variant].logits, said.logits, err_msg=str(variant))
 
@@ -191,15 +197,15 @@ def test_temperature_changes_no_choice_and_calibrates_better(pool, found):
 )
 def test_without_out_of_fold_outputs_the_rest_is_there(pool, fit_on, sources):
     without = Pool(**{**vars(pool), "out_of_fold": None})
-    found = combined(without, [], CONFIG.model_copy(update={"fit_on": fit_on}), 0)
+    found = combined(without, [], CONFIG.model_copy(update={"fit_on": fit_on}), TRAINING, 0)
     assert {variant.learned_from for variant in found.said} - {None} == sources
     assert {variant.system for variant in found.said} >= {*ENSEMBLES, WEIGHTED, STACKING}
     assert (Variant(GREEDY, ALL, fit_on) in found.left_out) == (fit_on == HELD_OUT), (
         "a soup is chosen on who taught none of it"
     )
     assert (Variant(GREEDY, ALL, fit_on) in found.said) == (fit_on == TRAIN)
-    with pytest.raises(EvaluationError, match="no out-of-fold outputs"):
-        combined(without, [], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), 0)
+    with pytest.raises(EvaluationError, match="no out-of-fold predictions"):
+        combined(without, [], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), TRAINING, 0)
 
 
 def test_what_cannot_be_made_is_left_out_and_named(pool):
@@ -209,38 +215,14 @@ def test_what_cannot_be_made_is_left_out_and_named(pool):
     rare = pool.targets.labels.copy()
     rare[HELD] = np.where(rare[HELD] == 2, -1, rare[HELD])
     targets = meta.Targets(pool.targets.soft, pool.targets.attributes, pool.targets.rated, rare)
-    found = combined(Pool(**{**vars(pool), "folds_of": none, "targets": targets}), [], CONFIG, 0)
+    found = combined(
+        Pool(**{**vars(pool), "folds_of": none, "targets": targets}), [], CONFIG, TRAINING, 0
+    )
     assert (
         found.left_out[Variant(STACKING, ALL, HELD_OUT)] == "1 speaker(s) cannot make 3 inner folds"
     )
     assert "happy" in found.left_out[Variant(SOFT_REBALANCED, ALL, HELD_OUT)]
     assert not found.left_out.keys() & found.said.keys()
-
-
-# The greedy soup
-
-
-def test_the_greedy_soup_takes_what_helps_and_leaves_what_hurts():
-    many = {"w": np.array([[1.0], [5.0], [2.0], [-6.0]])}
-
-    def closeness(params: dict[str, np.ndarray]) -> float:
-        return -abs(float(params["w"][0]) - 3)
-
-    soup, chosen = greedy_soup(many, closeness)
-    assert chosen == (2, 1), (
-        "2 is nearest; with 1 it would be 1.5, farther; with 5 it is 3.5, nearer; with −6 far away"
-    )
-    assert soup["w"] == pytest.approx([3.5])
-
-
-def test_the_greedy_soup_keeps_what_does_not_fall():
-    many = {"w": np.array([[1.0], [2.0], [3.0]])}
-    assert greedy_soup(many, lambda params: 0.0)[1] == (0, 1, 2), (
-        "equal scores: all, in their order"
-    )
-    alone = greedy_soup(many, lambda params: float(params["w"][0]))
-    assert alone[1] == (2,)
-    assert alone[0]["w"] == pytest.approx([3])
 
 
 # Stacking
@@ -273,7 +255,7 @@ def test_stacking_minds_no_frequency():
 
 @pytest.mark.parametrize("planted", [[1 / 3, 1 / 3, 1 / 3], [0.7, 0.2, 0.1]])
 def test_the_prior_that_posteriors_were_learned_under_is_found_whatever_the_frequencies(planted):
-    """Posteriors of a known likelihood and prior; the utterances to find it from have other frequencies."""
+    """Posteriors of a known likelihood and prior, on utterances of other frequencies."""
     rng = np.random.default_rng(1)
     labels = rng.choice(3, 30_000, p=[0.2, 0.2, 0.6])
     means = np.array([[0.0, 0], [1.5, 0], [0, 1.5]])

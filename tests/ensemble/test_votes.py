@@ -37,7 +37,8 @@ def three_members():
 
 def test_soft_vote_by_hand():
     voted = soft_vote(three_members())
-    # Row 0: (0.4 + 0.4 + 0.02) / 3 = 0.273333, (0.3 + 0.3 + 0.95) / 3 = 0.516667, 0.42 / 3 = 0.14, 0.21 / 3 = 0.07.
+    # Row 0: (0.4 + 0.4 + 0.02) / 3 = 0.273333, (0.3 + 0.3 + 0.95) / 3 = 0.516667,
+    # 0.42 / 3 = 0.14, 0.21 / 3 = 0.07.
     np.testing.assert_allclose(voted.posteriors[0], [0.273333, 0.516667, 0.14, 0.07], atol=1e-5)
     # Row 1: 0.8 / 3, 0.8 / 3, 1.1 / 3, 0.3 / 3.
     np.testing.assert_allclose(voted.posteriors[1], [0.266667, 0.266667, 0.366667, 0.1], atol=1e-5)
@@ -55,7 +56,7 @@ def test_majority_vote_by_hand():
 
 
 def test_a_tie_never_beats_a_vote():
-    """However sure the others are, one vote more decides: six of fourteen against five and three."""
+    """One vote more decides, however sure the others: six of fourteen against five and three."""
     sure = [outputs([[0.0001, 0.9997, 0.0001, 0.0001]])] * 5 + [
         outputs([[0.0001, 0.4, 0.5, 0.0999]])
     ] * 3

@@ -12,7 +12,7 @@ from split_corpus import CLASSES, corpus_of
 
 from medusa_jax.config.run import RunConfig
 from medusa_jax.corpus.splits import check_speakers_disjoint, inner_folds
-from medusa_jax.ensemble import meta
+from medusa_jax.ensemble import meta, meta_training
 from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.errors import CorpusError, EvaluationError
 from medusa_jax.runs.chain import Finished
@@ -118,20 +118,19 @@ def test_the_meta_classifier_learns_from_them_and_from_nothing_else(done):
     ]
     found = meta.MetaClassifiers.load(prepared.run.folder / "ensemble/checkpoints")
     for inputs, same in ((taught, True), (members, False)):
-        x_nf = meta.inputs_of(inputs, config.ensemble)
-        again = meta.fit(
+        x_nf = meta.inputs_of(inputs, config.ensemble.attributes)
+        again = meta_training.fit(
             x_nf,
             targets_of(corpus),
             corpus.classes,
             parts.fit,
             parts.held_out,
             config.ensemble,
+            config.training,
             config.seed,
         )
         assert np.array_equal(again.params["w"], found.params["w"]) == same
-    rest = meta.outputs_of(
-        found.soup(), meta.inputs_of(members, config.ensemble), members[0]
-    ).where(parts.rest)
+    rest = meta.predict(found.soup(), members).where(parts.rest)
     said = Predictions.load(prepared.run.folder / "ensemble/soup.parquet", corpus.classes).where(
         parts.rest
     )
