@@ -1,14 +1,17 @@
-"""The tree of typed errors: every mistake a user can make ends in one of these, never in a traceback.
+"""Typed errors: a user's mistake ends in one of these, never in a traceback.
 
-Each says *what* is wrong, *where* it is and how to fix it (`hint`); the command line prints those three lines and exits with
-the class's `exit_code`.
+Each has *what* is wrong, *where* it is and a `hint` to fix it. The command line prints those three
+lines and exits with the class's `exit_code`.
 """
 
 from pathlib import Path
 
 
 class MedusaError(Exception):
-    """Something the user can fix. `what` is one sentence; `where` a file, row, key or step; `hint` what to do."""
+    """An error that the user can fix.
+
+    `what` is one sentence, `where` a file, row, key or step, and `hint` the way to fix it.
+    """
 
     exit_code = 1
 
@@ -25,23 +28,23 @@ class MedusaError(Exception):
 
 
 class ConfigError(MedusaError):
-    """A configuration that cannot be what the user meant: unknown key, wrong type, impossible combination."""
+    """An invalid configuration: unknown key, wrong type, impossible combination."""
 
     exit_code = 2
 
 
 class CorpusError(MedusaError):
-    """A corpus folder or label file that cannot be read, or a table of utterances that contradicts itself."""
+    """A corpus folder or label file that cannot be read, or an inconsistent table of utterances."""
 
     exit_code = 3
 
 
 class LabelError(CorpusError):
-    """A label that is not one of the known ones, or a vote line that does not parse."""
+    """An unknown label, or a line of votes that does not parse."""
 
 
 class AudioError(CorpusError):
-    """An audio file that is missing, empty, truncated, not audio, or holds values that are not numbers."""
+    """An audio file that is missing, empty, truncated, not audio, or has non-finite samples."""
 
 
 class FeatureError(MedusaError):
@@ -51,17 +54,17 @@ class FeatureError(MedusaError):
 
 
 class StoreError(FeatureError):
-    """A feature store that is damaged, incomplete, mixed from two versions, or written by someone else right now."""
+    """A feature store that is damaged, incomplete, a mix of two versions, or being written."""
 
 
 class DependencyError(MedusaError):
-    """An optional package is not installed; `hint` names the extra that brings it."""
+    """An optional package is not installed; `hint` names the extra that installs it."""
 
     exit_code = 5
 
 
 class TrainingError(MedusaError):
-    """Training cannot start or go on (a non-finite loss, a split without a class, …)."""
+    """Training cannot start or continue (a non-finite loss, a split without a class, …)."""
 
     exit_code = 6
 
@@ -77,7 +80,7 @@ class RunFolderError(MedusaError):
 
 
 class EvaluationError(MedusaError):
-    """Scores cannot be computed: no labelled utterance, ids that do not match, posteriors that are not finite."""
+    """Scores cannot be computed: no labels, ids that do not match, non-finite posteriors."""
 
     exit_code = 8
 
@@ -89,6 +92,9 @@ class SubmissionError(MedusaError):
 
 
 class Interrupted(MedusaError):  # noqa: N818 (stopping when asked is no error)
-    """The process was asked to stop (SIGTERM, Ctrl-C); the state was saved first. Running the same command goes on."""
+    """The process was asked to stop (SIGTERM, Ctrl-C) and saved its state first.
+
+    The same command resumes.
+    """
 
     exit_code = 75

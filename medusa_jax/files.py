@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and folders that one process uses at a time (house promises 3 and 4)."""
+"""Files that appear whole or not at all, and folders used by one process at a time."""
 
 import errno
 import fcntl
@@ -13,12 +13,15 @@ from pathlib import Path
 from medusa_jax.errors import MedusaError, RunFolderError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a system calls a full disk, a used-up quota, a file that may not grow."""
+"""Error numbers of a full disk, an exhausted quota, a file at its size limit."""
 
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success fsync it and rename it into place, on any error remove it."""
+    """Yield a temporary path beside `path`.
+
+    On success it is synced and renamed into place, on any error removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -43,18 +46,23 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def disk_errors(kind: type[MedusaError], what: str, where: Path, kept: str) -> Iterator[None]:
-    """Turn the system's refusal to write (full disk, quota, no permission) into `kind`: what cannot be written, where, and what is `kept`."""
+    """Raise an `OSError` (full disk, quota, no permission) as `kind`.
+
+    `what` could not be written, and `kept` tells what remains for the next attempt.
+    """
     try:
         yield
     except OSError as error:
-        hint = f"{'free some disk space' if error.errno in FULL else 'hint that'} and run the same command again: {kept}"
+        cure = "free some disk space" if error.errno in FULL else "fix the cause"
         raise kind(
-            f"{what} cannot be written: {error.strerror or error}", where=where, hint=hint
+            f"{what} cannot be written: {error.strerror or error}",
+            where=where,
+            hint=f"{cure} and run the same command again: {kept}",
         ) from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
+    """Sync a folder, so that renames in it survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -70,9 +78,10 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold `folder/.lock` for this process; if another process holds it raise `RunFolderError` at once, or `wait` until it is free.
+    """Hold `folder/.lock` for this process.
 
-    The kernel frees the lock when the process ends, however it ends, so a killed run leaves nothing to clean up.
+    If another process holds it, raise `RunFolderError` at once, or `wait` until it is free. The
+    kernel frees the lock when the process ends, even if killed, so nothing needs cleaning up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+") as file:
@@ -88,10 +97,11 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 class PartLocks:
-    """Locks on the numbered parts of a folder, so that several processes work in it at once, each on its own parts.
+    """Locks on the numbered parts of a folder, for several processes that work on its parts.
 
-    They lie in one file (bytes of `.parts`), as record locks, which network file systems know too. The kernel frees them when
-    the process ends, however it ends. They keep processes apart, not the threads of one.
+    They are record locks on bytes of one file, `.parts`, which network file systems support too.
+    The kernel frees them when the process ends, even if killed. They separate processes, not the
+    threads of one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -102,19 +112,19 @@ class PartLocks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._handle)  # and all locks with it
+        os.close(self._handle)  # frees all locks
 
     def take(self, part: int) -> bool:
-        """Hold part number `part` from now on; False at once if another process holds it."""
+        """Hold part number `part`; return False at once if another process holds it."""
         try:
             fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1 + part)
-        except (BlockingIOError, PermissionError):  # either, says POSIX
+        except (BlockingIOError, PermissionError):  # POSIX allows either
             return False
         return True
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Alone with what belongs to no part, as soon as no other process is: for short work."""
+        """Hold the files that belong to no part, once they are free: for short work."""
         fcntl.lockf(self._handle, fcntl.LOCK_EX, 1, 0)
         try:
             yield
@@ -129,5 +139,5 @@ def _umask() -> int:
 
 
 def digest_of(value: object) -> str:
-    """Hex SHA-256 of a JSON-serialisable value, whatever the order of its keys."""
+    """Hex SHA-256 of a JSON-serialisable value; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

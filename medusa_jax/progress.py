@@ -1,4 +1,4 @@
-"""How far a long step is: a Rich bar with the time left in a terminal, a plain line now and then elsewhere."""
+"""Progress of a long step: a Rich bar in a terminal, an occasional plain line elsewhere."""
 
 import sys
 import time
@@ -9,10 +9,10 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Report(Protocol):
-    """Called as a step goes on: how many of how many units are done, and a few words on the latest."""
+    """Called as a step proceeds: units done, units in all, and a note on the latest."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Show it."""
+        """Show the progress."""
         ...
 
 
@@ -60,11 +60,8 @@ def _lines(title: str) -> Iterator[Report]:
     def line(done: int, total: int, note: str) -> None:
         seconds = time.monotonic() - started
         left = f", about {seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
-        print(
-            f"{title}: {done}/{total} in {seconds:.0f} s{left}{'  ' + note if note else ''}",
-            file=sys.stderr,
-            flush=True,
-        )
+        text = f"{title}: {done}/{total} in {seconds:.0f} s{left}"
+        print(f"{text}  {note}" if note else text, file=sys.stderr, flush=True)
 
     def report(done: int, total: int, note: str = "") -> None:
         nonlocal last, state
