@@ -46,14 +46,16 @@ def transcribe(
 
 def transcribe_all(run: "Run", export: Path | None) -> None:
     """Transcribe every utterance and print the counts; the run folder is not touched."""
-    from medusa_jax.runs.inputs import transcribed, transcripts_folder
+    from medusa_jax.runs.inputs import transcripts_of
+    from medusa_jax.transcription.transcripts import with_transcripts
 
     with stoppable(run):
         corpus = _corpus(run)
-        heard = transcribed(run, corpus)
+        store = transcripts_of(run, corpus)
+        heard = corpus if store is None else with_transcripts(corpus, store)
         _show_counts(heard)
-        if run.config.transcription is not None and run.config.transcription.backend != "corpus":
-            typer.echo(f"in {transcripts_folder(run, corpus)}")
+        if store is not None:
+            typer.echo(f"in {store.folder}")
         if export is not None:
             _export(heard, export)
 

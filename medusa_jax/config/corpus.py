@@ -6,8 +6,11 @@ from pydantic import Field, model_validator
 
 from medusa_jax.config.section import Config
 
-OPTIONAL = ("fold", "hold_out_list", "annotator_dropout", "reweight")
+OPTIONAL = ("fold", "hold_out_list", "annotator_dropout", "reweight", "transcript_store")
 """Keys outside a run's digest while they are not set: without them the numbers are the same."""
+
+TRANSCRIPTS = ("transcripts", "transcript_store")
+"""Keys that replace the corpus's own transcripts; only one of them may be set."""
 
 
 class CorpusConfig(Config):
@@ -30,8 +33,11 @@ class CorpusConfig(Config):
     )
     transcripts: str | None = Field(
         None,
-        description="in place of the corpus's own: a folder of <stem>.txt, "
-        "or the output of `medusa transcribe`",
+        description="folder of <stem>.txt files in place of the corpus's own transcripts",
+    )
+    transcript_store: str | None = Field(
+        None,
+        description="output of `medusa transcribe` in place of the corpus's own transcripts",
     )
     size: int = Field(800, ge=100, description="utterances to generate")
     test_per_class: int = Field(20, ge=5, description="utterances a class in the generated test3")
@@ -82,6 +88,8 @@ class CorpusConfig(Config):
             raise ValueError(
                 f"fold ({self.fold}) must be one of the folds (folds: {self.folds or 'none'})"
             )
+        if self.transcripts and self.transcript_store:
+            raise ValueError("transcripts and transcript_store exclude each other")
         if self.folds is not None and self.hold_out_list is not None:
             raise ValueError("hold_out_list goes with the corpus's own splits, not with folds")
         return self

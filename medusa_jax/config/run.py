@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medusa_jax.config.ablation import AblationConfig
-from medusa_jax.config.corpus import OPTIONAL, CorpusConfig
+from medusa_jax.config.corpus import OPTIONAL, TRANSCRIPTS, CorpusConfig
 from medusa_jax.config.ensemble import EnsembleConfig, SubmissionConfig
 from medusa_jax.config.features import FeatureConfig
 from medusa_jax.config.model import ModelConfig
@@ -89,9 +89,10 @@ class RunConfig(Config):
 
     def _check_transcripts(self) -> None:
         transcribed = self.transcription and self.transcription.backend != "corpus"
-        if self.corpus.transcripts and transcribed:
+        given = [key for key in TRANSCRIPTS if getattr(self.corpus, key)]
+        if given and transcribed:
             raise ValueError(
-                "corpus.transcripts and transcription both provide transcripts: "
+                f"corpus.{given[0]} and transcription both provide transcripts: "
                 "remove one of them (--set transcription=null)"
             )
 

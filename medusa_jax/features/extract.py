@@ -1,8 +1,9 @@
-"""A corpus and an extractor in, a finished feature store out, or one share of it."""
+"""Extract a corpus into a feature store, or one share of it."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,105 +12,153 @@ from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import StoreError
 from medusa_jax.features.extractor import Extractor
+from medusa_jax.features.own_process import fill_in_own_process, wants_own_process
 from medusa_jax.features.registry import build_extractor
 from medusa_jax.features.shards import ShardMaker
-from medusa_jax.features.store_plan import plan_of
+from medusa_jax.features.store_plan import plan_of, store_name
 from medusa_jax.store.builder import Advance, Make, Making, fill, same
 from medusa_jax.store.checked import cores
 from medusa_jax.store.ledger import Plan, lists_stand
 from medusa_jax.store.reader import FeatureStore
-from medusa_jax.store.share import Share
+from medusa_jax.store.share import EVERYTHING, Share
 
 SHARD_ROWS = 512
+Progress = Callable[[int, int], None]
 
 
 def extract(
     corpus: Corpus,
     config: ExtractorConfig | TranscriptionConfig,
-    folder: Path,
+    root: Path,
     *,
     max_failures: float = 0.01,
     shard_rows: int = SHARD_ROWS,
     workers: int | None = None,
     verify: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    own_process: bool | None = None,
+    progress: Progress | None = None,
 ) -> FeatureStore:
-    """Extract `corpus` into the store `folder` (see `store_name`) and return it opened; shards that are already whole are not redone.
+    """Extract `corpus` into a store below `root` and return it opened; finished shards are kept.
 
-    Utterances that fail become rows of `failures.jsonl` and of the ledger. `workers` threads (default: one a core) change the
-    speed and nothing else. `verify=False` takes a finished store as it is, and each shard is checked when it is first read: to
-    hash hundreds of GB takes minutes. `progress(done, total)` counts utterances. Raises `FeatureError` when more than the share
-    `max_failures` fail, `StoreError` when the disk is full, the folder holds other features, or another process is at work on it.
+    The store's folder is named after the extractor, its input and its settings (`store_name`).
+    Utterances that fail are rows of its `failures.jsonl`. The number of `workers` (default: one
+    thread per core) changes only the speed. With `verify=False` a finished store is opened without
+    reading every byte, and each shard is checked when it is first read. `own_process` (default:
+    for PyTorch on CUDA) extracts in a child process, so that all GPU memory is free afterwards.
+    `progress(done, total)` counts utterances. Raises `FeatureError` when more than the share
+    `max_failures` fail, `StoreError` when the disk is full, the folder holds other features, or
+    another process is working on it.
     """
-    extractor = build_extractor(config)
-    wanted = plan_of(corpus, config, extractor, shard_rows)
-    allowed = int(max_failures * len(corpus))
-    store = _finished(folder, wanted, allowed, verify)
+    work = _work(corpus, config, root, max_failures, shard_rows)
+    store = _finished(work, verify)
     if store is not None:
         if progress:
             progress(len(corpus), len(corpus))
         return store
-    fill(
-        folder, wanted, _making(corpus, extractor, folder, workers), allowed=allowed, tell=progress
-    )
-    return FeatureStore.open(folder)
+    _fill(work, EVERYTHING, workers, own_process, progress)
+    return FeatureStore.open(work.folder)
 
 
 def extract_share(
     corpus: Corpus,
     config: ExtractorConfig | TranscriptionConfig,
-    folder: Path,
+    root: Path,
     share: Share,
     *,
     max_failures: float = 0.01,
     shard_rows: int = SHARD_ROWS,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[int, ...]:
-    """As `extract`, the shards of `share` alone, while other processes make the others; returns the shards that are still missing.
+    own_process: bool | None = None,
+    progress: Progress | None = None,
+) -> tuple[Path, tuple[int, ...]]:
+    """Extract only the shards of `share`; return the store's folder and the shards still missing.
 
-    A share fails when more utterances fail in it than may in the whole corpus; the process that completes the store counts all.
+    Other processes may make the other shares at the same time. A share fails when more utterances
+    fail in it than are allowed in the whole corpus; the process that completes the store counts
+    all of them. Otherwise as `extract`.
     """
+    work = _work(corpus, config, root, max_failures, shard_rows)
+    return work.folder, _fill(work, share, workers, own_process, progress)
+
+
+def open_extracted(
+    corpus: Corpus, config: ExtractorConfig | TranscriptionConfig, root: Path
+) -> FeatureStore:
+    """Open the finished store that `extract` made below `root`. Raises `StoreError` without one."""
+    return FeatureStore.open(root / store_name(corpus, build_extractor(config)))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A corpus, an extractor and the store to make of them; `allowed` utterances may fail."""
+
+    corpus: Corpus
+    config: ExtractorConfig | TranscriptionConfig
+    extractor: Extractor
+    folder: Path
+    plan: Plan
+    allowed: int
+
+
+def _work(
+    corpus: Corpus,
+    config: ExtractorConfig | TranscriptionConfig,
+    root: Path,
+    max_failures: float,
+    shard_rows: int,
+) -> _Work:
+    """Build the extractor, once, and plan its store."""
     extractor = build_extractor(config)
-    wanted, allowed = (
-        plan_of(corpus, config, extractor, shard_rows),
-        int(max_failures * len(corpus)),
-    )
-    return fill(
-        folder,
-        wanted,
-        _making(corpus, extractor, folder, workers),
-        allowed=allowed,
-        share=share,
-        tell=progress,
-    )
+    plan = plan_of(corpus, config, extractor, shard_rows)
+    folder = Path(root) / store_name(corpus, extractor)
+    return _Work(corpus, config, extractor, folder, plan, int(max_failures * len(corpus)))
 
 
-def _finished(folder: Path, wanted: Plan, allowed: int, verify: bool) -> FeatureStore | None:
-    """The store, if there is nothing left to do. This takes no lock, so any number of runs may share a finished store."""
+def _fill(
+    work: _Work,
+    share: Share,
+    workers: int | None,
+    own_process: bool | None,
+    progress: Progress | None,
+) -> tuple[int, ...]:
+    """Make the share's shards, here or in a child process; return the shards still missing."""
+    if wants_own_process(work.config) if own_process is None else own_process:
+        return fill_in_own_process(
+            work.corpus,
+            work.config,
+            work.folder.parent,
+            share,
+            max_failures=(work.allowed + 0.5) / len(work.corpus),
+            shard_rows=work.plan.shard_rows,
+            workers=workers,
+            progress=progress,
+        )
+    making = _making(work, workers)
+    return fill(work.folder, work.plan, making, allowed=work.allowed, share=share, tell=progress)
+
+
+def _finished(work: _Work, verify: bool) -> FeatureStore | None:
+    """Return the store if it is complete, without a lock: any number of runs may share it."""
     try:
-        store = FeatureStore.open(folder)
+        store = FeatureStore.open(work.folder)
         if verify:
             store.verify()
     except StoreError:
         return None
-    whole = (
-        same(store.plan, wanted)
-        and len(store.failed) <= allowed
-        and lists_stand(folder, store.entries)
-    )
-    return store if whole else None
+    complete = same(store.plan, work.plan) and len(store.failed) <= work.allowed
+    return store if complete and lists_stand(work.folder, store.entries) else None
 
 
-def _making(corpus: Corpus, extractor: Extractor, folder: Path, workers: int | None) -> Making:
-    """Loads the extractor and keeps its threads while shards are made."""
+def _making(work: _Work, workers: int | None) -> Making:
+    """Load the extractor and keep its threads while shards are made."""
 
     @contextmanager
     def making(plan: Plan, advance: Advance) -> Iterator[Make]:
-        extractor.prepare()
+        work.extractor.prepare()
         pool = ThreadPoolExecutor(workers or cores())
         try:
-            yield partial(ShardMaker(corpus, extractor, plan, pool, advance).make, folder)
+            maker = ShardMaker(work.corpus, work.extractor, plan, pool, advance)
+            yield partial(maker.make, work.folder)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -1,4 +1,4 @@
-"""Which store a corpus and an extractor make: its plan and its name."""
+"""The plan and the name of the store that a corpus and an extractor make."""
 
 from medusa_jax.config.features import ExtractorConfig
 from medusa_jax.config.transcription import TranscriptionConfig
@@ -10,20 +10,19 @@ from medusa_jax.store.ledger import Plan
 
 
 def store_name(corpus: Corpus, extractor: Extractor) -> str:
-    """Folder name of the store: two corpora, two extractors or two settings never share one."""
-    return f"{extractor.name}-{inputs_digest(corpus, extractor)[:8]}-{digest_of(extractor.identity())[:8]}"
+    """Return the store's folder name, unique to the input, the extractor and its settings."""
+    settings = digest_of(extractor.identity())
+    return f"{extractor.name}-{inputs_digest(corpus, extractor)[:8]}-{settings[:8]}"
 
 
 def inputs_digest(corpus: Corpus, extractor: Extractor) -> str:
-    """Hex SHA-256 of what the extractor is given: ids, with audio paths or with transcripts.
+    """Return the hex SHA-256 of the extractor's input: ids, with audio paths or transcripts.
 
-    Not the table's own digest: another soft-label variant must not cost another night of extraction.
+    This is not the table's own digest: other soft labels must not repeat a night of extraction.
     """
     column = corpus.frame["audio" if extractor.reads == "audio" else "transcript"]
-    inputs = [
-        None if missing else str(value)
-        for value, missing in zip(column, column.isna(), strict=True)
-    ]
+    rows = zip(column, column.isna(), strict=True)
+    inputs = [None if missing else str(value) for value, missing in rows]
     return digest_of([corpus.name, extractor.reads, corpus.frame["id"].tolist(), inputs])
 
 
@@ -33,7 +32,7 @@ def plan_of(
     extractor: Extractor,
     shard_rows: int,
 ) -> Plan:
-    """What the store will hold. Raises `FeatureError` for a corpus that has nothing to extract from."""
+    """Plan the store. Raises `FeatureError` for a corpus without anything to extract from."""
     where = f"corpus {corpus.name!r}"
     if len(corpus) == 0:
         raise FeatureError("the corpus has no utterances", where=where)

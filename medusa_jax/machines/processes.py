@@ -46,12 +46,13 @@ def joined() -> Iterator[None]:
 
 def several() -> bool:
     """Whether there are any others."""
-    return jax.process_count() > 1
+    # Counting them starts JAX's backend, which takes most of a GPU: too early for extraction.
+    return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def leads() -> bool:
     """Whether this process writes the files: the only one, or the first of several."""
-    return jax.process_index() == 0
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def wait_for_all(reason: str) -> None:

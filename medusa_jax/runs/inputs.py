@@ -1,4 +1,4 @@
-"""From a configuration to the corpus, its feature stores, and who plays which part."""
+"""Read or make what a configuration names: the corpus, its transcripts and its features."""
 
 from pathlib import Path
 
@@ -10,12 +10,19 @@ from medusa_jax.errors import ConfigError, CorpusError, RunFolderError
 from medusa_jax.progress import track
 from medusa_jax.runs.provenance import known_provenance
 from medusa_jax.runs.run import Run
+from medusa_jax.store.ledger import PLAN
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.share import Share
 
+FEATURES, TRANSCRIPTS = "features", "transcripts"
+"""Folders of the stores below `out`."""
+
 
 def load_corpus(run: Run) -> Corpus:
-    """The run's table of utterances, transcribed if the run says so: made once, read from the run folder afterwards."""
+    """Return the run's table of utterances, transcribed if so configured.
+
+    It is made once and read from the run folder afterwards.
+    """
     if not run.corpus_file.exists():
         transcribed(run, read_corpus(run.config.corpus, run.out)).save(run.corpus_file)
     return Corpus.load(run.corpus_file)
@@ -35,14 +42,20 @@ def read_corpus(config: CorpusConfig, out: Path) -> Corpus:
 
 
 def _with_words(config: CorpusConfig, out: Path) -> Corpus:
-    """The corpus with the transcripts of the configuration."""
-    from medusa_jax.store.ledger import PLAN
-    from medusa_jax.transcription.transcripts import with_transcripts
+    """Read the corpus with the configured transcripts."""
+    if config.transcript_store:
+        from medusa_jax.transcription.transcripts import with_transcripts
 
-    given = Path(config.transcripts).expanduser() if config.transcripts else None
-    if given is None or not (given / PLAN).is_file():
-        return _read_source(config, out, given)
-    return with_transcripts(_read_source(config, out, None), FeatureStore.open(given))
+        store = FeatureStore.open(Path(config.transcript_store).expanduser())
+        return with_transcripts(_read_source(config, out, None), store)
+    folder = Path(config.transcripts).expanduser() if config.transcripts else None
+    if folder is not None and (folder / PLAN).is_file():
+        raise ConfigError(
+            "this folder is a store of transcripts, not of text files",
+            where=f"corpus.transcripts: {folder}",
+            hint=f"name it as corpus.transcript_store: --set corpus.transcript_store={folder}",
+        )
+    return _read_source(config, out, folder)
 
 
 def _read_source(config: CorpusConfig, out: Path, transcripts: Path | None) -> Corpus:
@@ -57,76 +70,72 @@ def _read_source(config: CorpusConfig, out: Path, transcripts: Path | None) -> C
 
 
 def transcribed(run: Run, corpus: Corpus) -> Corpus:
-    """`corpus` with the words that the run's transcription hears, made where they are not there yet; as it is if the run has none.
+    """Return `corpus` with the run's transcripts, or unchanged if the run has none of its own."""
+    from medusa_jax.transcription.transcripts import with_transcripts
 
-    A warning names the splits that lack transcripts in either case where the corpus's own are taken.
+    store = transcripts_of(run, corpus)
+    return corpus if store is None else with_transcripts(corpus, store)
+
+
+def transcripts_of(run: Run, corpus: Corpus) -> FeatureStore | None:
+    """Transcribe the corpus, unless that is done, and return the store of transcripts.
+
+    None if the run uses the corpus's own; if so configured, a warning names the splits with gaps.
     """
     from medusa_jax.features.extract import extract
-    from medusa_jax.transcription.transcripts import warn_of_gaps, with_transcripts
+    from medusa_jax.transcription.transcripts import warn_of_gaps
 
     config = run.config.transcription
     if config is None:
-        return corpus
+        return None
     if config.backend == "corpus":
         warn_of_gaps(corpus)
-        return corpus
+        return None
     with track("transcribe") as report:
-        store = extract(
+        return extract(
             corpus,
             config,
-            transcripts_folder(run, corpus),
+            run.out / TRANSCRIPTS,
             max_failures=run.config.corpus.max_failures,
             progress=report,
         )
-    return with_transcripts(corpus, store)
 
 
 def transcribe_share(run: Run, corpus: Corpus, share: Share) -> tuple[Path, tuple[int, ...]]:
-    """One share of the run's transcripts: their folder and the shards that others still owe. Takes no lock on the run."""
+    """Make one share of the run's transcripts; return their folder and the shards still missing.
+
+    Takes no lock on the run.
+    """
     from medusa_jax.features.extract import extract_share
 
     config = run.config.transcription
     if config is None or config.backend == "corpus":
-        hint = "add it, or --set transcription.backend=transformers"
         raise ConfigError(
             "this run has no model that transcribes, so there is nothing to share",
             where="transcription",
-            hint=hint,
+            hint="add one: --set transcription.backend=transformers",
         )
-    folder = transcripts_folder(run, corpus)
     with track(f"transcribe, share {share}") as report:
-        return folder, extract_share(
+        return extract_share(
             corpus,
             config,
-            folder,
+            run.out / TRANSCRIPTS,
             share,
             max_failures=run.config.corpus.max_failures,
             progress=report,
         )
 
 
-def transcripts_folder(run: Run, corpus: Corpus) -> Path:
-    """Where the run's transcripts lie or will lie, shared by all runs under `out`."""
-    from medusa_jax.features.registry import build_extractor
-    from medusa_jax.features.store_plan import store_name
-
-    if run.config.transcription is None:
-        raise ConfigError(
-            "this run has no transcription",
-            where=run.config.name,
-            hint="add the section `transcription`",
-        )
-    return run.out / "transcripts" / store_name(corpus, build_extractor(run.config.transcription))
-
-
 def check_source(config: CorpusConfig) -> Path:
-    """Where a corpus that is not generated lies. Raises `ConfigError` if `corpus.path` is not set, `CorpusError` if nothing is there."""
+    """Return the folder or file of a corpus on disk.
+
+    Raises `ConfigError` if `corpus.path` is not set, `CorpusError` if nothing is there.
+    """
     if config.path is None:
-        hint = "give the folder in which it lies: --set corpus.path=FOLDER"
         raise ConfigError(
-            f"the corpus {config.source} is read from disk, and corpus.path does not say where it is",
+            f"the corpus {config.source} is read from disk, and corpus.path is not set",
             where="corpus.path",
-            hint=hint,
+            hint="give its folder: --set corpus.path=FOLDER",
         )
     root = Path(config.path).expanduser().resolve()
     if not root.exists():
@@ -142,11 +151,8 @@ def _generated(config: CorpusConfig, out: Path) -> Corpus:
     from medusa_jax.corpus.msp_podcast import read_msp_podcast
     from medusa_jax.synthetic.generate import ASR, generate
 
-    folder = (
-        Path(config.path).expanduser()
-        if config.path
-        else out / "corpora" / f"generated-{config.size}-{config.test_per_class}-{config.seed}"
-    )
+    name = f"generated-{config.size}-{config.test_per_class}-{config.seed}"
+    folder = Path(config.path).expanduser() if config.path else out / "corpora" / name
     root = generate(
         folder.resolve(), size=config.size, test_per_class=config.test_per_class, seed=config.seed
     )
@@ -154,91 +160,102 @@ def _generated(config: CorpusConfig, out: Path) -> Corpus:
 
 
 def load_stores(run: Run, corpus: Corpus, *, verify: bool = False) -> dict[str, FeatureStore]:
-    """Every feature set of the configuration, extracted where it is not there yet; stores are shared by all runs under `out`.
+    """Return every feature set of the configuration, extracted unless that is done.
 
-    `verify`: read every byte of finished stores now, and redo what is damaged; otherwise each shard is checked when it is first
-    read. Several processes of one run extract nothing: for them `StoreError` is raised if a store is not finished.
+    Stores are shared by all runs under `out`. With `verify`, every byte of finished stores is read
+    now and damaged shards are made again; otherwise shards are checked in the background, and at
+    the latest when first read. Several processes of one run extract nothing: they raise
+    `StoreError` if a store is unfinished.
     """
-    from medusa_jax.features.extract import extract
-    from medusa_jax.machines.processes import several
-    from medusa_jax.store.external import ready_store
-
     stores = {}
-    allowed = run.config.corpus.max_failures
     for name, config in run.config.features.items():
         if isinstance(config, StoreConfig):
-            stores[name] = ready_store(
-                corpus,
-                config,
-                run.folder / f"failures-{name}.jsonl",
-                max_failures=allowed,
-                verify=verify,
-            )
-            _refuse_another(run, name, stores[name])
-            continue
-        if several():
-            stores[name] = FeatureStore.open(store_folder(run, corpus, config))
-            continue
-        with track(f"extract {name}") as report:
-            stores[name] = extract(
-                corpus,
-                config,
-                store_folder(run, corpus, config),
-                max_failures=allowed,
-                verify=verify,
-                progress=report,
-            )
+            stores[name] = _external_store(run, name, config, corpus, verify)
+        else:
+            stores[name] = _extracted_store(run, name, config, corpus, verify)
+        if not verify:
+            stores[name].verify_ahead()
     return stores
 
 
+def _external_store(
+    run: Run, name: str, config: StoreConfig, corpus: Corpus, verify: bool
+) -> FeatureStore:
+    from medusa_jax.store.external import ready_store
+
+    store = ready_store(
+        corpus,
+        config,
+        run.folder / f"failures-{name}.jsonl",
+        max_failures=run.config.corpus.max_failures,
+        verify=verify,
+    )
+    _refuse_another(run, name, store)
+    return store
+
+
+def _extracted_store(
+    run: Run, name: str, config: ExtractorConfig, corpus: Corpus, verify: bool
+) -> FeatureStore:
+    from medusa_jax.features.extract import extract, open_extracted
+    from medusa_jax.machines.processes import several
+
+    root = run.out / FEATURES
+    if several():
+        return open_extracted(corpus, config, root)
+    with track(f"extract {name}") as report:
+        return extract(
+            corpus,
+            config,
+            root,
+            max_failures=run.config.corpus.max_failures,
+            verify=verify,
+            progress=report,
+        )
+
+
 def _refuse_another(run: Run, name: str, store: FeatureStore) -> None:
-    """Raise `RunFolderError` if the run began with another store of this name: its path says nothing of what lies there."""
+    """Raise `RunFolderError` if the run began with another store of this name at that path."""
     known = known_provenance(run).get("stores", {}).get(name, store.digest)
     if known != store.digest:
-        hint = "choose another --out for the new features, or put back the ones that were there"
         raise RunFolderError(
-            f"this run began with other {name} features: store {known[:12]}, not {store.digest[:12]}",
+            f"this run began with other {name} features: "
+            f"store {known[:12]}, not {store.digest[:12]}",
             where=store.folder,
-            hint=hint,
+            hint="choose another --out for the new features, or put back the earlier ones",
         )
 
 
 def extract_shares(
     run: Run, corpus: Corpus, share: Share
 ) -> dict[str, tuple[Path, tuple[int, ...]]]:
-    """One share of every feature set that is to be extracted: by name its store's folder and the shards that others still owe.
+    """Make one share of every feature set; return, by name, its folder and the missing shards.
 
-    Takes no lock on the run: any number of processes may do this at once, and a scheduler may start them on several machines.
+    Takes no lock on the run, so any number of processes on several machines may do this at once.
     """
     from medusa_jax.features.extract import extract_share
 
-    missing = {}
+    made = {}
     for name, config in run.config.features.items():
-        if not isinstance(config, StoreConfig):
-            folder = store_folder(run, corpus, config)
-            with track(f"extract {name}, share {share}") as report:
-                left = extract_share(
-                    corpus,
-                    config,
-                    folder,
-                    share,
-                    max_failures=run.config.corpus.max_failures,
-                    progress=report,
-                )
-            missing[name] = (folder, left)
-    return missing
-
-
-def store_folder(run: Run, corpus: Corpus, config: ExtractorConfig) -> Path:
-    """Where the feature set lies or will lie."""
-    from medusa_jax.features.registry import build_extractor
-    from medusa_jax.features.store_plan import store_name
-
-    return run.out / "features" / store_name(corpus, build_extractor(config))
+        if isinstance(config, StoreConfig):
+            continue
+        with track(f"extract {name}, share {share}") as report:
+            made[name] = extract_share(
+                corpus,
+                config,
+                run.out / FEATURES,
+                share,
+                max_failures=run.config.corpus.max_failures,
+                progress=report,
+            )
+    return made
 
 
 def answers_of(corpus: Corpus) -> Path | None:
-    """The file in which the corpus folder keeps its test set's hidden labels (the generated one does), if it does."""
+    """Return the file with the test set's hidden labels, if the corpus folder has one.
+
+    The generated corpus does.
+    """
     from medusa_jax.synthetic.generate import ANSWERS
 
     path = corpus.root / ANSWERS

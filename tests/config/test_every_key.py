@@ -43,6 +43,7 @@ EVERYTHING: dict[str, Any] = {
 
 EXCLUDES: dict[tuple[str, ...], dict[str, Any]] = {
     ("corpus", "transcripts"): {"transcription": {"backend": "corpus"}},
+    ("corpus", "transcript_store"): {"transcription": {"backend": "corpus"}},
     ("corpus", "hold_out_list"): {"corpus": {"source": "generated"}},
 }
 """By key: the sections without which it may not be set."""

@@ -1,4 +1,4 @@
-"""Extraction goes on where it stopped, one bad file is one row, and the bytes of a store depend on nothing but its input."""
+"""Extraction resumes where it stopped, and a store's bytes depend on its input only."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ from small_corpus import RATE, bytes_of, small_corpus
 from medusa_jax.audio.decode import load_audio
 from medusa_jax.config.features import HashedTextConfig, LogMelConfig, OpenSmileConfig
 from medusa_jax.errors import StoreError
-from medusa_jax.features.extract import extract
+from medusa_jax.features.extract import extract, open_extracted
 from medusa_jax.features.registry import build_extractor
 from medusa_jax.features.store_plan import store_name
 from medusa_jax.store.reader import FeatureStore
@@ -74,7 +74,7 @@ def test_a_finished_store_is_not_touched_and_takes_no_lock(corpus, made):
         extract(
             corpus,
             LOGMEL,
-            made,
+            made.parent,
             shard_rows=3,
             progress=lambda done, total: seen.append((done, total)),
         )
@@ -87,7 +87,7 @@ def test_a_finished_store_is_not_touched_and_takes_no_lock(corpus, made):
 def test_a_run_killed_just_before_its_end_still_writes_its_lists(corpus, made, name, stale):
     before = bytes_of(made)
     (made / name).unlink() if stale is None else (made / name).write_text(stale)
-    extract(corpus, LOGMEL, made, shard_rows=3)
+    extract(corpus, LOGMEL, made.parent, shard_rows=3)
     assert bytes_of(made) == before
 
 
@@ -95,7 +95,11 @@ def test_progress_starts_where_the_work_stopped(corpus, made):
     (made / "shard-00002.json").unlink()
     seen = []
     extract(
-        corpus, LOGMEL, made, shard_rows=3, progress=lambda done, total: seen.append((done, total))
+        corpus,
+        LOGMEL,
+        made.parent,
+        shard_rows=3,
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(7, 10), (10, 10)]
 
@@ -123,7 +127,7 @@ def test_only_the_damaged_shard_is_redone_and_it_is_named(corpus, made, caplog, 
     before = bytes_of(made)
     times = {path.name: path.stat().st_mtime_ns for path in made.glob("shard-*")}
     damage(made)
-    extract(corpus, LOGMEL, made, shard_rows=3)
+    extract(corpus, LOGMEL, made.parent, shard_rows=3)
     assert bytes_of(made) == before
     redone = {name for name, then in times.items() if (made / name).stat().st_mtime_ns != then}
     assert redone <= {"shard-00001.arrow", "shard-00001.json"}
@@ -135,7 +139,7 @@ def test_a_damaged_plan_is_written_again_and_the_shards_are_kept(corpus, made, d
     before = bytes_of(made)
     times = {path.name: path.stat().st_mtime_ns for path in made.glob("shard-*")}
     (made / "store.json").unlink() if damage is None else (made / "store.json").write_text(damage)
-    extract(corpus, LOGMEL, made, shard_rows=3)
+    extract(corpus, LOGMEL, made.parent, shard_rows=3)
     assert bytes_of(made) == before
     assert {path.name: path.stat().st_mtime_ns for path in made.glob("shard-*")} == times
 
@@ -143,24 +147,34 @@ def test_a_damaged_plan_is_written_again_and_the_shards_are_kept(corpus, made, d
 def test_a_begun_store_keeps_its_shard_size(corpus, made):
     before = bytes_of(made)
     (made / "shard-00002.json").unlink()
-    extract(corpus, LOGMEL, made, shard_rows=5)
+    extract(corpus, LOGMEL, made.parent, shard_rows=5)
     assert bytes_of(made) == before
 
 
 def test_other_settings_never_go_into_a_store(corpus, made):
     before = bytes_of(made)
-    for other in (LogMelConfig(bands=40), TEXT):
+    fewer = corpus.where(np.arange(10) < 9)
+    for utterances, config in ((corpus, LogMelConfig(bands=40)), (corpus, TEXT), (fewer, LOGMEL)):
+        taken = made.parent / store_name(utterances, build_extractor(config))
+        shutil.copytree(made, taken)
         with pytest.raises(StoreError, match="another corpus or other settings"):
-            extract(corpus, other, made)
-    with pytest.raises(StoreError, match="another corpus or other settings"):
-        extract(corpus.where(np.arange(10) < 9), LOGMEL, made)
-    assert bytes_of(made) == before
+            extract(utterances, config, made.parent)
+        assert bytes_of(taken) == before
+
+
+def test_each_configuration_has_a_folder_of_its_own(corpus, made):
+    others = [extract(corpus, LogMelConfig(bands=bands), made.parent).folder for bands in (40, 80)]
+    assert len({made, *others}) == 3
+    assert all(folder.parent == made.parent for folder in others)
+    assert open_extracted(corpus, LOGMEL, made.parent).folder == made
+    with pytest.raises(StoreError, match="no feature store"):
+        open_extracted(corpus, LogMelConfig(bands=41), made.parent)
 
 
 def test_a_foreign_shard_stops_the_work(corpus, made):
     shutil.copy(made / "shard-00000.arrow", made / "shard-00009.arrow")
     with pytest.raises(StoreError, match=r"shard-00009\.arrow"):
-        extract(corpus, LOGMEL, made)
+        extract(corpus, LOGMEL, made.parent)
 
 
 _RUN = """
@@ -190,15 +204,14 @@ def _start(table: Path, folder: Path) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_and_started_again_gives_the_same_bytes(tmp_path):
-    """House promise 2 for features: SIGKILL, whatever the process was doing."""
     corpus = small_corpus(tmp_path / "corpus", 120)
     corpus.save(tmp_path / "corpus.parquet")
     expected = bytes_of(extract(corpus, LOGMEL, tmp_path / "whole", shard_rows=2).folder)
     rng, killed_within = np.random.default_rng(0), 0
     for attempt in range(5):
-        folder = tmp_path / f"killed-{attempt}"
+        folder = tmp_path / f"killed-{attempt}" / store_name(corpus, build_extractor(LOGMEL))
         for _ in range(2):
-            process = _start(tmp_path / "corpus.parquet", folder)
+            process = _start(tmp_path / "corpus.parquet", folder.parent)
             shards = rng.integers(1, 25) + len(list(folder.glob("shard-*.json")))
             while process.poll() is None and len(list(folder.glob("shard-*"))) < shards:
                 time.sleep(0.0005)
@@ -208,7 +221,7 @@ def test_killed_at_any_moment_and_started_again_gives_the_same_bytes(tmp_path):
             with pytest.raises(StoreError, match="shard-"):
                 FeatureStore.open(folder)
             killed_within += 1
-        extract(corpus, LOGMEL, folder, shard_rows=2)
+        extract(corpus, LOGMEL, folder.parent, shard_rows=2)
         assert bytes_of(folder) == expected
     assert killed_within == 10
 
@@ -224,21 +237,21 @@ def test_a_folder_that_cannot_be_made_is_a_typed_error(corpus, tmp_path):
 
 def test_a_disk_that_takes_no_more_is_a_typed_error_and_finished_shards_stay(corpus, tmp_path):
     """The kernel itself refuses: a limit on the size of files stands for a full disk."""
-    folder = tmp_path / "store"
+    folder = tmp_path / "store" / store_name(corpus, build_extractor(LOGMEL))
     long = np.random.default_rng(0).standard_normal(60 * RATE).astype(np.float32) * 0.1
     soundfile.write(corpus.audio_path(5), long, RATE, subtype="FLOAT")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
     try:
         with pytest.raises(StoreError, match="cannot be written") as caught:
-            extract(corpus, LOGMEL, folder, shard_rows=2)
+            extract(corpus, LOGMEL, folder.parent, shard_rows=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.strerror(errno.EFBIG) in caught.value.what
     kept = {f"shard-0000{shard}.{kind}" for shard in (0, 1) for kind in ("arrow", "json")}
     assert {path.name for path in folder.iterdir()} == {".parts", "store.json", *kept}
     expected = bytes_of(extract(corpus, LOGMEL, tmp_path / "other", shard_rows=2).folder)
-    assert bytes_of(extract(corpus, LOGMEL, folder, shard_rows=2).folder) == expected
+    assert bytes_of(extract(corpus, LOGMEL, folder.parent, shard_rows=2).folder) == expected
 
 
 # Names

@@ -67,15 +67,16 @@ def test_too_many_bad_files_fail_the_run_which_says_how_many(corpus, tmp_path):
         corpus.audio_path(row).write_text("hello")
     with pytest.raises(
         FeatureError,
-        match=r"2 of 10 utterances failed, more than the 1 allowed; the first is utterance-001\.wav",
+        match=r"2 of 10 utterances failed.* the first is utterance-001\.wav",
     ):
         extract(corpus, LOGMEL, tmp_path / "store", shard_rows=4, max_failures=0.1)
-    assert [row["id"] for row in failures_of(tmp_path / "store")] == [
+    (folder,) = (tmp_path / "store").iterdir()
+    assert [row["id"] for row in failures_of(folder)] == [
         "utterance-001.wav",
         "utterance-002.wav",
     ]
     with pytest.raises(StoreError):
-        FeatureStore.open(tmp_path / "store")
+        FeatureStore.open(folder)
     assert len(extract(corpus, LOGMEL, tmp_path / "store", shard_rows=4, max_failures=0.3)) == 7
 
 

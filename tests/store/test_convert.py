@@ -9,6 +9,8 @@ from small_corpus import bytes_of
 from medusa_jax.config.features import LogMelConfig
 from medusa_jax.errors import StoreError
 from medusa_jax.features.extract import extract
+from medusa_jax.features.registry import build_extractor
+from medusa_jax.features.store_plan import store_name
 from medusa_jax.store.convert import convert
 from medusa_jax.store.reader import FeatureStore
 
@@ -37,8 +39,10 @@ def test_int8_made_directly_and_by_conversion_is_the_same_and_yet_another_store(
     )
     assert all(np.array_equal(direct[id], converted[id]) for id in full.ids)
     for config in (LogMelConfig(dtype="int8"), LogMelConfig(dtype="float32")):
+        taken = tmp_path / f"taken-{config.dtype}" / store_name(corpus, build_extractor(config))
+        shutil.copytree(converted.folder, taken)
         with pytest.raises(StoreError, match="another corpus or other settings"):
-            extract(corpus, config, converted.folder)
+            extract(corpus, config, taken.parent)
 
 
 def test_a_conversion_goes_on_and_redoes_only_what_is_damaged(made, tmp_path):

@@ -15,6 +15,7 @@ from medusa_jax.runs.provenance import keep_provenance
 from medusa_jax.runs.run import Run
 from medusa_jax.store.external import ready_store
 from medusa_jax.store.npy import import_folder
+from medusa_jax.store.reader import FeatureStore
 
 COUNT = 10
 
@@ -33,6 +34,16 @@ def test_a_ready_store_is_held_against_the_corpus(corpus, made, tmp_path):
     assert not ready_store(
         corpus.where(np.arange(COUNT) < 3), config, listed, max_failures=0.0
     ).failed, "it may hold more"
+
+
+def test_a_ready_store_is_a_view_and_changes_no_other_store(corpus, made, tmp_path, monkeypatch):
+    monkeypatch.setattr(FeatureStore, "open", lambda folder: made)
+    before, file = made.failed, made.failures_file
+    fewer = corpus.where(np.arange(COUNT) < 3)
+    view = ready_store(fewer, StoreConfig(path="x"), tmp_path / "list", max_failures=0)
+    assert (view.failed, view.failures_file) == ((), tmp_path / "list")
+    assert (made.failed, made.failures_file) == (before, file)
+    assert view.frames(made.ids[0]) is made.frames(made.ids[0]), "the frames are shared"
 
 
 def test_utterances_that_a_ready_store_does_not_know_are_rows(corpus, made, tmp_path):

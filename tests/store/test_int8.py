@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from medusa_jax.config.features import LogMelConfig
+from medusa_jax.errors import StoreError
 from medusa_jax.features.extract import extract
 from medusa_jax.store.int8 import quantise
 
@@ -46,3 +47,25 @@ def test_a_store_in_int8_gives_float16_near_the_original(corpus, made, tmp_path)
     assert all(np.array_equal(store[id], half[id]) for id in store.ids), (
         "no number depends on its neighbours"
     )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8"])
+def test_frames_as_stored_decode_to_the_frames(corpus, tmp_path, dtype):
+    store = extract(corpus, LogMelConfig(dtype=dtype), tmp_path, shard_rows=4)
+    for id, length in zip(store.ids, store.lengths, strict=True):
+        stored_td, scale_d = store.stored(id)
+        assert stored_td.shape == (length, store.width)
+        assert stored_td.dtype == np.dtype(dtype)
+        assert not stored_td.flags.writeable
+        if scale_d is None:
+            assert np.array_equal(stored_td, store.frames(id))
+        else:
+            assert (scale_d.shape, scale_d.dtype) == ((store.width,), np.float32)
+            decoded_td = (stored_td.astype(np.float32) * scale_d).astype(np.float16)
+            assert np.array_equal(decoded_td, store.frames(id))
+        assert (scale_d is not None) == (dtype == "int8")
+
+
+def test_stored_frames_of_an_unknown_utterance_are_refused(made):
+    with pytest.raises(StoreError, match="has no features"):
+        made.stored("utterance-004.wav")

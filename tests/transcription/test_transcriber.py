@@ -1,6 +1,7 @@
 """Transcripts by Whisper: batches, long audio, settings; a store that is resumed, shared and checked as features are. Random tiny models."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -192,21 +193,20 @@ def test_a_killed_transcription_ends_with_the_same_bytes(whisper, corpus, store,
             shard_rows=4,
             progress=stop,
         )
-    kept = (tmp_path / "store/shard-00000.arrow").stat().st_mtime_ns
+    (folder,) = (tmp_path / "store").iterdir()
+    kept = (folder / "shard-00000.arrow").stat().st_mtime_ns
     extract(corpus, config_of(whisper), tmp_path / "store", max_failures=0.2, shard_rows=4)
-    assert bytes_of(tmp_path / "store") == bytes_of(store.folder)
-    assert (tmp_path / "store/shard-00000.arrow").stat().st_mtime_ns == kept
+    assert bytes_of(folder) == bytes_of(store.folder)
+    assert (folder / "shard-00000.arrow").stat().st_mtime_ns == kept
 
 
 def test_shares_make_the_same_store(whisper, corpus, store, tmp_path):
-    missing = [
-        extract_share(
-            corpus, config_of(whisper), tmp_path, Share(i, 2), max_failures=0.2, shard_rows=4
+    for share, missing in ((Share(1, 2), (1,)), (Share(2, 2), ())):
+        made = extract_share(
+            corpus, config_of(whisper), tmp_path, share, max_failures=0.2, shard_rows=4
         )
-        for i in (1, 2)
-    ]
-    assert missing == [(1,), ()]
-    assert bytes_of(tmp_path) == bytes_of(store.folder)
+        assert made == (tmp_path / store.folder.name, missing)
+    assert bytes_of(tmp_path / store.folder.name) == bytes_of(store.folder)
 
 
 def test_a_bad_file_is_a_failure_and_damage_is_refused(whisper, corpus, store, tmp_path):
@@ -214,13 +214,12 @@ def test_a_bad_file_is_a_failure_and_damage_is_refused(whisper, corpus, store, t
     assert json.loads((store.folder / "failures.jsonl").read_text())["error"] == "AudioError"
     whole = texts_of(store)
     assert len(whole) == 9
-    for path in store.folder.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    content = bytearray((tmp_path / "shard-00001.arrow").read_bytes())
+    folder = shutil.copytree(store.folder, tmp_path / store.folder.name)
+    content = bytearray((folder / "shard-00001.arrow").read_bytes())
     content[-20] ^= 1
-    (tmp_path / "shard-00001.arrow").write_bytes(content)
+    (folder / "shard-00001.arrow").write_bytes(content)
     with pytest.raises(StoreError, match=r"shard-00001\.arrow is damaged"):
-        texts_of(FeatureStore.open(tmp_path))
+        texts_of(FeatureStore.open(folder))
     assert texts_of(extract(corpus, config_of(whisper), tmp_path, max_failures=0.2)) == whole
 
 
@@ -275,13 +274,32 @@ def run_of(tmp_path, **changes):
 
 def test_transcripts_come_from_one_place(whisper):
     section = {"model": str(whisper)}
-    with pytest.raises(ValueError, match="leave one out"):
+    with pytest.raises(ValueError, match="both provide transcripts"):
         RunConfig.model_validate(
             small_config(corpus={"transcripts": "somewhere"}, transcription=section)
         )
+    both = {"transcripts": "somewhere", "transcript_store": "elsewhere"}
+    with pytest.raises(ValueError, match="exclude each other"):
+        RunConfig.model_validate(small_config(corpus=both))
     RunConfig.model_validate(
         small_config(corpus={"transcripts": "somewhere"}, transcription={"backend": "corpus"})
     )
+
+
+def test_a_store_of_transcripts_is_not_a_folder_of_text_files(store, tmp_path):
+    source = {"source": "table", "path": str(tmp_path), "transcripts": str(store.folder)}
+    config = run_of(tmp_path, corpus=source).config.corpus
+    with pytest.raises(ConfigError, match="a store of transcripts") as caught:
+        read_corpus(config, tmp_path)
+    assert "corpus.transcript_store" in str(caught.value.hint)
+
+
+def test_a_corpus_is_read_with_a_store_of_transcripts(corpus, store, tmp_path):
+    corpus.save(tmp_path / "corpus.parquet")
+    source = {"source": "table", "path": str(tmp_path / "corpus.parquet")}
+    changes = {**source, "transcript_store": str(store.folder)}
+    read = read_corpus(run_of(tmp_path, corpus=changes).config.corpus, tmp_path)
+    assert read.frame["transcript"].dropna().tolist() == list(texts_of(store).values())
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +329,7 @@ def test_a_run_transcribes_before_it_makes_text_features(wide, speech, tmp_path)
         made.frame["transcript"] != read_corpus(plain.config.corpus, tmp_path).frame["transcript"]
     ).mean() > 0.9
     (folder,) = (tmp_path / "transcripts").iterdir()
-    given = run_of(tmp_path, corpus={**speech, "transcripts": str(folder)})
+    given = run_of(tmp_path, corpus={**speech, "transcript_store": str(folder)})
     assert (
         read_corpus(given.config.corpus, tmp_path).frame["transcript"].tolist()
         == made.frame["transcript"].tolist()
