@@ -19,7 +19,7 @@ from medusa_jax.runs.run import Run
 
 @dataclass(frozen=True)
 class Parts:
-    """Positions in the corpus, `[n]` int64 each: to fit, to select the epoch on, only to predict."""
+    """Positions in the corpus, `[n]` int64: to fit, to select the epoch on, only to predict."""
 
     fit: np.ndarray
     held_out: np.ndarray
