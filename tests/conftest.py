@@ -4,17 +4,20 @@ import os
 import sys
 from pathlib import Path
 
-# Most of the tests' time goes into compiling tiny programs: compile them fast, not well. Also inherited by the commands that tests start.
+# Most of the tests' time goes into compiling tiny programs: compile them fast, not well. Commands
+# started by tests inherit the flags.
 # Four devices, of which all but the tests of several use the first.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_force_host_platform_device_count=4",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_force_host_platform_device_count=4",
 )
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The same examples in every run, so that a suite that passed passes again. `pytest --hypothesis-profile=random` searches anew.
+# The same examples in every run, so that a suite that passed passes again.
+# `pytest --hypothesis-profile=random` searches anew.
 # How long an example takes depends on what else the machine does, and is no property.
 settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("random"), derandomize=True, database=None)
@@ -29,7 +32,8 @@ def shared_data() -> Path:
     )
     if not folder.is_dir():
         pytest.skip(
-            f"real data not found at {folder}: set MEDUSA_SHARED_DATA to the folder that holds ravdess/ and crema_d_votes/"
+            f"real data not found at {folder}: set MEDUSA_SHARED_DATA to the folder that holds "
+            "ravdess/ and crema_d_votes/"
         )
     return folder
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and folders that one process uses at a time (house promises 3 and 4)."""
+"""Files that appear whole or not at all, and folders used by one process at a time."""
 
 import hashlib
 import os
@@ -29,7 +29,10 @@ except OSError as error: print(error.strerror)
 SLOW = """
 import sys, time, pathlib
 from medusa_jax.files import write_whole
-with write_whole(pathlib.Path(sys.argv[1])) as path: path.write_text("half"); print("half", flush=True); time.sleep(60)
+with write_whole(pathlib.Path(sys.argv[1])) as path:
+    path.write_text("half")
+    print("half", flush=True)
+    time.sleep(60)
 """
 
 

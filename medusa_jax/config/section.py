@@ -14,7 +14,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     added: ClassVar[frozenset[str]] = frozenset()
-    """Keys added after the first release; at their default a run keeps its digest and its folder."""
+    """Keys added after the first release; at their default a run keeps its digest and folder."""
 
     @model_serializer(mode="wrap")
     def _dump(self, handler: Any, info: SerializationInfo) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The command on corpora that are damaged: each is told with its file, and what may fail is a warning."""
+"""`medusa` on damaged corpora: errors name the file, and allowed failures are warnings."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pretrained models by name: fetched over HTTP at one commit, converted where they must be, and found again without a network."""
+"""Pretrained models: fetched at one commit, converted, found again without a network."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def hub(saved, tmp_path, monkeypatch):
-    """A hub on this machine with tiny models in place of the large ones, and an empty folder for what is fetched."""
+    """A hub on this machine with tiny models, and an empty folder for fetched ones."""
     with serving() as hub:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
         monkeypatch.setattr(

@@ -30,7 +30,7 @@ def test_large_pages(tmp_path, says, before, after):
 
 
 def test_the_program_starts_once_more_with_its_arguments(tmp_path):
-    """As the installed script does it: the arguments, the exit code and what is printed are those of `medusa`."""
+    """Like the installed script: arguments, exit code and output are those of `medusa`."""
     (tmp_path / "medusa").write_text(
         "import sys\nfrom medusa_jax.cli.start import main\nsys.exit(main())\n"
     )
@@ -48,7 +48,12 @@ def test_the_program_starts_once_more_with_its_arguments(tmp_path):
     reason="large pages need not be asked for here",
 )
 def test_the_c_library_is_told(tmp_path):
-    code = "import os, sys\nfrom medusa_jax.cli import app, start\napp.main = lambda: print(os.environ[start.TUNABLES])\nstart.main()\n"
+    code = """
+import os
+from medusa_jax.cli import app, start
+app.main = lambda: print(os.environ[start.TUNABLES])
+start.main()
+"""
     (tmp_path / "medusa").write_text(code)
     done = subprocess.run(
         [sys.executable, str(tmp_path / "medusa")], capture_output=True, text=True, env={}

@@ -1,4 +1,4 @@
-"""The command stopped, killed, started twice, or on a full disk: no traceback, nothing half-written, and in the end the same files."""
+"""`medusa` stopped, killed, started twice, or on a full disk ends in the same files."""
 
 import json
 import shutil
@@ -22,7 +22,14 @@ LONG = {
 
 def start(*arguments: object, prelude: str = "") -> subprocess.Popen[str]:
     """The command in a process of its own."""
-    program = f"import sys\nsys.argv = ['medusa', *{[str(a) for a in arguments]!r}]\n{prelude}\nfrom medusa_jax.cli.app import main\nmain()"
+    command = ["medusa", *map(str, arguments)]
+    program = f"""
+import sys
+sys.argv = {command!r}
+{prelude}
+from medusa_jax.cli.app import main
+main()
+"""
     return subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -66,7 +73,7 @@ def test_a_stop_outside_training_is_no_traceback(tmp_path, number):
 
 @pytest.mark.slow
 def test_stopped_killed_and_doubled_runs_end_as_one_never_disturbed(tmp_path):
-    """SIGTERM and three SIGKILLs at different steps, a second process meanwhile: the final files are those of an undisturbed run."""
+    """SIGTERM and three SIGKILLs at different steps, with a second process meanwhile."""
     path = small_yaml(tmp_path / "s.yaml", training=LONG, ensemble={"epochs": 30})
     reference = start("run", path, "--out", tmp_path / "a")
     _, err = reference.communicate()
@@ -113,7 +120,7 @@ def test_stopped_killed_and_doubled_runs_end_as_one_never_disturbed(tmp_path):
 
 @pytest.mark.slow
 def test_a_stopped_ablation_goes_on_by_the_same_command_and_ends_as_one_that_was_not(tmp_path):
-    """SIGTERM while it trains, SIGKILL later; the tables are to the last byte those of an ablation never stopped."""
+    """SIGTERM in training, SIGKILL later; the tables equal those of an ablation never stopped."""
     members = [
         {"id": "one", "modalities": ["text"], "seed": 1},
         {"id": "two", "modalities": ["text"], "seed": 2},

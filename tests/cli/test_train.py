@@ -1,4 +1,4 @@
-"""`medusa train`: the plan says what training then does, a begun run is found again, a trace of some steps is left behind."""
+"""`medusa train`: its plan, an unfinished run found again, and a trace of some steps."""
 
 import gzip
 import json
@@ -162,7 +162,7 @@ def test_a_run_must_be_named_unless_one_goes_on(medusa, tmp_path: Path):
 
 
 def test_several_unfinished_runs_are_listed(medusa, tmp_path: Path):
-    """Folders as killed runs leave them, one that never began to train, and one whose configuration is damaged."""
+    """Folders of killed runs, of one that never began to train, and of a damaged configuration."""
     begun, other, untrained, damaged = (run_of(tmp_path, seed=seed) for seed in range(4))
     for run in (begun, other, untrained, damaged):
         with opened(run):

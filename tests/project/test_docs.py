@@ -1,4 +1,4 @@
-"""What docs/ and configs/ say, against the program: keys and defaults, the checkpoint's layout, the shipped configurations."""
+"""docs/ and configs/ against the program: keys, defaults, checkpoints, configurations."""
 
 import ast
 import importlib.util
@@ -191,7 +191,7 @@ def _imports(node: ast.AST) -> list[str]:
 
 
 def test_the_page_on_the_studies_says_the_tables_numbers():
-    """Every difference with an interval on the page stands in a table that the commands wrote; every table is linked or lies beside one that is."""
+    """Each difference with an interval is in a table of the commands; each table is linked."""
     folder = ROOT / "docs/results"
     page = (folder / "studies.md").read_text(encoding="utf-8")
     tables = {path: path.read_text(encoding="utf-8") for path in folder.glob("studies/*/*.md")}

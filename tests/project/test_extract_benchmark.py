@@ -22,7 +22,7 @@ def encoders():
 
 
 def test_operations_of_an_encoder_are_those_of_its_products(encoders):
-    """Twice the weights of the 24 layers for each frame, and attention's own products; RoBERTa has little else."""
+    """Twice the weights of the 24 layers a frame, and attention; RoBERTa has little else."""
     tokens = round(10 * encoders.TOKENS_A_SECOND) + 2
     layer = 4 * 1024**2 + 2 * 1024 * 4096
     products = 24 * (2 * tokens * layer + 4 * tokens**2 * 1024)

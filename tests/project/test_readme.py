@@ -1,4 +1,4 @@
-"""README and docs tell the truth: commands and options exist, links resolve, the two commands stand there once, the example runs."""
+"""README and docs are correct: commands, options and links exist, and the example runs."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ HEAVY = ("jax", "flax", "torch", "transformers", "datasets", "pandas", "sklearn"
 
 
 def commands_in(text: str) -> list[str]:
-    """Every `medusa …` in code spans, code blocks, and configuration heads, without comments and what follows it in a line."""
+    """Every `medusa …` in code spans, code blocks and configuration heads, without comments."""
     lines = re.findall(r"`(medusa [^`\n]+)`", text)
     lines += re.findall(
         r"^(?:[ #]*(?:Command: +)?|.*&& )(medusa (?:[a-z]|CONFIG|-).*)$", text, re.M
@@ -37,7 +37,7 @@ def commands_in(text: str) -> list[str]:
 
 
 def find(tree, words: list[str]) -> tuple[list[str], object, list[str]]:
-    """The path of a command, the command, and the words that it is given. Raises `LookupError` if there is no such command."""
+    """The path of a command, the command, and its arguments. Raises `LookupError` if unknown."""
     path: list[str] = []
     while hasattr(tree, "commands") and words and not words[0].startswith("-"):
         if words[0] not in tree.commands:
@@ -50,7 +50,7 @@ def find(tree, words: list[str]) -> tuple[list[str], object, list[str]]:
 
 
 def check_command(line: str) -> None:
-    """Raise `LookupError` if the command, one of its options or one of its arguments is not there."""
+    """Raise `LookupError` unless the command, its options and its arguments exist."""
     path, command, words = find(TREE, shlex.split(line.replace("…", ""))[1:])
     known = {option: p for p in command.params for option in p.opts} | {"--help": None}
     given = iter(words)

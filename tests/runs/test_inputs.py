@@ -1,4 +1,4 @@
-"""The whole chain on other corpora: read in another way, cut into folds, lacking labels or frames; what cannot be is known before training."""
+"""All steps on other corpora: other readers, folds, missing labels or frames, refusals."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def test_folds_predict_every_utterance_once(prepared, out, tmp_path):
 
 
 def test_one_fold_alone_is_what_it_is_among_all_also_out_of_fold(prepared, out, tmp_path):
-    """The same members and ensembles in the run's own folder, scored on that fold's speakers; inner folds within folds."""
+    """The same members and ensembles, scored on the fold's speakers; inner folds within folds."""
     known = prepared.corpus.where(
         (
             prepared.corpus.frame["speaker"].notna() & (prepared.corpus.frame["split"] != "test3")

@@ -1,4 +1,4 @@
-"""Members that another run has trained to the same bits are taken over, whatever they are called there; all others are trained."""
+"""Members that another run trained identically are reused under any id."""
 
 import json
 from pathlib import Path

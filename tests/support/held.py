@@ -1,4 +1,4 @@
-"""Another process that holds parts of a folder, for as long as a test wants."""
+"""Another process that holds parts of a folder during a test."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ with PartLocks(Path(sys.argv[1])) as locks:
 
 @contextmanager
 def held_elsewhere(folder: Path, parts: Iterable[int]) -> Iterator[subprocess.Popen[bytes]]:
-    """Until the end of the block, or until the process is killed, `parts` of `folder` are another's."""
+    """Another process holds `parts` of `folder` until the end of the block, or until killed."""
     command = [sys.executable, "-c", _HOLD, str(folder), *map(str, parts)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

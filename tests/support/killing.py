@@ -1,6 +1,8 @@
-"""Commands killed at a chosen moment: a process that has imported everything forks for each of them, so that one costs tenths of a second.
+"""Commands killed at a chosen moment.
 
-A moment is counted in what the command does to files: its n-th opening, renaming or removing below a folder, and a time after that.
+A process that has imported everything forks for each command, so that one costs tenths of a second.
+The moment is the command's n-th opening, renaming or removing of a file below a folder, and a time
+after that.
 """
 
 import importlib
@@ -29,7 +31,7 @@ _LOADED = (
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code, or minus the signal; what it did to files below the folder, and what it said."""
+    """The end of a command: exit code or minus the signal, touches of files, and output."""
 
     code: int
     touches: int
@@ -37,7 +39,7 @@ class Ended:
 
 
 class Commands:
-    """`medusa` commands, one at a time, each in a process of its own; `modules` are imported beforehand. A context manager."""
+    """`medusa` commands, one at a time, each in its own process; `modules` are imported before."""
 
     def __init__(self, *modules: str) -> None:
         command = [sys.executable, __file__, *_LOADED, *modules]
@@ -56,7 +58,7 @@ class Commands:
         self._server.communicate()
 
     def __call__(self, *arguments: object, below: Path, at: int = 0, after: float = 0.0) -> Ended:
-        """Run `medusa ARGUMENTS`; SIGKILL comes `after` seconds after its touch number `at` of files below the folder, 0: never."""
+        """Run `medusa ARGUMENTS`, killed `after` seconds after touch `at` of files (0: never)."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         order = {
@@ -73,7 +75,7 @@ class Commands:
 def killed_until_done(
     commands: Commands, arguments: list[object], below: Path, touches: int, chance: random.Random
 ) -> int:
-    """Kill a command twice at random moments, let it end the third time; returns how often it was killed. `touches`: of a whole run."""
+    """Kill a command twice at random moments, let it end the third time, return the kills."""
     kills = 0
     for most in (touches, touches // 2):
         after = chance.choice([0.0, chance.uniform(0, 0.01)])

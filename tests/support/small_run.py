@@ -1,4 +1,4 @@
-"""The smallest run that has every part: two members on generated speech, challenge files at the end."""
+"""The smallest run with every part: two members on generated speech, challenge files."""
 
 import copy
 import json
@@ -16,7 +16,8 @@ from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.run import Run
 
-# One shape and batches no larger than the smallest balanced subset: each step is compiled once in the whole test run.
+# One shape and batches no larger than the smallest balanced subset: each step is compiled once in
+# the whole test run.
 SMALL: dict[str, Any] = {
     "name": "small",
     "corpus": {"source": "generated", "size": 120, "test_per_class": 5, "hold_out": 0.2},
@@ -52,7 +53,7 @@ SPEECH_ONLY = {
 
 
 def small_config(**changes: Any) -> dict[str, Any]:
-    """The raw configuration, sections merged with `changes`; `features` and `members` are replaced as a whole."""
+    """The raw configuration with `changes` merged; `features` and `members` are replaced."""
     raw = merged(copy.deepcopy(SMALL), changes)
     return {**raw, **{key: changes[key] for key in ("features", "members") if key in changes}}
 
@@ -72,7 +73,7 @@ def finish(out: Path, **changes: Any) -> tuple[Prepared, Finished]:
 
 
 def results_of(folder: Path) -> dict[str, bytes]:
-    """Every result of a run by its path: outputs, weights, scores and challenge files, without clocks and paths."""
+    """Every result of a run by its path, without clocks and paths."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
