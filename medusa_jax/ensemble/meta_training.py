@@ -71,7 +71,7 @@ def fit(
     initialisation and order. Everything follows from the arguments: a fit that was killed is
     repeated to the same bits. Raises `TrainingError` if `learn` lacks a class.
     """
-    seeds = [seed * 1000 + s for s in range(config.seeds)]
+    seeds = seeds_of(config, seed)
     plan_sekb = np.stack(
         [_plan(targets.labels[learn], classes, config, training, s) for s in seeds]
     )
@@ -96,6 +96,11 @@ def fit(
         seed=seed,
     )
     return _selected(trace, targets.labels[held], score, config.select, len(classes))
+
+
+def seeds_of(config: EnsembleConfig, seed: int) -> tuple[int, ...]:
+    """The seeds of the soup in a run with this `seed`."""
+    return tuple(seed * 1000 + s for s in range(config.seeds))
 
 
 def _start(seed: int, features: int, outputs: int) -> Params:

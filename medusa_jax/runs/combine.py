@@ -1,24 +1,23 @@
 """The step that combines a run's members: votes, meta-classifiers, soup."""
 
+import json
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from medusa_jax.config.section import DIGEST
-from medusa_jax.corpus.table import Corpus
+from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.ensemble import meta, meta_training
+from medusa_jax.ensemble.ensemble_folder import Ensemble, EnsembleRecord, save_ensemble
 from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.ensemble.variants import (
     ENSEMBLES,
     MAJORITY,
     OUT_OF_FOLD,
-    SINGLE,
     SOFT,
-    SOUP,
     taught_and_chosen_on,
 )
-from medusa_jax.ensemble.votes import majority_vote, soft_vote
-from medusa_jax.files import digest_of
 from medusa_jax.runs.prepare import Prepared
 
 
@@ -36,16 +35,12 @@ def _combine_fold(prepared: Prepared, fold: int) -> None:
     members = {m.id: run.predictions(prepared.corpus, fold, m.id) for m in config.members}
     taught = taught_outputs(prepared, fold, members)
     found = _meta_classifiers(prepared, fold, taught)
-    digest = digest_of([config.ensemble.model_dump(mode="json", context=DIGEST), config.digest()])
-    found.save(run.meta_folder(fold), digest)
-    said = list(members.values())
-    for system, predictions in (
-        (MAJORITY, majority_vote(said)),
-        (SOFT, soft_vote(said)),
-        (SINGLE, meta.predict(found.single(), taught)),
-        (SOUP, meta.predict(found.soup(), taught)),
-    ):
-        predictions.save(run.ensemble_file(fold, system))
+    ensemble = Ensemble(_record(prepared, fold, found), found)
+    save_ensemble(run.ensemble_folder(fold), ensemble)
+    for system in ENSEMBLES:
+        votes = system in (MAJORITY, SOFT)
+        source = members if votes else dict(zip(members, taught, strict=True))
+        ensemble.combine(system, source).save(run.ensemble_file(fold, system))
 
 
 def _meta_classifiers(
@@ -64,6 +59,35 @@ def _meta_classifiers(
         config.training,
         config.seed,
     )
+
+
+def _record(prepared: Prepared, fold: int, found: meta.MetaClassifiers) -> EnsembleRecord:
+    """A fold's ensemble in words."""
+    run, config = prepared.run, prepared.run.config.ensemble
+    members = tuple(member.id for member in run.config.members)
+    return EnsembleRecord(
+        classes=tuple(prepared.corpus.classes),
+        attributes=ATTRIBUTES,
+        members=members,
+        member_digests=tuple(_weights_digest(run.record_file(fold, one)) for one in members),
+        vote_weights=(1 / len(members),) * len(members),
+        inputs=("posteriors", "attributes") if config.attributes else ("posteriors",),
+        fit_on=config.fit_on,
+        select=config.select,
+        seeds=meta_training.seeds_of(config, run.config.seed),
+        selection_scores=tuple(None if math.isnan(one) else one for one in found.scores),
+        epochs=found.epochs,
+        configuration=run.config.digest(),
+    )
+
+
+def _weights_digest(record: Path) -> str | None:
+    """SHA-256 of a member's weights from its record; None for a record without it."""
+    try:
+        digest = json.loads(record.read_text(encoding="utf-8"))["weights"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(digest)
 
 
 def taught_outputs(

@@ -13,7 +13,9 @@ from split_corpus import CLASSES, corpus_of
 from medusa_jax.config.run import RunConfig
 from medusa_jax.corpus.splits import check_speakers_disjoint, inner_folds
 from medusa_jax.ensemble import meta, meta_training
+from medusa_jax.ensemble.ensemble_folder import load_ensemble
 from medusa_jax.ensemble.predictions import Predictions
+from medusa_jax.ensemble.variants import ENSEMBLES
 from medusa_jax.errors import CorpusError, EvaluationError
 from medusa_jax.runs.chain import Finished
 from medusa_jax.runs.combine import combine, targets_of
@@ -135,6 +137,20 @@ def test_the_meta_classifier_learns_from_them_and_from_nothing_else(done):
         parts.rest
     )
     np.testing.assert_allclose(said.logits, rest.logits, atol=1e-6)
+
+
+def test_the_ensemble_is_loaded_whole_and_predicts_the_same(done):
+    run, corpus = done[0].run, done[0].corpus
+    ids = [member.id for member in run.config.members]
+    ensemble = load_ensemble(run.ensemble_folder(0), classes=corpus.classes, members=ids)
+    assert ensemble.record.fit_on == "out_of_fold"
+    rest = done[0].folds[0].rest
+    members = {name: run.predictions(corpus, 0, name).where(rest) for name in ids}
+    for system in ENSEMBLES:
+        kept = run.ensemble_predictions(corpus, 0, system).where(rest)
+        np.testing.assert_allclose(
+            ensemble.combine(system, members).logits, kept.logits, atol=1e-5
+        )
 
 
 def test_the_reports_say_what_it_learned_from(done):

@@ -1,0 +1,182 @@
+"""A trained ensemble on disk, whole: all that another program must know to combine its members.
+
+ensemble/
+    ensemble.json                  classes, members, inputs, settings, scores, version, digests
+    meta_classifier.safetensors    weights of the meta-classifiers and of their soup
+    checkpoints/meta-00000000      the same for plain orbax
+    SYSTEM.parquet                 predictions of all utterances
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from medusa_jax.ensemble import meta
+from medusa_jax.ensemble.meta import MetaClassifiers, Params
+from medusa_jax.ensemble.predictions import Predictions
+from medusa_jax.ensemble.recalibration import weighted_vote
+from medusa_jax.ensemble.variants import MAJORITY, SINGLE, SOFT, SOUP
+from medusa_jax.ensemble.votes import majority_vote, soft_vote
+from medusa_jax.errors import CheckpointError
+from medusa_jax.files import digest_of, disk_errors, sha256_of, write_text, write_whole
+
+RECORD, WEIGHTS = "ensemble.json", "meta_classifier.safetensors"
+_AGAIN = "remove the ensemble folder and run `medusa ensemble` again"
+
+
+@dataclass(frozen=True)
+class EnsembleRecord:
+    """The contents of `ensemble.json` but for its digests."""
+
+    classes: tuple[str, ...]
+    attributes: tuple[str, ...]
+    members: tuple[str, ...]  # ids in the order of the meta-classifier's features
+    member_digests: tuple[str | None, ...]  # of their weights
+    vote_weights: tuple[float, ...]  # of the members in the soft vote; they sum to 1
+    inputs: tuple[str, ...]  # of the meta-classifier: posteriors, attributes
+    fit_on: str
+    select: str
+    seeds: tuple[int, ...]
+    selection_scores: tuple[float | None, ...]  # Macro-F1 of the held-out part, maximised if `best`
+    epochs: tuple[int, ...]
+    configuration: str  # digest of the run's configuration
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Votes, meta-classifier and soup over named members, ready to combine their predictions."""
+
+    record: EnsembleRecord
+    meta_classifiers: MetaClassifiers
+
+    def combine(self, system: str, members: Mapping[str, Predictions]) -> Predictions:
+        """Predictions of one of `ENSEMBLES` from those of its members, by id.
+
+        Raises `CheckpointError` for a missing member, other classes, or an unknown system.
+        """
+        ordered = [self._of(name, members) for name in self.record.members]
+        if system == MAJORITY:
+            return majority_vote(ordered)
+        if system == SOFT:
+            return self._soft_vote(ordered)
+        if system == SINGLE:
+            return meta.predict(self.meta_classifiers.single(), ordered)
+        if system == SOUP:
+            return meta.predict(self.meta_classifiers.soup(), ordered)
+        raise CheckpointError(f"unknown ensemble {system!r}")
+
+    def _of(self, name: str, members: Mapping[str, Predictions]) -> Predictions:
+        if name not in members:
+            raise CheckpointError(f"the ensemble needs the predictions of member {name}")
+        _refuse_other("classes", members[name].classes, self.record.classes, f"member {name}")
+        return members[name]
+
+    def _soft_vote(self, members: Sequence[Predictions]) -> Predictions:
+        weights = np.array(self.record.vote_weights)
+        return soft_vote(members) if np.ptp(weights) == 0 else weighted_vote(members, weights)
+
+
+def save_ensemble(folder: Path, ensemble: Ensemble) -> None:
+    """Write the checkpoint, the weights, and then the record that makes them count.
+
+    Raises `CheckpointError` if the disk is full or the folder cannot be written.
+    """
+    record, found = ensemble.record, ensemble.meta_classifiers
+    found.save(folder / "checkpoints", record.configuration)
+    arrays = _named(found.params, found.soup())
+    about = {"classes": json.dumps(record.classes), "members": json.dumps(record.members)}
+    with disk_errors(CheckpointError, "the ensemble", folder, "nothing was replaced"):
+        with write_whole(folder / WEIGHTS) as temporary:
+            save_file(arrays, temporary, metadata=about)
+        library = f"medusa-jax {version('medusa-jax')}"
+        content = {**asdict(record), "library": library, "weights": sha256_of(folder / WEIGHTS)}
+        sealed = {**content, "sha256": digest_of(content)}
+        write_text(folder / RECORD, json.dumps(sealed, indent=1) + "\n")
+
+
+def load_ensemble(
+    folder: Path, *, classes: Sequence[str] | None = None, members: Sequence[str] | None = None
+) -> Ensemble:
+    """Read an ensemble of `save_ensemble`; expected `classes` and `members` are compared, if given.
+
+    Raises `CheckpointError` if a file is missing or damaged, if classes or members differ (in
+    name, number or order), or if the weights have other shapes than these ask for.
+    """
+    record, sha256 = _read_record(folder / RECORD)
+    _refuse_other("classes", record.classes, classes, str(folder / RECORD))
+    _refuse_other("members", record.members, members, str(folder / RECORD))
+    arrays = _read_weights(folder / WEIGHTS, sha256)
+    scores = tuple(float("nan") if one is None else one for one in record.selection_scores)
+    params: Params = {name: arrays[f"seeds/{name}"] for name in ("w", "b")}
+    found = MetaClassifiers(params, scores, record.epochs)
+    _check_shapes(record, found, folder / WEIGHTS)
+    return Ensemble(record, found)
+
+
+def _named(seeds: Params, soup: Params) -> dict[str, np.ndarray]:
+    """Arrays of the safetensors file by name."""
+    groups = {"seeds": seeds, "soup": soup}
+    return {
+        f"{group}/{name}": np.ascontiguousarray(leaf)
+        for group, params in groups.items()
+        for name, leaf in params.items()
+    }
+
+
+def _read_record(path: Path) -> tuple[EnsembleRecord, str]:
+    """The record, and the SHA-256 of the weights."""
+    if not path.exists():
+        raise CheckpointError("no ensemble found", where=path, hint="run `medusa ensemble`")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("sha256") != digest_of(content):
+            raise ValueError("its content does not match its own digest")
+        fields = EnsembleRecord.__dataclass_fields__
+        values = {key: content[key] for key in fields}
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return EnsembleRecord(**{**values, **lists}), content["weights"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"the ensemble's record is damaged: {error}", where=path, hint=_AGAIN
+        ) from error
+
+
+def _read_weights(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    try:
+        if sha256_of(path) != sha256:
+            raise ValueError(f"the digest of {path.name} is not the one in {RECORD}")
+        arrays: dict[str, np.ndarray] = load_file(path)
+        return arrays
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"the meta-classifier's weights are missing or damaged: {error}",
+            where=path,
+            hint=_AGAIN,
+        ) from error
+
+
+def _refuse_other(
+    what: str, found: Sequence[str], expected: Sequence[str] | None, where: str
+) -> None:
+    if expected is not None and tuple(found) != tuple(expected):
+        raise CheckpointError(
+            f"{what} differ: {', '.join(found)}, not {', '.join(expected)}", where=where
+        )
+
+
+def _check_shapes(record: EnsembleRecord, found: MetaClassifiers, path: Path) -> None:
+    """Raise `CheckpointError` unless every seed has weights for the record's members and inputs."""
+    if len(found.params["w"]) != len(record.seeds) or len(found.params["b"]) != len(record.seeds):
+        raise CheckpointError(f"the weights are not of {len(record.seeds)} seed(s)", where=path)
+    reads = meta.reads_attributes(found.single(), len(record.members), len(record.classes))
+    if reads != ("attributes" in record.inputs):
+        raise CheckpointError(
+            f"the weights have another width than inputs {', '.join(record.inputs)}", where=path
+        )

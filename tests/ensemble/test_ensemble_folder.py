@@ -1,0 +1,196 @@
+"""An ensemble on disk is whole, opens without this project, and is refused by name if not."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+from simulated_members import CLASSES, CONFIG, fit, simulated
+
+from medusa_jax.ensemble import meta, meta_training
+from medusa_jax.ensemble.ensemble_folder import (
+    RECORD,
+    WEIGHTS,
+    Ensemble,
+    EnsembleRecord,
+    load_ensemble,
+    save_ensemble,
+)
+from medusa_jax.ensemble.recalibration import weighted_vote
+from medusa_jax.ensemble.variants import ENSEMBLES, MAJORITY, SINGLE, SOFT, SOUP
+from medusa_jax.ensemble.votes import majority_vote, soft_vote
+from medusa_jax.errors import CheckpointError
+from medusa_jax.files import digest_of, sha256_of
+
+IDS = ("a", "b", "c", "d")
+
+
+@pytest.fixture(scope="module")
+def members():
+    return dict(zip(IDS, simulated()[0], strict=True))
+
+
+@pytest.fixture(scope="module")
+def ensemble(members) -> Ensemble:
+    found = fit(meta.inputs_of(list(members.values()), True), simulated()[1])
+    record = EnsembleRecord(
+        classes=CLASSES,
+        attributes=("arousal", "valence", "dominance"),
+        members=IDS,
+        member_digests=("0a", "0b", None, "0d"),
+        vote_weights=(0.25,) * 4,
+        inputs=("posteriors", "attributes"),
+        fit_on="train",
+        select="best",
+        seeds=meta_training.seeds_of(CONFIG, 0),
+        selection_scores=found.scores,
+        epochs=found.epochs,
+        configuration="digest",
+    )
+    return Ensemble(record, found)
+
+
+@pytest.fixture
+def folder(ensemble, tmp_path: Path) -> Path:
+    save_ensemble(tmp_path, ensemble)
+    return tmp_path
+
+
+def test_it_comes_back_and_combines_to_the_same_bits(folder, ensemble, members):
+    back = load_ensemble(folder, classes=CLASSES, members=IDS)
+    assert back.record == ensemble.record
+    assert back.meta_classifiers.scores == ensemble.meta_classifiers.scores
+    for system in ENSEMBLES:
+        ours, theirs = (one.combine(system, members) for one in (ensemble, back))
+        np.testing.assert_array_equal(ours.logits, theirs.logits)
+        np.testing.assert_array_equal(ours.attributes, theirs.attributes)
+
+
+def test_each_system_is_the_one_named(ensemble, members):
+    given, found = list(members.values()), ensemble.meta_classifiers
+    expected = {
+        MAJORITY: majority_vote(given),
+        SOFT: soft_vote(given),
+        SINGLE: meta.predict(found.single(), given),
+        SOUP: meta.predict(found.soup(), given),
+    }
+    for system in ENSEMBLES:
+        combined = ensemble.combine(system, dict(reversed(members.items())))
+        np.testing.assert_array_equal(combined.logits, expected[system].logits)
+
+
+def test_the_votes_weights_are_the_records(ensemble, members):
+    weights = (0.7, 0.1, 0.1, 0.1)
+    uneven = replace(ensemble, record=replace(ensemble.record, vote_weights=weights))
+    expected = weighted_vote(list(members.values()), np.array(weights))
+    np.testing.assert_array_equal(uneven.combine(SOFT, members).logits, expected.logits)
+
+
+def test_the_weights_open_without_this_project(folder, ensemble):
+    arrays = load_file(folder / WEIGHTS)
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "seeds/w": (3, 28, 7),
+        "seeds/b": (3, 7),
+        "soup/w": (28, 7),
+        "soup/b": (7,),
+    }
+    np.testing.assert_allclose(arrays["soup/w"], arrays["seeds/w"].mean(axis=0), atol=1e-7)
+    with safe_open(folder / WEIGHTS, "numpy") as file:
+        assert json.loads(file.metadata()["classes"]) == list(CLASSES)
+        assert json.loads(file.metadata()["members"]) == list(IDS)
+    with ocp.StandardCheckpointer() as checkpointer:
+        tree = checkpointer.restore((folder / "checkpoints/meta-00000000").absolute())
+    np.testing.assert_array_equal(tree["soup"]["w"], arrays["soup/w"])
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    assert record["library"].startswith("medusa-jax ")
+
+
+@pytest.mark.parametrize("name", [RECORD, WEIGHTS])
+def test_a_flipped_byte_anywhere_is_refused(folder, name):
+    path = folder / name
+    whole = path.read_bytes()
+    for place in np.linspace(0, len(whole) - 1, 40).astype(int):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        if name == RECORD and _same(whole, path.read_bytes()):
+            continue  # white space
+        with pytest.raises(CheckpointError, match="damaged") as caught:
+            load_ensemble(folder)
+        assert Path(str(caught.value.where)).name == name
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    try:
+        return json.loads(one) == json.loads(other)
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize("name", [RECORD, WEIGHTS])
+def test_a_truncated_or_missing_file_is_refused(folder, name):
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:-1] if name == WEIGHTS else path.read_bytes()[:-3])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_ensemble(folder)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"missing|no ensemble found"):
+        load_ensemble(folder)
+
+
+def test_weights_of_another_ensemble_are_refused(folder, ensemble, tmp_path):
+    other = replace(ensemble.record, epochs=(0, 0, 0))
+    found = replace(
+        ensemble.meta_classifiers,
+        params={"w": np.zeros((3, 28, 7), np.float32)} | {"b": np.zeros((3, 7), np.float32)},
+    )
+    save_ensemble(tmp_path / "other", Ensemble(other, found))
+    (folder / WEIGHTS).write_bytes((tmp_path / "other" / WEIGHTS).read_bytes())
+    with pytest.raises(CheckpointError, match="digest"):
+        load_ensemble(folder)
+
+
+@pytest.mark.parametrize(
+    ("expected", "named"),
+    [
+        (dict(classes=CLASSES[::-1]), "classes differ: angry.*not neutral"),
+        (dict(classes=(*CLASSES, "fear")), "not .*fear"),
+        (dict(members=IDS[:3]), "members differ: a, b, c, d, not a, b, c"),
+        (dict(members=("b", "a", "c", "d")), "members differ"),
+    ],
+)
+def test_other_classes_or_members_are_refused(folder, expected, named):
+    with pytest.raises(CheckpointError, match=named):
+        load_ensemble(folder, **expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (dict(members=IDS[:3]), r"28 × 7.*3 member\(s\)"),
+        (dict(classes=CLASSES[:3]), "28 × 7.*3 classes"),
+        (dict(inputs=("posteriors",)), "another width than inputs posteriors"),
+        (dict(seeds=[0, 1]), r"not of 2 seed\(s\)"),
+    ],
+)
+def test_weights_of_other_shapes_are_refused(folder, change, named):
+    path = folder / RECORD
+    content = json.loads(path.read_text(encoding="utf-8")) | change
+    del content["sha256"]
+    content["weights"] = sha256_of(folder / WEIGHTS)
+    path.write_text(json.dumps({**content, "sha256": digest_of(content)}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=named):
+        load_ensemble(folder)
+
+
+def test_predictions_that_are_missing_or_of_other_classes_are_refused(ensemble, members):
+    with pytest.raises(CheckpointError, match="member c"):
+        ensemble.combine(SOUP, {name: members[name] for name in "abd"})
+    foreign = replace(members["b"], classes=CLASSES[::-1])
+    with pytest.raises(CheckpointError, match="classes differ") as caught:
+        ensemble.combine(SOFT, {**members, "b": foreign})
+    assert caught.value.where == "member b"
+    with pytest.raises(CheckpointError, match="'best'"):
+        ensemble.combine("best", members)
