@@ -148,9 +148,7 @@ def test_the_ensemble_is_loaded_whole_and_predicts_the_same(done):
     members = {name: run.predictions(corpus, 0, name).where(rest) for name in ids}
     for system in ENSEMBLES:
         kept = run.ensemble_predictions(corpus, 0, system).where(rest)
-        np.testing.assert_allclose(
-            ensemble.combine(system, members).logits, kept.logits, atol=1e-5
-        )
+        np.testing.assert_allclose(ensemble.combine(system, members).logits, kept.logits, atol=1e-5)
 
 
 def test_the_reports_say_what_it_learned_from(done):
