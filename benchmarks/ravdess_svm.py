@@ -26,7 +26,7 @@ from medusa_jax.audio.decode import RATE, load_audio
 from medusa_jax.errors import DependencyError, MedusaError
 from medusa_jax.evaluation.intervals import macro_f1_interval
 from medusa_jax.evaluation.metrics import classification_scores
-from medusa_jax.evaluation.report import read_scores
+from medusa_jax.evaluation.scores_file import read_scores
 from medusa_jax.evaluation.tables import Row, SystemScores, rich_table, rows_of
 from medusa_jax.files import write_whole
 
@@ -172,7 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         scored = {
-            run.name: read_scores(run / "evaluation" / "folds" / "scores.json")
+            run.name: read_scores(run / "evaluation" / "folds" / "scores.json").rows
             for run in options.runs
         }
         others = [

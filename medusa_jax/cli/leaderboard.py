@@ -58,8 +58,7 @@ def _show(board: "Leaderboard", console: Console) -> None:
     """Print each group of runs, then the runs left out."""
     for group in board.groups:
         console.print(_table(group))
-    note = f"In brackets: 95 % intervals, by bootstrap over speakers. {board.published}"
-    console.print(escape(note), highlight=False)
+    console.print(escape(board.note), highlight=False)
     for run, reason in board.left_out.items():
         line = f"[yellow]left out:[/yellow] {escape(f'{run}: {reason}')}"
         console.print(line, highlight=False, soft_wrap=True)

@@ -32,4 +32,4 @@ def run(config: Config, settings: Settings = None, out: Out = RUNS) -> None:
         finished = run_all(prepared)
         show_scores(prepared, finished.scored)
         if finished.written is not None:
-            show_written(finished.written)
+            show_written(prepared, finished.written)

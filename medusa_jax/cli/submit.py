@@ -15,8 +15,9 @@ from medusa_jax.cli.options import RUNS, Config, Out, Settings
 from medusa_jax.errors import SubmissionError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from medusa_jax.evaluation.tables import Row
+    from medusa_jax.runs.prepare import Prepared
+    from medusa_jax.runs.run import Run
     from medusa_jax.runs.submit import Written
     from submission.challenges import Challenge, Task
 
@@ -90,11 +91,12 @@ def write(config: Config, settings: Settings = None, out: Out = RUNS) -> None:
     with prepared_run(config, settings, out, features=False) as prepared:
         from medusa_jax.runs.submit import submit as write_files
 
-        show_written(write_files(prepared))
+        show_written(prepared, write_files(prepared))
 
 
-def show_written(written: "Written") -> None:
-    """Print the paths of a run's files and their scores, in lines of 80 columns."""
+def show_written(prepared: "Prepared", written: "Written") -> None:
+    """Print the paths and scores of a run's files, and update the leaderboard beside the runs."""
+    _write_board(prepared.run)
     scored = ", scored against the corpus's hidden labels" if written.scores else ""
     print(f"challenge files{scored}:")
     for number, (kind, path) in enumerate(written.files.items(), 1):
@@ -102,6 +104,19 @@ def show_written(written: "Written") -> None:
         shown = [f"{word} {metrics[name]:.4f}" for name, word in _SHOWN.items() if name in metrics]
         print(f"  Task {number}, valid" + (f": {', '.join(shown)}" if shown else ""))
         print(f"    {path}")
+
+
+def _write_board(run: "Run") -> None:
+    """Write the leaderboard of the run's challenge beside the runs."""
+    from medusa_jax.evaluation.tables import csv_text
+    from medusa_jax.files import write_text
+    from medusa_jax.report.leaderboard import challenge_rows
+    from submission.challenges import challenge_of
+
+    if run.config.submission is not None:
+        challenge = challenge_of(run.config.submission.challenge)
+        rows, _ = challenge_rows(run.out, challenge)
+        write_text(run.leaderboard_file(challenge.id), csv_text(rows))
 
 
 @app.command()
@@ -203,30 +218,32 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Show the scores of your runs beside the published ones, each row with its source."""
+    from medusa_jax.evaluation.tables import csv_text
+    from medusa_jax.files import write_text
+    from medusa_jax.report.leaderboard import challenge_rows
     from submission.challenges import challenge_of
-    from submission.leaderboard import leaderboard as collect
-    from submission.leaderboard import write_leaderboard
 
     rules = challenge_of(challenge.value)
-    rows = collect(runs, rules)
+    rows, left_out = challenge_rows(runs, rules)
     for each in rules.tasks:
         typer.echo(each.called)
         Console().print(_ranking(rows, each))
     typer.echo("Only numbers on the same test set compare.")
-    for _, row in rows[rows["task"].isna()].iterrows():
-        typer.echo(f"{row['run']}/{row['file']}: {row['source']}", err=True)
+    for run, reason in left_out.items():
+        typer.echo(f"left out: {run}: {reason}", err=True)
     if out:
-        typer.echo(f"written: {write_leaderboard(rows, out)}")
+        write_text(out, csv_text(rows))
+        typer.echo(f"written: {out}")
 
 
-def _ranking(rows: "pd.DataFrame", task: "Task") -> Table:
+def _ranking(rows: "list[Row]", task: "Task") -> Table:
     """The rows of one task, our own runs above the published ones."""
     table = Table("system", task.ranking_metric, "source", "run")
     for ours in (True, False):
-        chosen = rows[(rows["task"] == task.kind) & ((rows["run"] != "") == ours)]
-        for _, row in chosen.iterrows():
-            cells = (row["system"], f"{row['score']:.4f}", row["source"], row["run"])
-            table.add_row(*map(escape, cells))
+        for row in rows:
+            if row["task"] == task.kind and bool(row["run"]) == ours:
+                words = [escape(str(row[name])) for name in ("system", "source", "run")]
+                table.add_row(words[0], f"{row['score']:.4f}", *words[1:])
         table.add_section()
     return table
 

@@ -5,6 +5,8 @@ Legend: `n` utterance, `c` class, `r` true class, `k` utterance of a draw.
 
 import numpy as np
 
+from medusa_jax.evaluation.metrics import f1_of
+
 
 def selection_score(
     labels: np.ndarray, predicted: np.ndarray, classes: int, how: str, draws: int, seed: int
@@ -78,16 +80,6 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
     """Counts `[true, predicted]` of the rows; every label must be a class index."""
     pairs = labels * classes + predicted
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-
-
-def f1_of(confusion: np.ndarray) -> np.ndarray:
-    """F1 of each class `[..., c]` from counts `[..., true, predicted]`.
-
-    0 where a class is neither true nor predicted.
-    """
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
-    return np.divide(2 * hits, total, out=np.zeros(hits.shape), where=total > 0)
 
 
 def _rates(

@@ -1,6 +1,7 @@
-"""How far posteriors can be believed: calibration against the labels, agreement with the raters' whole distribution.
+"""Calibration of posteriors against the labels, and their agreement with the raters' votes.
 
-Soft targets are trained on so that the posteriors say how sure the raters were; Macro-F1 does not see whether they do.
+Members train on soft targets so that posteriors reflect how much the raters agreed; Macro-F1
+does not measure that.
 
 Legend: `n` utterance, `c` class, `k` bin.
 """
@@ -18,10 +19,11 @@ from medusa_jax.evaluation.metrics import check_finite
 
 @dataclass(frozen=True)
 class Calibration:
-    """The reliability diagram of the first choice, in bins of equally many utterances, and the expected calibration error.
+    """Reliability of the first choice in bins of equally many utterances.
 
-    `confidence[k]` is the mean highest posterior of a bin, `accuracy[k]` the share of it that was right, `utterances[k]` its size;
-    `ece` the mean distance of the two, weighted by size (0 to 1); `overconfidence` their mean signed difference.
+    `confidence[k]` is a bin's mean highest posterior, `accuracy[k]` the share that was right,
+    `utterances[k]` its size. `ece` is the mean distance of the two, weighted by size (0 to 1);
+    `overconfidence` is their mean signed difference.
     """
 
     confidence: tuple[float, ...]
@@ -33,11 +35,11 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Soft predictions against the vote distributions of `utterances` utterances.
+    """Posteriors against the vote distributions of `utterances` utterances.
 
-    `kl` is the mean of KL(votes ‖ posterior) in nats; `cross_entropy` the same with the votes' own entropy added;
-    `entropy_correlation` Spearman's ρ between the entropy of the votes and that of the posterior: is the system unsure
-    where the raters were? NaN where one of them never varies.
+    `kl` is the mean of KL(votes ‖ posterior) in nats; `cross_entropy` adds the votes' own entropy.
+    `entropy_correlation` is Spearman's ρ between the entropy of the votes and that of the
+    posterior; NaN where one of them never varies.
     """
 
     kl: float
@@ -51,8 +53,8 @@ def calibration(
 ) -> Calibration:
     """Calibration of the first choice over the utterances whose label (class index) is not −1.
 
-    Bins hold equally many utterances: with equally wide ones most would be nearly empty. Raises `EvaluationError` without
-    a labelled utterance, or for rows that are no distributions.
+    Bins hold equally many utterances; of equally wide bins most would be nearly empty. Raises
+    `EvaluationError` without a labelled utterance, or for rows that do not sum to 1.
     """
     posteriors = _distributions(posteriors, "posteriors")[labels >= 0]
     truth_n = labels[labels >= 0]
@@ -65,32 +67,28 @@ def calibration(
     confidence = np.array([confidence_n[g].mean() for g in groups])
     accuracy = np.array([right_n[g].mean() for g in groups])
     sizes = np.array([len(g) for g in groups])
-    gaps = confidence - accuracy
-    ece = float(np.average(np.abs(gaps), weights=sizes))
     return Calibration(
         tuple(confidence.tolist()),
         tuple(accuracy.tolist()),
         tuple(sizes.tolist()),
-        ece,
-        float(confidence_n.mean() - right_n.mean()),
+        ece=float(np.average(np.abs(confidence - accuracy), weights=sizes)),
+        overconfidence=float(confidence_n.mean() - right_n.mean()),
     )
 
 
 def agreement(votes: Float[np.ndarray, "n c"], posteriors: Float[np.ndarray, "n c"]) -> Agreement:
-    """Compare posteriors with vote distributions; a row of NaN or of zeros in `votes` has no votes and is left out.
+    """Compare posteriors with vote distributions.
 
-    Raises `EvaluationError` if no row has votes, or for rows that are no distributions.
+    A row of NaN or zeros in `votes` has no votes and is left out. Raises `EvaluationError` if no
+    row has votes, or for rows that do not sum to 1.
     """
     voted_n = np.nan_to_num(votes).sum(axis=1) > 0
     if not voted_n.any():
         raise EvaluationError("no utterance has votes to agree with")
     votes_nc = _distributions(votes[voted_n], "votes")
     posteriors_nc = np.maximum(_distributions(posteriors[voted_n], "posteriors"), 1e-12)
-    kl_n, votes_n, posteriors_n = (
-        rel_entr(votes_nc, posteriors_nc).sum(axis=1),
-        entropy(votes_nc, axis=1),
-        entropy(posteriors_nc, axis=1),
-    )
+    kl_n = rel_entr(votes_nc, posteriors_nc).sum(axis=1)
+    votes_n, posteriors_n = entropy(votes_nc, axis=1), entropy(posteriors_nc, axis=1)
     varies = np.ptp(votes_n) > 0 and np.ptp(posteriors_n) > 0
     correlation = float(spearmanr(votes_n, posteriors_n).statistic) if varies else float("nan")
     return Agreement(
@@ -99,7 +97,7 @@ def agreement(votes: Float[np.ndarray, "n c"], posteriors: Float[np.ndarray, "n 
 
 
 def _distributions(rows_nc: np.ndarray, name: str) -> np.ndarray:
-    """The rows in float64. Raises `EvaluationError` unless each is finite, not negative, and sums to 1."""
+    """The rows in float64. Raises `EvaluationError` unless each is finite, ≥ 0 and sums to 1."""
     rows_nc = np.asarray(rows_nc, np.float64)
     check_finite(rows_nc, name)
     bad_n = (rows_nc < 0).any(axis=1) | (np.abs(rows_nc.sum(axis=1) - 1) > 1e-3)

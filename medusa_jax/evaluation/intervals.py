@@ -1,7 +1,11 @@
-"""Confidence intervals by bootstrap over speakers: utterances of one speaker are not independent, speakers are.
+"""Confidence intervals by bootstrap over speakers.
 
-Resampling utterances would claim a precision that a new speaker does not confirm; so whole speakers are drawn with
-replacement, each with all its utterances. An utterance of unknown speaker is a cluster of its own.
+Utterances of one speaker are not independent: resampling utterances would give intervals that are
+too narrow for a new speaker. So whole speakers are drawn with replacement, each with all its
+utterances. An utterance of unknown speaker is a cluster of its own.
+
+Legend: `n` utterance, `k` cluster, `s` resample, `r` seed, `c` class, `a` attribute, `m` moment,
+`x` any sums over utterances.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +23,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric's `level` interval, and over how many clusters (speakers) and resamples it was estimated."""
+    """The interval of a metric at confidence `level`, and its number of clusters and resamples."""
 
     low: float
     high: float
@@ -29,7 +33,7 @@ class Interval:
 
 
 def clusters_of(speakers: Sequence[str | None] | pd.Series) -> Int[np.ndarray, " n"]:
-    """Cluster number of each utterance, 0, 1, …; utterances whose speaker is None or NaN each have their own."""
+    """Cluster number of each utterance, from 0; each utterance of unknown speaker has its own."""
     codes_n, names = pd.factorize(pd.Series(list(speakers), dtype=object))
     unknown_n = codes_n < 0
     codes_n[unknown_n] = len(names) + np.arange(unknown_n.sum())
@@ -47,11 +51,11 @@ def macro_f1_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of Macro-F1, or of any `metric` that maps confusion matrices `[…, c, c]` to numbers `[…]`.
+    """Interval of Macro-F1, or of any `metric` that maps confusion matrices `[…, c, c]` to `[…]`.
 
-    `labels` and `predictions` are class indices `[n]`, label −1: not scored. Predictions of a system's `r` seeds, `[r, n]`,
-    are scored seed by seed, and the interval is that of the seeds' mean. Raises `EvaluationError` where the score itself
-    would, and for fewer than two clusters among the labelled utterances.
+    `labels` and `predictions` are class indices `[n]`, label −1: not scored. Predictions `[r, n]`
+    of several seeds are scored seed by seed; the interval is that of their mean. Raises
+    `EvaluationError` where the score itself would, and for fewer than two clusters.
     """
     confusion_krcc = seed_confusions(labels, predictions, classes, speakers)
     shape, confusion_kx = confusion_krcc.shape[1:], confusion_krcc.reshape(len(confusion_krcc), -1)
@@ -77,10 +81,14 @@ def seed_confusions(
     classes: Sequence[str],
     speakers: Sequence[str | None] | pd.Series,
 ) -> Int[np.ndarray, "k r c c"]:
-    """Confusion matrices of each cluster and seed, from predictions `[r, n]`; or `[n]`, which is one seed. Raises as `cluster_confusions`."""
+    """Confusion matrices of each cluster and seed, from predictions `[r, n]`, or `[n]` of one seed.
+
+    Raises as `cluster_confusions`.
+    """
     if not 1 <= predictions.ndim <= 2 or 0 in predictions.shape[:-1]:
         raise EvaluationError(
-            f"predictions of shape {predictions.shape}: they must be [utterance], or [seed, utterance] of at least one seed"
+            f"predictions of shape {predictions.shape}: they must be [utterance] or "
+            "[seed, utterance], with at least one seed"
         )
     return np.stack(
         [cluster_confusions(labels, one, classes, speakers) for one in np.atleast_2d(predictions)],
@@ -94,7 +102,10 @@ def cluster_confusions(
     classes: Sequence[str],
     speakers: Sequence[str | None] | pd.Series,
 ) -> Int[np.ndarray, "k c c"]:
-    """Confusion matrix, true class first, of each cluster that has a labelled utterance. Raises `EvaluationError` where the score would."""
+    """Confusion matrix, true class first, of each cluster that has a labelled utterance.
+
+    Raises `EvaluationError` where the score would.
+    """
     clusters_n, width = _clusters(speakers, len(labels))[labels != -1], len(classes)
     truth_n, guess_n = scored(labels, predictions, classes)
     clusters_n = np.unique(clusters_n, return_inverse=True)[1]
@@ -113,30 +124,18 @@ def ccc_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of the mean concordance of the three attributes, `ratings` and `predictions` `[n, 3]`, a NaN rating left out.
+    """Interval of the mean concordance of the attributes; `ratings` and `predictions` `[n, 3]`.
 
-    Raises `EvaluationError` where the score itself would, and for fewer than two clusters.
+    NaN ratings are left out. Raises `EvaluationError` where the score itself would, and for fewer
+    than two clusters.
     """
     check_ratings(ratings, predictions)
     clusters_n = _clusters(speakers, len(ratings))
-    # Centred: the moments of numbers near 4 would lose digits that their spread needs.
-    y_na, x_na = (
-        ratings - np.nanmean(ratings, axis=0, dtype=np.float64),
-        predictions - np.nanmean(ratings, axis=0, dtype=np.float64),
-    )
-    rated_na = ~np.isnan(ratings)
-    moments_nma = np.stack(
-        [
-            np.where(rated_na, z, 0)
-            for z in (np.ones_like(y_na), y_na, x_na, y_na**2, x_na**2, x_na * y_na)
-        ],
-        axis=1,
-    )
+    moments_nma = _moments(ratings, predictions)
     sums_kma = np.zeros((clusters_n.max() + 1, *moments_nma.shape[1:]))
     np.add.at(sums_kma, clusters_n, moments_nma)
-    flat_kx = sums_kma.reshape(len(sums_kma), -1)
     return interval_of_sums(
-        flat_kx,
+        sums_kma.reshape(len(sums_kma), -1),
         lambda x: _mean_ccc(x.reshape(*x.shape[:-1], 6, 3)),
         resamples=resamples,
         seed=seed,
@@ -152,25 +151,27 @@ def interval_of_sums(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of a metric `[…, x] → […]` of quantities that add up over clusters (counts, moments), given for each cluster `k`.
+    """Interval of a metric `[…, x] → […]` of sums (counts, moments) that add up over clusters.
 
     Raises `EvaluationError` for fewer than two clusters.
     """
-
-    sums_kx = sums.astype(
-        np.float64
-    )  # whole numbers stay exact, and a product of integers takes fifty times as long
+    # Whole numbers stay exact in float64; a product of integers takes fifty times as long.
+    sums_kx = sums.astype(np.float64)
 
     def statistic(rows: np.ndarray, axis: int = -1) -> np.ndarray:
-        # How often each cluster was drawn, times its sums: no resampled data set is ever built.
-        flat_sk = np.moveaxis(rows, axis, -1).reshape(-1, rows.shape[axis])
-        drawn_s = np.arange(len(flat_sk))[:, None] * len(sums)
-        times_sk = np.bincount(
-            (flat_sk + drawn_s).ravel(), minlength=len(flat_sk) * len(sums)
-        ).reshape(len(flat_sk), len(sums))
-        return metric(times_sk @ sums_kx).reshape(np.moveaxis(rows, axis, -1).shape[:-1])
+        # Draws of each cluster, times its sums: no resampled data set is ever built.
+        rows_sk = np.moveaxis(rows, axis, -1)
+        times_sk = _times_drawn(rows_sk.reshape(-1, rows.shape[axis]), len(sums))
+        return metric(times_sk @ sums_kx).reshape(rows_sk.shape[:-1])
 
     return _bootstrap(statistic, len(sums), True, resamples, seed, level)
+
+
+def _times_drawn(drawn_sk: np.ndarray, clusters: int) -> np.ndarray:
+    """Draws `[s, k]` of each cluster, from the cluster numbers drawn in each resample."""
+    offset_s = np.arange(len(drawn_sk))[:, None] * clusters
+    counts = np.bincount((drawn_sk + offset_s).ravel(), minlength=len(drawn_sk) * clusters)
+    return counts.reshape(len(drawn_sk), clusters)
 
 
 def interval_of_rows(
@@ -181,9 +182,9 @@ def interval_of_rows(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of any metric, a function of the row numbers drawn (repeats included); slow: one call a resample.
+    """Interval of any metric, a function of the row numbers drawn (repeats included).
 
-    Raises `EvaluationError` for fewer than two clusters.
+    Slow: one call a resample. Raises `EvaluationError` for fewer than two clusters.
     """
     clusters_n = clusters_of(speakers)
     members = np.split(
@@ -214,11 +215,11 @@ def _bootstrap(
             "an interval over speakers needs at least two speakers",
             hint="report the score without an interval",
         )
-    # SciPy resamples the clusters' numbers: it knows no clusters itself, and `confidence-intervals`, which does, calls the metric once a resample.
-    # With few speakers the percentile interval is too narrow; taking its level from Student's t fixes that (Hesterberg 2015, section 5.1).
-    expanded = 1 - 2 * stats.norm.cdf(
-        -np.sqrt(clusters / (clusters - 1)) * stats.t.ppf((1 + level) / 2, clusters - 1)
-    )
+    # With few speakers the percentile interval is too narrow; a level from Student's t widens it
+    # (Hesterberg 2015, section 5.1).
+    t = np.sqrt(clusters / (clusters - 1)) * stats.t.ppf((1 + level) / 2, clusters - 1)
+    expanded = 1 - 2 * stats.norm.cdf(-t)
+    # SciPy has no clusters, so it resamples the clusters' numbers.
     result = stats.bootstrap(
         (np.arange(clusters),),
         statistic,
@@ -238,6 +239,17 @@ def _clusters(speakers: Sequence[str | None] | pd.Series, utterances: int) -> np
     if len(clusters_n) != utterances:
         raise EvaluationError(f"{len(clusters_n)} speakers do not fit {utterances} utterances")
     return clusters_n
+
+
+def _moments(ratings: np.ndarray, predictions: np.ndarray) -> Float[np.ndarray, "n m a"]:
+    """Count, y, x, y², x² and xy of each rated attribute, for ratings y and predictions x.
+
+    Centred: the moments of numbers near 4 would lose digits that their spread needs.
+    """
+    mean_a = np.nanmean(ratings, axis=0, dtype=np.float64)
+    y_na, x_na = ratings - mean_a, predictions - mean_a
+    every = np.stack([np.ones_like(y_na), y_na, x_na, y_na**2, x_na**2, x_na * y_na], axis=1)
+    return np.where(~np.isnan(ratings)[:, None], every, 0)
 
 
 def _mean_ccc(moments: Float[np.ndarray, "*s 6 a"]) -> Float[np.ndarray, "*s"]:

@@ -1,7 +1,9 @@
-"""Scores of predictions against labels: F1, accuracy and recall of the classes, concordance of the attributes.
+"""F1, accuracy and recall of the classes, and concordance of the attributes.
 
-Axes: `n` utterance, `c` class, `a` attribute, `s` sample. Scikit-learn and audmetric do the computing; only Macro-F1 of
-many confusion matrices at once, for intervals, has its own arithmetic (and a test that compares it with scikit-learn's).
+Scikit-learn and audmetric compute them; only F1 of many confusion matrices at once, for
+intervals, is computed here, and a test compares it with scikit-learn's.
+
+Legend: `n` utterance, `c` class, `a` attribute, `s` sample.
 """
 
 from collections.abc import Sequence
@@ -11,17 +13,16 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from medusa_jax.errors import EvaluationError
-from medusa_jax.evaluation.balanced import f1_of
 
 ATTRIBUTES = ("arousal", "valence", "dominance")
 
 
 @dataclass(frozen=True)
 class ClassificationScores:
-    """Scores of one system over `utterances` labelled utterances; everything by class follows the order of `classes`.
+    """Scores over `utterances` labelled utterances; scores by class are in the order of `classes`.
 
-    `confusion[i][j]` counts utterances of class i predicted as class j; `absent` names the classes with no example in
-    the labels, which count as 0 in the means.
+    `confusion[i][j]` counts utterances of class i predicted as class j. `absent` names the classes
+    without a labelled example, which count as 0 in the means.
     """
 
     classes: tuple[str, ...]
@@ -37,7 +38,7 @@ class ClassificationScores:
     absent: tuple[str, ...]
 
     def as_dict(self) -> dict[str, float]:
-        """The numbers under flat names: `macro_f1`, …, `f1_angry`, `precision_angry`, `recall_angry`, …"""
+        """The numbers under flat names: `macro_f1`, …, `f1_angry`, `precision_angry`, …"""
         whole = {
             name: getattr(self, name)
             for name in ("macro_f1", "micro_f1", "accuracy", "uar", "utterances")
@@ -51,7 +52,10 @@ class ClassificationScores:
 
 @dataclass(frozen=True)
 class AttributeScores:
-    """Concordance correlation (−1 to 1) of each attribute and their mean; NaN where ratings and predictions are one same constant."""
+    """Concordance correlation (−1 to 1) of each attribute.
+
+    NaN where ratings and predictions are the same constant.
+    """
 
     arousal: float
     valence: float
@@ -64,7 +68,7 @@ class AttributeScores:
         return (self.arousal + self.valence + self.dominance) / 3
 
     def as_dict(self) -> dict[str, float]:
-        """The numbers under flat names: `ccc_arousal`, `ccc_valence`, `ccc_dominance`, `ccc_mean`, `rated_utterances`."""
+        """The numbers under flat names: `ccc_arousal`, …, `ccc_mean`, `rated_utterances`."""
         return {f"ccc_{name}": getattr(self, name) for name in (*ATTRIBUTES, "mean")} | {
             "rated_utterances": self.utterances
         }
@@ -73,59 +77,60 @@ class AttributeScores:
 def classification_scores(
     labels: np.ndarray, posteriors: np.ndarray, classes: Sequence[str]
 ) -> ClassificationScores:
-    """Score `posteriors` `[n, c]` (any finite scores; the highest wins) against `labels` `[n]`, class indices, −1: not scored.
+    """Score `posteriors` `[n, c]` (any finite scores; the highest wins) against `labels` `[n]`.
 
-    The means run over exactly `classes`, whether or not each has an example. Raises `EvaluationError` for scores that
-    are not finite, labels out of range, shapes that do not fit, or no labelled utterance.
+    Labels are class indices, −1: not scored. The means run over all `classes`, with or without an
+    example. Raises `EvaluationError` for scores that are not finite, labels out of range, shapes
+    that do not fit, or no labelled utterance.
     """
     from sklearn import metrics
 
-    if posteriors.shape != (len(labels), len(classes)):
-        what = f"posteriors of shape {posteriors.shape} do not fit {len(labels)} labels and {len(classes)} classes"
-        raise EvaluationError(
-            what,
-            hint="score each system on the table of utterances it was run on, with that table's classes",
-        )
+    _check_shape(labels, posteriors, classes)
     check_finite(posteriors, "posteriors")
     truth_n, guess_n = scored(labels, posteriors.argmax(axis=1), classes)
     every = np.arange(len(classes))
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         truth_n, guess_n, labels=every, zero_division=0
     )
+    micro_f1 = metrics.f1_score(truth_n, guess_n, labels=every, average="micro", zero_division=0)
+    confusion = metrics.confusion_matrix(truth_n, guess_n, labels=every).tolist()
     return ClassificationScores(
         classes=tuple(classes),
         macro_f1=float(f1.mean()),
-        micro_f1=float(
-            metrics.f1_score(truth_n, guess_n, labels=every, average="micro", zero_division=0)
-        ),
+        micro_f1=float(micro_f1),
         accuracy=float(metrics.accuracy_score(truth_n, guess_n)),
         uar=float(recall.mean()),
         f1=tuple(f1.tolist()),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
-        confusion=tuple(
-            map(tuple, metrics.confusion_matrix(truth_n, guess_n, labels=every).tolist())
-        ),
+        confusion=tuple(map(tuple, confusion)),
         utterances=len(truth_n),
         absent=tuple(c for c, count in zip(classes, support, strict=True) if count == 0),
     )
 
 
-def attribute_scores(ratings: np.ndarray, predictions: np.ndarray) -> AttributeScores:
-    """Concordance of `predictions` with `ratings`, both `[n, 3]` (arousal, valence, dominance); a NaN rating is left out.
+def _check_shape(labels: np.ndarray, posteriors: np.ndarray, classes: Sequence[str]) -> None:
+    if posteriors.shape != (len(labels), len(classes)):
+        shape = f"posteriors of shape {posteriors.shape}"
+        raise EvaluationError(
+            f"{shape} do not fit {len(labels)} labels and {len(classes)} classes",
+            hint="score a system on the table of utterances that it predicted",
+        )
 
-    Population variances over the whole set, never averaged over batches. Raises `EvaluationError` for predictions that
-    are not finite, shapes that do not fit, or an attribute with fewer than two ratings.
+
+def attribute_scores(ratings: np.ndarray, predictions: np.ndarray) -> AttributeScores:
+    """Concordance of `predictions` with `ratings`, both `[n, 3]` (arousal, valence, dominance).
+
+    NaN ratings are left out; variances are those of the whole set, never averaged over batches.
+    Raises `EvaluationError` for predictions that are not finite, shapes that do not fit, or an
+    attribute with fewer than two ratings.
     """
     import audmetric
 
     check_ratings(ratings, predictions)
     # float64 first: the sums of a hundred thousand float32 ratings lose the fourth digit.
-    truth_na, guess_na, rated_na = (
-        ratings.astype(np.float64),
-        predictions.astype(np.float64),
-        ~np.isnan(ratings),
-    )
+    truth_na, guess_na = ratings.astype(np.float64), predictions.astype(np.float64)
+    rated_na = ~np.isnan(ratings)
     arousal, valence, dominance = (
         float(audmetric.concordance_cc(truth_na[rated_na[:, a], a], guess_na[rated_na[:, a], a]))
         for a in range(3)
@@ -134,14 +139,28 @@ def attribute_scores(ratings: np.ndarray, predictions: np.ndarray) -> AttributeS
 
 
 def macro_f1_of(confusion: Num[np.ndarray, "*s c c"]) -> Float[np.ndarray, "*s"]:
-    """Macro-F1 of each confusion matrix (true class first); a class that neither occurs nor is predicted has F1 = 0."""
+    """Macro-F1 of each confusion matrix, true class first."""
     return np.asarray(f1_of(confusion).mean(axis=-1))
+
+
+def f1_of(confusion: np.ndarray) -> np.ndarray:
+    """F1 of each class `[…, c]` from counts `[…, true, predicted]`.
+
+    0 for a class that neither occurs nor is predicted.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    return np.divide(2 * hits, total, out=np.zeros(hits.shape), where=total > 0)
 
 
 def scored(
     labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """True and predicted class indices of the labelled utterances, both `[n]`. Raises `EvaluationError` as above."""
+    """True and predicted class indices of the labelled utterances, both `[n]`.
+
+    Raises `EvaluationError` for shapes that do not fit, no labelled utterance, or an index of no
+    class.
+    """
     if labels.shape != predictions.shape or labels.ndim != 1:
         raise EvaluationError(
             f"labels of shape {labels.shape} do not fit predictions of shape {predictions.shape}"
@@ -154,22 +173,19 @@ def scored(
     for name, index_n in (("label", truth_n), ("prediction", guess_n)):
         bad = (index_n < 0) | (index_n >= len(classes))
         if bad.any():
-            raise EvaluationError(
-                f"{name} {index_n[bad][0]} is not the index of one of the {len(classes)} classes ({', '.join(classes)})"
-            )
+            known = f"the {len(classes)} classes ({', '.join(classes)})"
+            raise EvaluationError(f"{name} {index_n[bad][0]} is not the index of one of {known}")
     return truth_n, guess_n
 
 
 def check_ratings(ratings: np.ndarray, predictions: np.ndarray) -> None:
-    """Raise `EvaluationError` unless both are `[n, 3]`, predictions finite, and each attribute is rated at least twice."""
-    if (
-        ratings.shape != predictions.shape
-        or ratings.ndim != 2
-        or ratings.shape[1] != len(ATTRIBUTES)
-    ):
-        raise EvaluationError(
-            f"ratings of shape {ratings.shape} and predictions of shape {predictions.shape}: both must be [utterance, 3]"
-        )
+    """Raise `EvaluationError` unless attributes can be scored.
+
+    Both must be `[n, 3]`, predictions finite, and each attribute rated at least twice.
+    """
+    if not ratings.shape == predictions.shape == (len(ratings), len(ATTRIBUTES)):
+        shapes = f"ratings of shape {ratings.shape} and predictions of shape {predictions.shape}"
+        raise EvaluationError(f"{shapes}: both must be [utterance, 3]")
     check_finite(predictions, "attribute predictions")
     if np.isinf(ratings).any():
         raise EvaluationError(
@@ -184,7 +200,7 @@ def check_ratings(ratings: np.ndarray, predictions: np.ndarray) -> None:
 
 
 def check_finite(values: np.ndarray, name: str) -> None:
-    """Raise `EvaluationError` naming the first row of `values` `[n, …]` that holds NaN or infinity."""
+    """Raise `EvaluationError` with the first row of `values` `[n, …]` that is not finite."""
     bad_n = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if bad_n.any():
         raise EvaluationError(

@@ -1,10 +1,9 @@
-"""One system trained with several seeds: its mean score, and two spreads that are not to be mixed.
+"""Scores of one system trained with several seeds: their mean, and two spreads to keep apart.
 
-The interval says how far other speakers might move the mean (sampling); the deviation over seeds says how far another
-initialisation might (training). Comparisons of two such systems are in `paired`.
-
-What the interval and a comparison's p do not say: they take the seeds as they are. With few seeds a difference can be
-sure on new speakers and still be smaller than what another seed would change; `seed_sd` beside it shows that.
+The interval is the spread over other speakers (sampling); `seed_sd` is the spread over other
+initialisations (training). The interval, and the p of a comparison in `significance`, take the
+seeds as given: with few seeds a difference can be certain on new speakers and still be smaller
+than the change that another seed brings.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from medusa_jax.evaluation.metrics import macro_f1_of
 
 @dataclass(frozen=True)
 class SeedScores:
-    """Scores of one system over its seeds: each seed's Macro-F1, their mean with its interval over speakers, and the mean accuracy."""
+    """Each seed's Macro-F1, their mean with its interval over speakers, and the mean accuracy."""
 
     by_seed: tuple[float, ...]
     macro_f1: float
@@ -28,12 +27,12 @@ class SeedScores:
 
     @property
     def seeds(self) -> int:
-        """How many."""
+        """Number of seeds."""
         return len(self.by_seed)
 
     @property
     def seed_sd(self) -> float | None:
-        """Standard deviation of Macro-F1 over seeds (n − 1); None for one seed, which tells nothing of the spread."""
+        """Standard deviation of Macro-F1 over seeds (n − 1); None for one seed."""
         return float(np.std(self.by_seed, ddof=1)) if self.seeds > 1 else None
 
 
@@ -47,10 +46,11 @@ def seed_scores(
     seed: int = 0,
     level: float = 0.95,
 ) -> SeedScores:
-    """Score a system's `predictions` `[r, n]`, one row a seed, against `labels` `[n]`: class indices, label −1: not scored.
+    """Score `predictions` `[r, n]`, one row a seed, against `labels` `[n]` (−1: not scored).
 
-    For the interval whole speakers are drawn, each with the predictions of all seeds. Raises `EvaluationError` for
-    fewer than two speakers, shapes that do not fit, indices of no class, or no labelled utterance.
+    The interval draws whole speakers, each with the predictions of all seeds. Raises
+    `EvaluationError` for fewer than two speakers, shapes that do not fit, indices of no class, or
+    no labelled utterance.
     """
     confusion_rcc = seed_confusions(labels, predictions, classes, speakers).sum(axis=0)
     f1_r = macro_f1_of(confusion_rcc)

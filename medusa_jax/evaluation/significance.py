@@ -1,7 +1,8 @@
-"""Are two systems different? Tests on the same utterances, speaker by speaker, corrected for how many were made.
+"""Tests of the difference between two systems on the same utterances, corrected for their number.
 
-Two scores with overlapping intervals can differ for certain, because both systems err on the same hard utterances; a
-paired test asks about the difference itself. The unit is the speaker, as in `intervals`.
+Two scores with overlapping intervals can still differ significantly, since both systems err on
+the same hard utterances: a paired test looks at the difference itself. The unit is the speaker,
+as in `intervals`.
 
 Legend: `n` utterance, `k` cluster (speaker), `s` resample, `c` class, `r` seed, `p` one of a pair.
 """
@@ -25,9 +26,9 @@ from medusa_jax.evaluation.metrics import macro_f1_of
 
 @dataclass(frozen=True)
 class Comparison:
-    """System `one` against `other`: the difference of their scores, its interval, and how often chance alone makes one as large.
+    """The difference of the scores of system `one` and `other`, with its interval and p-values.
 
-    `p` is the two-sided permutation p-value; `corrected` the same after Holm's correction, `p` itself where it was the only one.
+    `p` is the two-sided permutation p-value; `corrected` is `p` after Holm's correction.
     """
 
     one: str
@@ -50,19 +51,15 @@ def compare(
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Comparison]:
-    """Compare the named `pairs` of `systems` (class indices `[n]`) by Macro-F1, or by any `metric` of confusion matrices `[…, c, c]`.
+    """Compare `pairs` of `systems` by Macro-F1, or any `metric` of confusion matrices `[…, c, c]`.
 
-    A system may be trained with several seeds: predictions `[r, n]`, the same number of seeds for both of a pair; then
-    the seeds' means are compared. The interval of the difference is a bootstrap over speakers; the p-value comes from
-    exchanging the two systems' predictions, all seeds together, for whole speakers at random. Holm's correction runs
-    over all `pairs`. Raises `EvaluationError` for an unknown system, fewer than two speakers, or shapes that do not fit.
+    Systems are predicted class indices `[n]`, or `[r, n]` of several seeds: then the seeds' means
+    are compared, and both systems need the same number. The interval of the difference is a
+    bootstrap over speakers. The p-value comes from exchanging the two systems' predictions, all
+    seeds together, for whole speakers at random; Holm's correction runs over all `pairs`. Raises
+    `EvaluationError` for an unknown system, fewer than two speakers, or shapes that do not fit.
     """
-    unknown = sorted({name for pair in pairs for name in pair} - set(systems))
-    if unknown:
-        raise EvaluationError(
-            f"no predictions of {', '.join(unknown)} to compare",
-            hint=f"choose among {', '.join(systems)}",
-        )
+    _check_known(pairs, systems)
     counts = {
         name: seed_confusions(labels, guess, classes, speakers) for name, guess in systems.items()
     }
@@ -82,10 +79,26 @@ def compare(
         observed = float(difference(both_kx.sum(axis=0)))
         p = _exchanged(both_kx, difference, abs(observed), resamples, seed)
         found.append(Comparison(one, other, observed, interval, p, p))
-    return [
-        replace(one, corrected=after)
-        for one, after in zip(found, holm([one.p for one in found]), strict=True)
-    ]
+    corrected = holm([one.p for one in found])
+    return [replace(one, corrected=p) for one, p in zip(found, corrected, strict=True)]
+
+
+def difference_columns(found: Comparison | None) -> dict[str, str | float | None]:
+    """The columns of a comparison; all None where there is none."""
+    names = ("difference", "difference_low", "difference_high", "p", "p_corrected")
+    if found is None:
+        return dict.fromkeys(names)
+    values = (found.difference, found.interval.low, found.interval.high, found.p, found.corrected)
+    return dict(zip(names, values, strict=True))
+
+
+def _check_known(pairs: Sequence[tuple[str, str]], systems: Mapping[str, np.ndarray]) -> None:
+    unknown = sorted({name for pair in pairs for name in pair} - set(systems))
+    if unknown:
+        raise EvaluationError(
+            f"no predictions of {', '.join(unknown)} to compare",
+            hint=f"choose among {', '.join(systems)}",
+        )
 
 
 def _check_seeds(one: str, other: str, seeds: int, others: int) -> None:
@@ -101,22 +114,17 @@ def _exchanged(
     resamples: int,
     seed: int,
 ) -> float:
-    """Share of random exchanges, the one that was observed among them, whose difference is at least as large."""
+    """Share of random exchanges, the observed one included, with a difference at least as large."""
     first_kx, second_kx = np.split(both_kx.astype(np.float64), 2, axis=1)
-    swap_sk = (
-        np.random.default_rng((seed, 5))
-        .integers(0, 2, (resamples, len(both_kx)))
-        .astype(np.float64)
-    )
-    moved_sx = swap_sk @ (second_kx - first_kx)
-    chance_s = difference(
-        np.concatenate([first_kx.sum(0) + moved_sx, second_kx.sum(0) - moved_sx], axis=1)
-    )
+    swap_sk = np.random.default_rng((seed, 5)).integers(0, 2, (resamples, len(both_kx)))
+    moved_sx = swap_sk.astype(np.float64) @ (second_kx - first_kx)
+    both_sx = np.concatenate([first_kx.sum(0) + moved_sx, second_kx.sum(0) - moved_sx], axis=1)
+    chance_s = difference(both_sx)
     return float((1 + (np.abs(chance_s) >= observed - 1e-12).sum()) / (1 + resamples))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: p-values that hold for all the tests together, in the order given (Holm 1979)."""
+    """p-values after Holm's step-down correction for all the tests together (Holm 1979)."""
     order = np.argsort(p, kind="stable")
     steps = np.asarray(p, np.float64)[order] * (len(p) - np.arange(len(p)))
     corrected = np.empty(len(p))

@@ -1,4 +1,4 @@
-"""Results by group: gender, how long the utterance is, how far the raters agreed, speaker."""
+"""Scores by group: gender, length of the utterance, agreement of the raters."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ import numpy as np
 
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import EvaluationError
-from medusa_jax.evaluation.balanced import f1_of
 from medusa_jax.evaluation.intervals import Interval, macro_f1_interval
-from medusa_jax.evaluation.metrics import classification_scores
+from medusa_jax.evaluation.metrics import classification_scores, f1_of
 
-FEWEST = 10  # below this a group's score says nothing
+FEWEST = 10  # utterances; smaller groups have no meaningful score
 
 
 @dataclass(frozen=True)
 class GroupScore:
-    """One group: what it is grouped `by`, its name, its scores over `utterances` labelled utterances.
+    """One group: the grouping `by`, its name, its scores over `utterances` labelled utterances.
 
-    Macro-F1 runs over the classes that the group has (`classes` of them), so groups with other classes compare only loosely.
+    Macro-F1 runs over the `classes` that occur in the group, so groups with other classes compare
+    only loosely.
     """
 
     by: str
@@ -31,35 +31,36 @@ class GroupScore:
 
 
 def subgroup_scores(corpus: Corpus, posteriors: np.ndarray) -> list[GroupScore]:
-    """Scores of `posteriors` `[n, c]` in every group with at least ten labelled utterances; groups that the corpus does not know are left out."""
+    """Scores of `posteriors` `[n, c]` in every group with at least ten labelled utterances.
+
+    Groupings that the corpus has no data for are left out.
+    """
     found = []
     for by, group, member_n in _groups(corpus):
         rows = np.flatnonzero(member_n & (corpus.labels >= 0))
-        if len(rows) < FEWEST:
-            continue
-        labels, chosen = corpus.labels[rows], posteriors[rows]
-        scores = classification_scores(labels, chosen, corpus.classes)
-        present = [
-            f1
-            for name, f1 in zip(corpus.classes, scores.f1, strict=True)
-            if name not in scores.absent
-        ]
-        found.append(
-            GroupScore(
-                by,
-                group,
-                len(rows),
-                len(present),
-                float(np.mean(present)),
-                scores.accuracy,
-                _interval(corpus, rows, chosen),
-            )
-        )
+        if len(rows) >= FEWEST:
+            found.append(_scored(by, group, corpus, rows, posteriors[rows]))
     return found
 
 
+def _scored(
+    by: str, group: str, corpus: Corpus, rows: np.ndarray, posteriors: np.ndarray
+) -> GroupScore:
+    scores = classification_scores(corpus.labels[rows], posteriors, corpus.classes)
+    f1_c = np.array(scores.f1)[np.unique(corpus.labels[rows])]
+    return GroupScore(
+        by,
+        group,
+        len(rows),
+        len(f1_c),
+        float(f1_c.mean()),
+        scores.accuracy,
+        _interval(corpus, rows, posteriors),
+    )
+
+
 def _interval(corpus: Corpus, rows: np.ndarray, posteriors: np.ndarray) -> Interval | None:
-    """Interval of the Macro-F1 over the classes present, if there are two speakers."""
+    """Interval of the Macro-F1 over the classes present; None with fewer than two speakers."""
     present = np.unique(corpus.labels[rows])
 
     def metric(confusion: np.ndarray) -> np.ndarray:
@@ -75,17 +76,27 @@ def _interval(corpus: Corpus, rows: np.ndarray, posteriors: np.ndarray) -> Inter
 
 
 def _groups(corpus: Corpus) -> Iterator[tuple[str, str, np.ndarray]]:
-    """What it is grouped by, the group's name, and who belongs to it `[n]`."""
+    """The grouping, the group's name, and the mask `[n]` of its utterances."""
     frame = corpus.frame
     for gender in sorted(frame["gender"].dropna().unique()):
         yield "gender", str(gender), (frame["gender"] == gender).to_numpy()
-    seconds = frame["seconds"].to_numpy(np.float64)
+    yield from _lengths(frame["seconds"].to_numpy(np.float64))
+    yield from _agreements(corpus)
+
+
+def _lengths(seconds: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Three groups of equally many utterances."""
     known = np.isfinite(seconds)
     if known.any() and np.ptp(seconds[known]) > 0:
         low, high = np.quantile(seconds[known], [1 / 3, 2 / 3])
         yield "length", f"up to {low:.1f} s", known & (seconds <= low)
         yield "length", f"{low:.1f} to {high:.1f} s", known & (seconds > low) & (seconds <= high)
         yield "length", f"over {high:.1f} s", known & (seconds > high)
+
+
+def _agreements(corpus: Corpus) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Groups by the share of the most frequent vote, where several raters voted."""
+    frame = corpus.frame
     votes_nc = frame[[f"votes_{name}" for name in (*corpus.classes, "other")]].to_numpy(np.float64)
     total_n = votes_nc.sum(axis=1)
     share_n = np.divide(

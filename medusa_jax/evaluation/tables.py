@@ -1,4 +1,4 @@
-"""Scores of several systems side by side: a table for the terminal, Markdown, and CSV, all from the same rows."""
+"""Scores of several systems side by side, for a terminal, as Markdown and as CSV."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Row = Mapping[str, str | float | None]
 
 SYNTHETIC = (
-    "These numbers were measured on generated, synthetic speech. They show that the program works; they say nothing about human emotion, "
-    "and may not be compared with published results."
+    "These numbers were measured on generated, synthetic speech. They show that the program works; "
+    "they say nothing about human emotion, and may not be compared with published results."
 )
 
 _COLUMNS = {
@@ -41,9 +41,9 @@ _NARROW = {
 
 @dataclass(frozen=True)
 class SystemScores:
-    """One line of a table: a system's name, what it is (member, vote, meta-classifier, …) and what was scored of it.
+    """One line of a table: a system's name, its kind (modalities or `ensemble`) and its scores.
 
-    `interval` belongs to Macro-F1.
+    `interval` is that of Macro-F1.
     """
 
     name: str
@@ -53,7 +53,7 @@ class SystemScores:
     interval: Interval | None = None
 
     def row(self) -> dict[str, str | float | None]:
-        """Everything under flat names; what was not scored is absent, what is not a number is None (JSON has no NaN)."""
+        """All scores under flat names; NaN becomes None, as JSON has no NaN."""
         row: dict[str, str | float | None] = {"system": self.name, "kind": self.kind}
         scores = self.classification.as_dict() if self.classification else {}
         for name, value in scores.items():
@@ -68,14 +68,17 @@ class SystemScores:
 
 
 def rows_of(systems: Sequence[SystemScores | Row]) -> list[Row]:
-    """The row of each system; rows read back from a `scores.json` pass as they are."""
+    """The row of each system; rows read back from a `scores.json` stay as they are."""
     return [system.row() if isinstance(system, SystemScores) else system for system in systems]
 
 
 def rich_table(
     systems: Sequence[SystemScores | Row], title: str, *, synthetic: bool = False
 ) -> "Table":
-    """The table for a terminal of 80 columns, the best Macro-F1 in bold; `synthetic` writes under it that the corpus is generated."""
+    """The table for a terminal of 80 columns, the best Macro-F1 in bold.
+
+    `synthetic` adds the warning that the corpus is generated.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -101,9 +104,10 @@ def markdown_table(systems: Sequence[SystemScores | Row]) -> str:
 
 
 def markdown_rows(rows: Sequence[Row], columns: Mapping[str, str], best: int | None = None) -> str:
-    """Those `columns` (name → header) of any rows as a Markdown table, ending in a newline; the row `best` in bold.
+    """The `columns` (name → header) of any rows as a Markdown table; the row `best` in bold.
 
-    A number has three digits, and in brackets behind it its interval, where the row has `NAME_low` and `NAME_high`.
+    A number has three digits, and behind it its interval in brackets where the row has `NAME_low`
+    and `NAME_high`.
     """
     headers, lines = cells(rows, columns)
     worded = [
@@ -120,7 +124,7 @@ def piped(
     worded: Sequence[bool],
     best: int | None = None,
 ) -> str:
-    """Formatted cells as a Markdown table, ending in a newline; columns that are `worded` stand left, the line `best` in bold."""
+    """Formatted cells as a Markdown table; `worded` columns stand left, the line `best` in bold."""
     shown = [
         [f"**{cell}**" if i == best and cell else cell for cell in map(_escaped, line)]
         for i, line in enumerate(lines)
@@ -130,14 +134,14 @@ def piped(
 
 
 def csv_text(systems: Sequence[SystemScores | Row]) -> str:
-    """Every number of every row, unrounded, one column a name; empty where a system was not scored on it."""
+    """Every number of every row, unrounded, one column a name; missing scores are empty."""
     return pd.DataFrame([dict(row) for row in rows_of(systems)], dtype=object).to_csv(
         index=False, lineterminator="\n"
     )
 
 
 def cells(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
-    """Headers and formatted cells of those `columns` (name → header) that at least one row fills."""
+    """Headers and formatted cells of the `columns` (name → header) that at least one row fills."""
     used = [name for name in columns if any(row.get(name) is not None for row in rows)]
     return [columns[name] for name in used], [[_cell(row, name) for name in used] for row in rows]
 
@@ -149,7 +153,7 @@ def _cell(row: Row, name: str) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    # Three digits: the fourth of a score on a few thousand utterances is noise.
+    # Three digits: on a few thousand utterances the fourth is noise.
     return f"{value:z.3f}" + (f" [{low:z.3f}, {high:z.3f}]" if low is not None else "")
 
 

@@ -1,36 +1,37 @@
-"""What a report says of a run, as numbers: the page, the model card, `report.json` and the CSV files are all made of these.
+"""The numbers of a report: page, model card, `report.json` and CSV files are all made from them.
 
 | table | a row is |
 |---|---|
 | `scores` | a system on a part |
-| `comparisons` | the shown system against another one |
-| `classes`, `confusion` | a class; a true and a predicted class |
 | `curves` | a member's epoch in a fold |
 | `weights` | the soup's weight of a member for a class |
-| `calibration`, `reliability`, `agreement` | a system; one of its bins; a system |
-| `groups` | a group of utterances |
-| `worst` | a surely wrong utterance |
 | `ablation`, `ensembles`, `questions` | a row of a study (see `studies`), with its part |
+
+The tables about the shown system are those of `evaluation.details`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from medusa_jax.evaluation.report import CorpusFacts
+from medusa_jax.evaluation.scores_file import CorpusFacts
 from medusa_jax.evaluation.tables import Row, csv_text
 from medusa_jax.files import write_text
 
-"""Corrected p-values below it are marked."""
+GROUPS_NOTE = (
+    "Macro-F1 over the classes that occur in a group; groups with other classes compare only "
+    "loosely."
+)
 
 
 @dataclass(frozen=True)
 class Findings:
     """A run's report before it has a form.
 
-    `system` is the one that the report is about, `part` the utterances on which. `missing` says by table why it is empty or
-    lacks something; `notes` are a study's own, by `TABLE-PART`. `players` are addresses of the audio of `worst`, where it is on this machine.
+    It is about `system` on `part`. `missing` gives the reason, by table, for rows that are missing;
+    `notes` are a study's own, by `TABLE-PART`. `players` are URIs of the audio of `worst` that is
+    on this machine.
     """
 
     run: str
@@ -49,7 +50,7 @@ class Findings:
     players: Mapping[str, str]
 
     def rows(self, table: str) -> Sequence[Row]:
-        """The rows of a table; none if there is none."""
+        """The rows of a table; empty if it is missing."""
         return self.tables.get(table, ())
 
     @property
@@ -63,34 +64,19 @@ class Findings:
 
     def as_json(self) -> str:
         """Everything, as the text of `report.json`."""
-        corpus = {
-            "name": self.corpus.name,
-            "synthetic": self.corpus.synthetic,
-            "counts": dict(self.corpus.counts),
-            "classes": self.classes,
-        }
-        head = {
-            "run": self.run,
-            "about": self.about,
-            "corpus": corpus,
-            "part": self.part,
-            "system": self.system,
-        }
-        rest = {
-            "members": self.members,
-            "learned_from": self.learned_from,
-            "missing": self.missing,
-            "notes": self.notes,
-            "tables": self.tables,
-        }
-        found = {**head, **rest, "provenance": self.provenance, "config": self.config}
-        return json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        del found["players"]  # they hold on this machine only
+        corpus = {**asdict(self.corpus), "classes": found.pop("classes")}
+        return (
+            json.dumps(found | {"corpus": corpus}, indent=1, allow_nan=False, ensure_ascii=False)
+            + "\n"
+        )
 
 
 def write_numbers(findings: Findings, folder: Path) -> None:
-    """Write `report.json` and `report/TABLE.csv` of every table that has rows into `folder`, each whole or not at all.
+    """Write `report.json` and `report/TABLE.csv` of every table that has rows into `folder`.
 
-    A table that an earlier report had and this one has not is removed.
+    Each file is written whole or not at all. Tables that an earlier report had are removed.
     """
     write_text(folder / "report.json", findings.as_json())
     filled = {name: rows for name, rows in findings.tables.items() if rows}

@@ -1,6 +1,6 @@
-"""Figures as SVG text that stands in a page: drawn by matplotlib, in the page's own ink, so that they suit light and dark.
+"""Figures as SVG text for a page, drawn by matplotlib in the page's own ink for light and dark.
 
-Every figure has a title and a description for those who cannot see it; text stays text.
+Every figure has a title and a description for screen readers; text stays text.
 """
 
 import io
@@ -14,21 +14,29 @@ from typing import Any
 from medusa_jax.errors import DependencyError
 from medusa_jax.evaluation.tables import Row
 
-# Stands for the page's ink until the drawing is done: matplotlib knows no `currentColor`.
+# Replaced by the page's ink at the end: matplotlib has no `currentColor`.
 _INK = "#010203"
 _WIDTH = 4.8  # inches: letters stay readable on a phone
-# Readable on white and on near-black (contrast 3:1 and more), told apart by the colour-blind (after Okabe and Ito).
+# Readable on white and near-black (contrast of at least 3:1) and safe for colour blindness
+# (after Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#00966b", "#b8578f", "#8a7500", "#5f7fd6", "#a5603a", "#7d7d7d")
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: its name, its value, and the interval around it, if there is one."""
+    """One bar: its name, its value, and the interval around it, or None."""
 
     name: str
     value: float
     low: float | None = None
     high: float | None = None
+
+    @classmethod
+    def of(cls, name: str, row: Row, column: str) -> "Bar":
+        """The bar of a row's `column`, with the interval of `column_low` and `column_high`."""
+        low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
+        bounds = (None, None) if low is None or high is None else (float(low), float(high))
+        return cls(name, float(row[column] or 0), *bounds)
 
 
 @dataclass(frozen=True)
@@ -42,23 +50,12 @@ class Curve:
 
 def bars(rows: Sequence[Bar], title: str, label: str) -> str:
     """Horizontal bars from 0 to at most 1, the first on top, with intervals as whiskers."""
-    with _drawing(
-        title,
-        f"{label}: " + ", ".join(f"{row.name} {row.value:.3f}" for row in rows),
-        0.25 * len(rows) + 0.6,
-    ) as (axes, done):
-        places = range(len(rows))
-        spread = [
-            [row.value - (row.value if row.low is None else row.low) for row in rows],
-            [_high(row) - row.value for row in rows],
-        ]
+    described = f"{label}: " + ", ".join(f"{row.name} {row.value:.3f}" for row in rows)
+    with _drawing(title, described, 0.25 * len(rows) + 0.6) as (axes, done):
+        places, values = range(len(rows)), [row.value for row in rows]
+        whiskers = {"ecolor": _INK, "lw": 1.2, "capsize": 3}
         axes.barh(
-            places,
-            [row.value for row in rows],
-            color=COLOURS[0],
-            height=0.62,
-            xerr=spread,
-            error_kw={"ecolor": _INK, "lw": 1.2, "capsize": 3},
+            places, values, color=COLOURS[0], height=0.62, xerr=_spread(rows), error_kw=whiskers
         )
         axes.set_yticks(places, [row.name for row in rows])
         axes.invert_yaxis()
@@ -77,36 +74,20 @@ def curves(
 ) -> str:
     """Lines with their names at the side; `marks` are dashed verticals, named."""
     ends = ", ".join(f"{line.name} ends at {line.y[-1]:.3f}" for line in lines if len(line.y))
-    with _drawing(
-        title, f"{y_label} against {x_label}: {ends}", 2.3 + _legend_height(len(lines))
-    ) as (axes, done):
+    described = f"{y_label} against {x_label}: {ends}"
+    with _drawing(title, described, 2.3 + _legend_height(len(lines))) as (axes, done):
         for k, line in enumerate(lines):
-            style = ("-", "--", ":", "-.")[k // len(COLOURS) % 4]
+            style, colour = ("-", "--", ":", "-.")[k // len(COLOURS) % 4], COLOURS[k % len(COLOURS)]
+            point = "o" if len(line.x) < 2 else None
             axes.plot(
-                line.x,
-                line.y,
-                style,
-                color=COLOURS[k % len(COLOURS)],
-                label=line.name,
-                lw=1.6,
-                marker="o" if len(line.x) < 2 else None,
-                ms=4,
+                line.x, line.y, style, color=colour, label=line.name, lw=1.6, marker=point, ms=4
             )
         for name, x in (marks or {}).items():
-            axes.axvline(x, color=_INK, ls="--", lw=0.8, alpha=0.6)
-            axes.annotate(
-                name,
-                (x, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(3, -10),
-                textcoords="offset points",
-                fontsize=8,
-            )
+            _mark(axes, name, x)
+        whole = all(float(x).is_integer() for line in lines for x in line.x)
+        axes.locator_params(axis="x", integer=whole)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        axes.locator_params(
-            axis="x", integer=all(float(x).is_integer() for line in lines for x in line.x)
-        )
         axes.grid(alpha=0.2)
         if len(lines) > 1:
             _legend(axes)
@@ -115,28 +96,12 @@ def curves(
 
 def differences(rows: Sequence[Bar], title: str, label: str) -> str:
     """Points on either side of a line at 0, the first on top, with intervals as whiskers."""
-    with _drawing(
-        title,
-        f"{label}: " + ", ".join(f"{row.name} {row.value:+.3f}" for row in rows),
-        0.22 * len(rows) + 0.6,
-    ) as (axes, done):
-        places = range(len(rows))
-        spread = [
-            [row.value - (row.value if row.low is None else row.low) for row in rows],
-            [_high(row) - row.value for row in rows],
-        ]
+    described = f"{label}: " + ", ".join(f"{row.name} {row.value:+.3f}" for row in rows)
+    with _drawing(title, described, 0.22 * len(rows) + 0.6) as (axes, done):
+        places, values = range(len(rows)), [row.value for row in rows]
+        look: Any = {"fmt": "o", "color": COLOURS[0], "ecolor": _INK, "ms": 5}
         axes.axvline(0, color=_INK, ls="--", lw=0.8, alpha=0.6)
-        axes.errorbar(
-            [row.value for row in rows],
-            places,
-            xerr=spread,
-            fmt="o",
-            color=COLOURS[0],
-            ecolor=_INK,
-            ms=5,
-            elinewidth=1.2,
-            capsize=3,
-        )
+        axes.errorbar(values, places, xerr=_spread(rows), elinewidth=1.2, capsize=3, **look)
         axes.set_yticks(places, [row.name for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.locator_params(axis="x", nbins=6)
@@ -146,27 +111,20 @@ def differences(rows: Sequence[Bar], title: str, label: str) -> str:
 
 
 def reliability(measured: Sequence[Row], bins: Sequence[Row], title: str) -> str:
-    """Share of right first choices against their mean confidence, a line a system; on the diagonal the two agree.
+    """Share of right first choices against their mean confidence, a line a system.
 
-    `measured` and `bins` are the tables `calibration` and `reliability` of `findings`.
+    `measured` and `bins` are the tables `calibration` and `reliability` of `evaluation.details`.
     """
-    said = ", ".join(
+    described = ", ".join(
         f"{row['system']} has an expected calibration error of {row['ece']:.3f}" for row in measured
     )
-    with _drawing(title, said, 3.4 + _legend_height(len(measured) + 1)) as (axes, done):
+    with _drawing(title, described, 3.4 + _legend_height(len(measured) + 1)) as (axes, done):
         axes.plot([0, 1], [0, 1], color=_INK, ls="--", lw=0.8, alpha=0.6, label="calibrated")
         for k, row in enumerate(measured):
             own = [one for one in bins if one["system"] == row["system"]]
+            x, y = [one["confidence"] for one in own], [one["accuracy"] for one in own]
             label = f"{row['system']} (ECE {row['ece']:.3f})"
-            axes.plot(
-                [one["confidence"] for one in own],
-                [one["accuracy"] for one in own],
-                "o-",
-                color=COLOURS[k],
-                ms=4,
-                lw=1.4,
-                label=label,
-            )
+            axes.plot(x, y, "o-", color=COLOURS[k], ms=4, lw=1.4, label=label)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xlabel("mean confidence of the first choice")
@@ -176,16 +134,25 @@ def reliability(measured: Sequence[Row], bins: Sequence[Row], title: str) -> str
     return done[0]
 
 
+_INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+_LOOK: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    **dict.fromkeys(_INKED, _INK),
+}
 _ACROSS = 3  # names side by side in a legend
 
 
 def _legend(axes: Any) -> None:
-    """The lines' names below the drawing, where a narrow screen still shows them."""
+    """The names of the lines below the drawing, so that they fit on a narrow screen."""
     axes.figure.legend(loc="outside lower center", ncols=_ACROSS, frameon=False, fontsize=8)
 
 
 def _legend_height(names: int) -> float:
-    """Inches."""
+    """Height of a legend in inches."""
     return 0.19 * -(-names // _ACROSS) + 0.1
 
 
@@ -193,9 +160,25 @@ def _high(row: Bar) -> float:
     return row.value if row.high is None else row.high
 
 
+def _spread(rows: Sequence[Bar]) -> list[list[float]]:
+    """Distances to the low and to the high end of each interval; 0 without one."""
+    below = [row.value - (row.value if row.low is None else row.low) for row in rows]
+    return [below, [_high(row) - row.value for row in rows]]
+
+
+def _mark(axes: Any, name: str, x: float) -> None:
+    """A dashed vertical with its name."""
+    axes.axvline(x, color=_INK, ls="--", lw=0.8, alpha=0.6)
+    place: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    axes.annotate(name, (x, 1), xytext=(3, -10), fontsize=8, **place)
+
+
 @contextmanager
 def _drawing(title: str, description: str, height: float) -> Iterator[tuple[Any, list[str]]]:
-    """Axes to draw on; afterwards the list holds the SVG. Raises `DependencyError` without matplotlib."""
+    """Axes to draw on; afterwards the list holds the SVG.
+
+    Raises `DependencyError` without matplotlib.
+    """
     try:
         from matplotlib import rc_context
         from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -204,19 +187,8 @@ def _drawing(title: str, description: str, height: float) -> Iterator[tuple[Any,
         raise DependencyError(
             "matplotlib is not installed", hint="pip install 'medusa-jax[report]'"
         ) from error
-    ink = dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK
-    )
-    bare = {"axes.spines.top": False, "axes.spines.right": False}
-    look: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": title,
-        "font.family": "sans-serif",
-        "font.size": 9,
-        **bare,
-    }
     done: list[str] = []
-    with rc_context(look | ink):
+    with rc_context(_LOOK | {"svg.hashsalt": title}):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasSVG(figure)
         yield figure.subplots(), done
@@ -228,12 +200,13 @@ def _drawing(title: str, description: str, height: float) -> Iterator[tuple[Any,
 
 
 def _inline(svg: str, title: str, description: str) -> str:
-    """The `<svg>` element alone, in the page's ink and width, with its title and description."""
+    """The bare `<svg>` element, in the page's ink and width, with its title and description."""
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    # Names of definitions are unique in a page, or one figure takes another's clip path.
+    # Definitions need names that are unique in the page, or a figure uses another's clip path.
     tag = re.sub(r"\W+", "-", title.lower())
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{tag}-", svg)
     head, rest = svg.split(">", 1)
     head = re.sub(r' (width|height)="[^"]*pt"', "", head)
-    return f'{head} role="img" aria-label="{escape(title)}"><title>{escape(title)}</title><desc>{escape(description)}</desc>{rest}'
+    named = f'role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
+    return f"{head} {named}<desc>{escape(description)}</desc>{rest}"

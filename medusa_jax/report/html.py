@@ -1,6 +1,6 @@
-"""The pieces of a report page: one HTML file without network, light or dark as the reader's system is, readable on a phone.
+"""The pieces of a report page: one HTML file that needs no network, light or dark, for any screen.
 
-Every function returns HTML and escapes what it is given, unless its name for it is `html`.
+Every function returns HTML and escapes its arguments, except those called `html` or `…_html`.
 """
 
 import re
@@ -14,33 +14,63 @@ Cell = str | float | int | None
 _LONG = 30  # characters; longer cells are wrapped
 
 _STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --faint: #59636e; --line: #d5dae0; --shade: #f3f5f8; --heat: 0 114 178;
-  --warn: #fff3d6; }
+:root {
+  color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --faint: #59636e; --line: #d5dae0;
+  --shade: #f3f5f8; --heat: 0 114 178; --warn: #fff3d6;
+}
 @media (prefers-color-scheme: dark) {
-  :root { --paper: #14171b; --ink: #e8ebef; --faint: #a3adb8; --line: #343a42; --shade: #1d2127; --heat: 86 180 233; --warn: #3d3216; }
+  :root {
+    --paper: #14171b; --ink: #e8ebef; --faint: #a3adb8; --line: #343a42;
+    --shade: #1d2127; --heat: 86 180 233; --warn: #3d3216;
+  }
 }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+body {
+  margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif;
+}
 main { max-width: 68rem; margin: 0 auto; padding: 1rem 1rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 1rem 0 .3rem; }
-h2 { font-size: 1.25rem; margin: 2.4rem 0 .5rem; border-top: 1px solid var(--line); padding-top: 1.2rem; }
+h2 {
+  font-size: 1.25rem; margin: 2.4rem 0 .5rem; border-top: 1px solid var(--line);
+  padding-top: 1.2rem;
+}
 p { margin: .5rem 0; max-width: 48rem; } .faint { color: var(--faint); font-size: .9rem; }
 .warn { background: var(--warn); padding: .7rem 1rem; border-radius: .4rem; }
 .scroll { overflow-x: auto; }
-.scroll:focus-visible, a:focus-visible, summary:focus-visible { outline: 2px solid rgb(var(--heat)); outline-offset: 2px; }
-table { border-collapse: separate; border-spacing: 0; font-size: .9rem; margin: .4rem 0; font-variant-numeric: tabular-nums; }
-caption, figcaption { text-align: left; color: var(--faint); font-size: .9rem; padding-bottom: .3rem; }
-caption span { position: sticky; left: 0; display: inline-block; max-width: min(48rem, calc(100vw - 2.2rem)); }
-th, td { padding: 5px 10px; line-height: 22px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+.scroll:focus-visible, a:focus-visible, summary:focus-visible {
+  outline: 2px solid rgb(var(--heat)); outline-offset: 2px;
+}
+table {
+  border-collapse: separate; border-spacing: 0; font-size: .9rem; margin: .4rem 0;
+  font-variant-numeric: tabular-nums;
+}
+caption, figcaption {
+  text-align: left; color: var(--faint); font-size: .9rem; padding-bottom: .3rem;
+}
+caption span {
+  position: sticky; left: 0; display: inline-block; max-width: min(48rem, calc(100vw - 2.2rem));
+}
+th, td {
+  padding: 5px 10px; line-height: 22px; border-bottom: 1px solid var(--line);
+  text-align: right; white-space: nowrap;
+}
 th:first-child, .text { text-align: left; } thead th { color: var(--faint); font-weight: 600; }
 tbody th { position: sticky; left: 0; background: var(--paper); font-weight: 600; }
 tr.best td, tr.best th { font-weight: 700; background: var(--shade); }
-.heat td { background: rgb(var(--heat) / calc(var(--v) * .55)); text-align: center; border: 1px solid var(--paper); }
+.heat td {
+  background: rgb(var(--heat) / calc(var(--v) * .55)); text-align: center;
+  border: 1px solid var(--paper);
+}
 .heat td.negative { background: rgb(213 94 0 / calc(var(--v) * .55)); }
-figure { margin: .6rem 0 1rem; } svg { display: block; width: 100%; max-width: 38rem; height: auto; }
+figure { margin: .6rem 0 1rem; }
+svg { display: block; width: 100%; max-width: 38rem; height: auto; }
 td.words { white-space: normal; min-width: 16rem; }
-audio { height: 2rem; width: 12rem; display: block; } summary { cursor: pointer; margin: .4rem 0; }
-nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1rem; list-style: none; padding: 0; font-size: .92rem; } a { color: inherit; }
+audio { height: 2rem; width: 12rem; display: block; }
+summary { cursor: pointer; margin: .4rem 0; }
+nav ul {
+  display: flex; flex-wrap: wrap; gap: .2rem 1rem; list-style: none; padding: 0; font-size: .92rem;
+}
+a { color: inherit; }
 .key { font-size: 2.2rem; font-weight: 700; line-height: 1.1; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .9rem; }
 dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -62,25 +92,30 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Where a link points to."""
+        """The id that links point to."""
         return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
 
 
 def page(title: str, lead_html: str, sections: Sequence[Section]) -> str:
-    """The whole file: title, what matters most, contents, sections."""
+    """The whole file: title, the most important results, contents, sections."""
     links = "".join(f'<li><a href="#{s.anchor}">{escape(s.title)}</a></li>' for s in sections)
     body = "".join(
-        f'<section aria-labelledby="{s.anchor}"><h2 id="{s.anchor}">{escape(s.title)}</h2>{s.html}</section>'
+        f'<section aria-labelledby="{s.anchor}"><h2 id="{s.anchor}">{escape(s.title)}</h2>'
+        f"{s.html}</section>"
         for s in sections
     )
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
-    icon = '<link rel="icon" href="data:,">'  # or browsers ask for one
+    head = '<meta charset="utf-8">'
+    head += '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head += f"<title>{escape(title)}</title>"
+    head += '<link rel="icon" href="data:,">'  # else browsers request one
+    head += f"<style>{_STYLE}</style>"
     top = f'<h1>{escape(title)}</h1>{lead_html}<nav aria-label="Contents"><ul>{links}</ul></nav>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}{icon}<style>{_STYLE}</style></head><body><main>{top}{body}</main></body></html>\n'
+    main = f"<body><main>{top}{body}</main></body>"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>{main}</html>\n'
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph; `kind` is `faint`, `warn` or nothing. What stands between backticks is set as code."""
+    """A paragraph; `kind` is `faint`, `warn` or empty. Text between backticks is set as code."""
     html = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
     return f'<p class="{kind}">{html}</p>' if kind else f"<p>{html}</p>"
 
@@ -92,27 +127,35 @@ def table(
     best: int | None = None,
     players: Sequence[str | None] | None = None,
 ) -> str:
-    """A table that scrolls by itself on a narrow screen; the row `best` stands out; `players`, HTML, stand in a column of their own."""
+    """A table that scrolls by itself on a narrow screen; the row `best` stands out.
+
+    `players`, HTML or None for each row, stand in a column of their own.
+    """
     kinds = [_kind([row[i] for row in rows]) for i in range(len(headers))]
     head = "".join(
         f'<th scope="col"{kind}>{escape(h)}</th>' for h, kind in zip(headers, kinds, strict=True)
     )
     head += '<th scope="col" class="text">audio</th>' if players else ""
     lines = []
-    name_kind = ' class="words"' if "words" in kinds[0] else ""
-    for i, (name, *cells) in enumerate(rows):
+    for i, row in enumerate(rows):
         mark = ' class="best"' if i == best else ""
         play = f"<td>{players[i] or '–'}</td>" if players else ""
-        line = "".join(
-            f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(cells, kinds[1:], strict=True)
-        )
-        lines.append(
-            f'<tr{mark}><th scope="row"{name_kind}>{_breakable(name)}</th>{line}{play}</tr>'
-        )
-    return _scrolling(
-        caption,
-        f"<table>{_caption(caption)}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>",
+        lines.append(f"<tr{mark}>{_line(row, kinds)}{play}</tr>")
+    return _tabular(caption, "", head, lines)
+
+
+def _line(row: Sequence[Cell], kinds: Sequence[str]) -> str:
+    """The cells of a row, the first one its header."""
+    name_kind = ' class="words"' if "words" in kinds[0] else ""
+    cells = "".join(
+        f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True)
     )
+    return f'<th scope="row"{name_kind}>{_breakable(row[0])}</th>{cells}'
+
+
+def _tabular(caption: str, kind: str, head_html: str, lines_html: Sequence[str]) -> str:
+    head = f"{_caption(caption)}<thead><tr>{head_html}</tr></thead>"
+    return _scrolling(caption, f"<table{kind}>{head}<tbody>{''.join(lines_html)}</tbody></table>")
 
 
 def heat_table(
@@ -123,39 +166,36 @@ def heat_table(
     values: np.ndarray,
     form: str = "{:z.2f}",
 ) -> str:
-    """A matrix `[row, column]` as a table whose cells are tinted by size, negative ones in another hue; the numbers stand in them."""
+    """A matrix `[row, column]` of numbers, tinted by size; negative ones have another hue."""
     largest = max(float(np.abs(values).max(initial=0)), 1e-12)
-    head = "".join(f'<th scope="col">{escape(c)}</th>' for c in columns)
-    lines = []
-    for name, row in zip(rows, values.tolist(), strict=True):
-        cells = "".join(
-            f'<td{" class=negative" if value < 0 else ""} style="--v:{abs(value) / largest:.3f}">{escape(form.format(value))}</td>'
-            for value in row
-        )
-        lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-    top = f'<thead><tr><th scope="col">{escape(corner)}</th>{head}</tr></thead>'
-    return _scrolling(
-        caption,
-        f'<table class="heat">{_caption(caption)}{top}<tbody>{"".join(lines)}</tbody></table>',
-    )
+
+    def cell(value: float) -> str:
+        kind = " class=negative" if value < 0 else ""
+        tint = f'style="--v:{abs(value) / largest:.3f}"'
+        return f"<td{kind} {tint}>{escape(form.format(value))}</td>"
+
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in (corner, *columns))
+    lines = [
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(map(cell, row))}</tr>'
+        for name, row in zip(rows, values.tolist(), strict=True)
+    ]
+    return _tabular(caption, ' class="heat"', head, lines)
 
 
 def figure(svg_html: str, caption: str) -> str:
     """A drawing of `figures` under its caption."""
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{_scrolling(caption, svg_html)}</figure>"
+    drawn = _scrolling(caption, svg_html)
+    return f"<figure><figcaption>{escape(caption)}</figcaption>{drawn}</figure>"
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:
     """Names and values, one a line."""
-    return (
-        "<dl>"
-        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in pairs)
-        + "</dl>"
-    )
+    lines = [f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in pairs]
+    return f"<dl>{''.join(lines)}</dl>"
 
 
 def folded(title: str, html: str) -> str:
-    """What only some readers want to see."""
+    """Details that are hidden until the title is clicked."""
     return f"<details><summary>{escape(title)}</summary>{html}</details>"
 
 
@@ -165,7 +205,7 @@ def verbatim(text: str) -> str:
 
 
 def player(name: str, uri: str) -> str:
-    """Something to play an audio file with; it loads nothing until it is asked to."""
+    """A player of an audio file, which is loaded only when it is played."""
     return (
         f'<audio controls preload="none" aria-label="{escape(name)}" src="{escape(uri)}"></audio>'
     )
@@ -182,14 +222,14 @@ def _caption(text: str) -> str:
 
 
 def _kind(column: Sequence[Cell]) -> str:
-    """How a column is set: numbers to the right, words to the left, sentences wrapped."""
+    """The class of a column: numbers stand right, words left, sentences are wrapped."""
     words = [cell for cell in column if isinstance(cell, str) and cell[:1].isalpha()]
     wrapped = " words" if any(len(word) > _LONG for word in words) else ""
     return f' class="text{wrapped}"' if words else ""
 
 
 def _breakable(name: Cell) -> str:
-    """A name that a narrow column breaks at its underscores."""
+    """A name that may break at its underscores."""
     return _text(name).replace("_", "_<wbr>")
 
 

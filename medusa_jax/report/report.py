@@ -1,4 +1,4 @@
-"""A finished run's report in four forms, all made of the same numbers: a page, a model card, JSON and CSV."""
+"""A finished run's report: a page, a model card, JSON and CSV, all made from the same numbers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from medusa_jax.runs.prepare import Prepared
 
 @dataclass(frozen=True)
 class Written:
-    """Where they lie: `report.html`, `model_card.md`, `report.json`, and the folder `report` of CSV files."""
+    """Paths of `report.html`, `model_card.md`, `report.json`, and the folder `report` of CSVs."""
 
     page: Path
     card: Path
@@ -22,9 +22,10 @@ class Written:
 
 
 def report(prepared: Prepared) -> Written:
-    """Write them into the run folder, each whole or not at all.
+    """Write the report into the run folder, each file whole or not at all.
 
-    Raises `EvaluationError` where the run cannot be scored, `DependencyError` without matplotlib: then nothing is written.
+    Raises `EvaluationError` where the run cannot be scored and `DependencyError` without
+    matplotlib; then no report is written.
     """
     found = findings(prepared)
     page, card = report_page(found), model_card(found)

@@ -1,7 +1,7 @@
-"""The sections of `report.html`, each made of a run's `Findings` alone; what is missing stands at a section's head."""
+"""The sections of `report.html`, made from `Findings` alone; gaps are named at a section's head."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from medusa_jax.evaluation.format import interval_text, p_text, signed_text
 from medusa_jax.evaluation.tables import SYNTHETIC, Row
 from medusa_jax.report import figures
 from medusa_jax.report import html as page
-from medusa_jax.report.contents import Findings
+from medusa_jax.report.contents import GROUPS_NOTE, Findings
 from medusa_jax.report.study_sections import ablation, ensembles
 
 
@@ -30,36 +30,44 @@ def _absences(findings: Findings, tables: Sequence[str]) -> str:
 
 
 def _lead(findings: Findings) -> str:
-    """What was run, on what, with what result."""
+    """The run, its data and its result in four sentences."""
     counts, score = findings.corpus.counts, findings.score
-    described = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    html = page.paragraph(SYNTHETIC, "warn") if findings.corpus.synthetic else ""
+    described = ", ".join(f"{count:,} {things}" for things, count in counts.items() if count)
     about = findings.about or findings.run
-    what = f"{about[0].upper()}{about[1:]}: {len(findings.members)} member(s), combined by {findings.system}"
-    html += page.paragraph(f"{what}, on {findings.part} of {findings.corpus.label} ({described}).")
-    html += f'<p class="key">Macro-F1 {score["macro_f1"]:.3f}</p>'
-    over = (
-        f"{counts['speakers']} speakers"
-        if counts.get("speakers")
-        else "utterances, whose speakers are unknown"
+    combined = f"{len(findings.members)} member(s), combined by {findings.system}"
+    data = f"{findings.part} of {findings.corpus.label} ({described})"
+    return "".join(
+        [
+            page.paragraph(SYNTHETIC, "warn") if findings.corpus.synthetic else "",
+            page.paragraph(f"{about[0].upper()}{about[1:]}: {combined}, on {data}."),
+            f'<p class="key">Macro-F1 {score["macro_f1"]:.3f}</p>',
+            page.paragraph(
+                f"{_interval(findings)}; accuracy {score['accuracy']:.3f}{_ccc(score)}."
+            ),
+            page.paragraph(f"The meta-classifier learned from {findings.learned_from}."),
+        ]
     )
-    bounds = interval_text(score, "macro_f1")
-    interval = (
-        f"95 % interval {bounds}, over {over}"
-        if bounds
-        else "no interval: there are fewer than two speakers"
+
+
+def _interval(findings: Findings) -> str:
+    speakers, bounds = (
+        findings.corpus.counts.get("speakers"),
+        interval_text(findings.score, "macro_f1"),
     )
-    rated = (
-        f", mean CCC {score['ccc_mean']:.3f}"
-        if score.get("ccc_mean") is not None
-        else "; no attribute ratings to compare with"
-    )
-    html += page.paragraph(f"{interval}; accuracy {score['accuracy']:.3f}{rated}.")
-    return html + page.paragraph(f"The meta-classifier learned from {findings.learned_from}.")
+    if not bounds:
+        return "no interval: there are fewer than two speakers"
+    over = f"{speakers} speakers" if speakers else "utterances, whose speakers are unknown"
+    return f"95 % interval {bounds}, over {over}"
+
+
+def _ccc(score: Row) -> str:
+    if score.get("ccc_mean") is None:
+        return "; no attribute ratings to compare with"
+    return f", mean CCC {score['ccc_mean']:.3f}"
 
 
 def _scores(findings: Findings) -> str:
-    """Every system of every part; folded but for the part that the page is about."""
+    """Every system of every part; parts other than the page's own are folded."""
     parts = list(dict.fromkeys(str(row["part"]) for row in findings.rows("scores")))
     tables = [_scores_table(findings, part) for part in parts]
     return tables[0] + "".join(
@@ -76,16 +84,8 @@ def _scores_table(findings: Findings, part: str) -> str:
             [row["system"], row["kind"], row["macro_f1"], interval_text(row, "macro_f1"), *means]
         )
     best = max(range(len(rows)), key=lambda i: float(rows[i][2] or 0))
-    headers = [
-        "system",
-        "reads",
-        "Macro-F1",
-        "95 % interval",
-        "Micro-F1",
-        "accuracy",
-        "UAR",
-        "mean CCC",
-    ]
+    headers = ["system", "reads", "Macro-F1", "95 % interval"]
+    headers += ["Micro-F1", "accuracy", "UAR", "mean CCC"]
     return page.table(
         f"{part} of {findings.corpus.label}; the best Macro-F1 stands out", headers, rows, best
     )
@@ -94,39 +94,27 @@ def _scores_table(findings: Findings, part: str) -> str:
 def _comparisons(findings: Findings) -> str:
     rows: list[list[page.Cell]] = []
     for row in findings.rows("comparisons"):
-        told = signed_text(row["difference"]), interval_text(row, "difference", "+z.3f")
-        rows.append(
-            [row["against"], *told, p_text(row["p"], marked=False), p_text(row["p_corrected"])]
-        )
+        p, corrected = p_text(row["p"], marked=False), p_text(row["p_corrected"])
+        bounds = interval_text(row, "difference", "+z.3f")
+        rows.append([row["against"], signed_text(row["difference"]), bounds, p, corrected])
     if not rows:
         return ""
     headers = ["against", "difference", "95 % interval", "p", "p, corrected"]
     note = (
-        "Macro-F1 differences on the same utterances. p: the systems' predictions exchanged speaker by speaker; corrected for this table by Holm. "
-        "*: corrected p below 0.05."
+        "Macro-F1 differences on the same utterances. p: the systems' predictions exchanged "
+        "speaker by speaker; corrected for this table by Holm. *: corrected p below 0.05."
     )
-    return page.table(
-        f"{findings.system} against each other system", headers, rows
-    ) + page.paragraph(note, "faint")
+    title = f"{findings.system} against each other system"
+    return page.table(title, headers, rows) + page.paragraph(note, "faint")
 
 
 def _classes(findings: Findings) -> str:
     rows = findings.rows("classes")
-    bars = [
-        figures.Bar(str(row["class"]), _number(row["f1"]), row.get("f1_low"), row.get("f1_high"))
-        for row in rows
-    ]  # type: ignore[arg-type]
-    cells: list[list[page.Cell]] = [
-        [
-            row["class"],
-            row["utterances"],
-            row["f1"],
-            interval_text(row, "f1"),
-            row["precision"],
-            row["recall"],
-        ]
-        for row in rows
-    ]
+    bars = [figures.Bar.of(str(row["class"]), row, "f1") for row in rows]
+    cells: list[list[page.Cell]] = []
+    for row in rows:
+        f1 = [row["f1"], interval_text(row, "f1"), row["precision"], row["recall"]]
+        cells.append([row["class"], row["utterances"], *f1])
     title = f"F1 of each class, {findings.system}"
     drawn = page.figure(figures.bars(bars, title, "F1, with 95 % intervals over speakers"), title)
     headers = ["class", "utterances", "F1", "95 % interval", "precision", "recall"]
@@ -141,13 +129,12 @@ def _confusion(findings: Findings) -> str:
     shares = np.reshape([_number(row["share"]) for row in rows], shape)
     counts = np.reshape([_number(row["utterances"]) for row in rows], shape)
     corner = "true ↓ predicted →"
-    return page.heat_table(
-        "Share of each true class", corner, classes, classes, shares
-    ) + page.heat_table("Utterances", corner, classes, classes, counts, "{:.0f}")
+    shared = page.heat_table("Share of each true class", corner, classes, classes, shares)
+    return shared + page.heat_table("Utterances", corner, classes, classes, counts, "{:.0f}")
 
 
 def _curves(findings: Findings) -> str:
-    """Held-out score and loss of every member by epoch, in the first fold that has them."""
+    """Selection score and loss of every member by epoch, in the first fold that has them."""
     rows = findings.rows("curves")
     if not rows:
         return ""
@@ -156,29 +143,30 @@ def _curves(findings: Findings) -> str:
     for row in (row for row in rows if row["fold"] == fold):
         of_member.setdefault(str(row["member"]), []).append(row)
     where = f" (fold {fold})" if several else ""
-    changes = {
-        next((_number(row["epoch"]) for row in lines if row["stage"] == 2), None)
-        for lines in of_member.values()
-    }
-    change = changes.pop() if len(changes) == 1 else None
-    marks = {"Stage 2": change - 0.5} if change else {}
-    drawn = []
+    drawn = ""
     for name, title, label in (
-        ("held_out_macro_f1", "Held-out Macro-F1 by epoch", "Macro-F1, balanced"),
+        ("selection_score", "Selection score by epoch", "Macro-F1, balanced, held-out part"),
         ("loss", "Training loss by epoch", "loss"),
     ):
-        lines = [
-            figures.Curve(
-                member,
-                [_number(row["epoch"]) for row in kept],
-                [_number(row[name]) for row in kept],
-            )
-            for member, kept in of_member.items()
-        ]
-        drawn.append(
-            page.figure(figures.curves(lines, title + where, "epoch", label, marks), title + where)
-        )
-    return "".join(drawn)
+        lines = [_curve(member, own, name) for member, own in of_member.items()]
+        svg = figures.curves(lines, title + where, "epoch", label, _stage2(of_member))
+        drawn += page.figure(svg, title + where)
+    return drawn + page.paragraph(_SELECTION, "faint")
+
+
+def _curve(member: str, rows: Sequence[Row], name: str) -> figures.Curve:
+    epochs = [_number(row["epoch"]) for row in rows]
+    return figures.Curve(member, epochs, [_number(row[name]) for row in rows])
+
+
+def _stage2(of_member: Mapping[str, Sequence[Row]]) -> dict[str, float]:
+    """The first epoch of Stage 2, where it is the same for all members."""
+    starts = {
+        next((_number(row["epoch"]) for row in rows if row["stage"] == 2), None)
+        for rows in of_member.values()
+    }
+    start = starts.pop() if len(starts) == 1 else None
+    return {"Stage 2": start - 0.5} if start else {}
 
 
 def _weights(findings: Findings) -> str:
@@ -189,8 +177,8 @@ def _weights(findings: Findings) -> str:
         [_number(row["weight"]) for row in rows], (len(findings.members), len(findings.classes))
     )
     note = (
-        "How much the soup's score of a class rises with a member's posterior of that class (of the first fold, where there are folds). "
-        f"It learned from {findings.learned_from}."
+        "How much the soup's score of a class rises with a member's posterior of that class (of "
+        f"the first fold, where there are folds). It learned from {findings.learned_from}."
     )
     drawn = page.heat_table(
         "Weight of each member for each class",
@@ -202,13 +190,11 @@ def _weights(findings: Findings) -> str:
     return drawn + page.paragraph(note, "faint")
 
 
-def _belief(findings: Findings) -> str:
+def _calibration(findings: Findings) -> str:
     """Reliability diagram; agreement with the votes."""
     title = "Confidence and accuracy"
-    drawn = page.figure(
-        figures.reliability(findings.rows("calibration"), findings.rows("reliability"), title),
-        title,
-    )
+    measured, bins = findings.rows("calibration"), findings.rows("reliability")
+    drawn = page.figure(figures.reliability(measured, bins, title), title)
     found = findings.rows("agreement")
     if not found:
         return drawn
@@ -218,44 +204,33 @@ def _belief(findings: Findings) -> str:
     ]
     best = min(range(len(rows)), key=lambda i: _number(rows[i][1]))
     headers = ["system", "KL(votes ‖ posterior)", "cross-entropy", "ρ of entropies"]
-    note = "Soft targets are trained on for this: KL in nats, lower is better; ρ: is the system unsure where the raters were?"
-    return (
-        drawn
-        + page.table("Agreement with the raters' votes", headers, rows, best)
-        + page.paragraph(note, "faint")
+    note = (
+        "Members train on soft targets for this. KL in nats, lower is better; ρ is high if the "
+        "system is unsure where the raters were."
     )
+    table = page.table("Agreement with the raters' votes", headers, rows, best)
+    return drawn + table + page.paragraph(note, "faint")
 
 
 def _groups(findings: Findings) -> str:
-    rows: list[list[page.Cell]] = [
-        [
-            f"{row['by']}: {row['group']}",
-            row["utterances"],
-            row["macro_f1"],
-            interval_text(row, "macro_f1"),
-            row["accuracy"],
-        ]
-        for row in findings.rows("groups")
-    ]
+    rows: list[list[page.Cell]] = []
+    for row in findings.rows("groups"):
+        scores = [row["macro_f1"], interval_text(row, "macro_f1"), row["accuracy"]]
+        rows.append([f"{row['by']}: {row['group']}", row["utterances"], *scores])
     if not rows:
         return ""
-    note = "Macro-F1 over the classes that a group has; groups with other classes compare only loosely."
     headers = ["group", "utterances", "Macro-F1", "95 % interval", "accuracy"]
-    return page.table(f"{findings.system} by group", headers, rows) + page.paragraph(note, "faint")
+    table = page.table(f"{findings.system} by group", headers, rows)
+    return table + page.paragraph(GROUPS_NOTE, "faint")
 
 
 def _worst(findings: Findings) -> str:
     found = findings.rows("worst")
     if not found:
         return ""
-    rows: list[list[page.Cell]] = [
-        [row["utterance"], row["label"], row["prediction"], row["confidence"], row["transcript"]]
-        for row in found
-    ]
-    headers, addresses = (
-        ["utterance", "label", "prediction", "confidence", "transcript"],
-        findings.players,
-    )
+    headers = ["utterance", "label", "prediction", "confidence", "transcript"]
+    rows: list[list[page.Cell]] = [[row[name] for name in headers] for row in found]
+    addresses = findings.players
     if not addresses:
         return page.table("Confident and wrong", headers, rows)
     names = [str(row["utterance"]) for row in found]
@@ -274,21 +249,25 @@ def _provenance(findings: Findings) -> str:
 
 
 def _number(value: object) -> float:
-    """A cell as a number; 0 where there is none."""
+    """A cell as a number; 0 for anything else."""
     return float(value) if isinstance(value, int | float) else 0.0
 
 
+_SELECTION = (
+    "The selection score chooses each member's epoch. Its maximum over epochs is optimistic: "
+    "compare members by their scores above."
+)
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Findings], str]], ...] = (
     ("Members and ensembles", ("scores",), _scores),
-    ("Which differences are real", ("comparisons",), _comparisons),
+    ("Significance of the differences", ("comparisons",), _comparisons),
     ("Classes", ("classes",), _classes),
     ("Confusion", (), _confusion),
     ("Training", ("curves",), _curves),
-    ("What the meta-classifier listens to", ("weights",), _weights),
-    ("How far the posteriors can be believed", ("agreement",), _belief),
+    ("Weights of the meta-classifier", ("weights",), _weights),
+    ("Calibration", ("agreement",), _calibration),
     ("Groups", ("groups",), _groups),
-    ("Ablation: what each part is worth", ("ablation",), ablation),
-    ("Ensemble study: which combination is worth it", ("ensembles",), ensembles),
-    ("Most surely wrong", ("worst",), _worst),
+    ("Ablation", ("ablation",), ablation),
+    ("Ensemble study", ("ensembles",), ensembles),
+    ("Confident and wrong", ("worst",), _worst),
     ("Where the numbers come from", (), _provenance),
 )

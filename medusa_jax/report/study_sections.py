@@ -1,4 +1,4 @@
-"""The ablation and the ensemble study in `report.html`: tables with significance marks, and the differences drawn."""
+"""The ablation and the ensemble study in `report.html`: tables, and the differences drawn."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,15 +7,17 @@ from medusa_jax.evaluation.tables import Row
 from medusa_jax.report import figures
 from medusa_jax.report import html as page
 from medusa_jax.report.contents import Findings
+from medusa_jax.studies.study import significant
 from medusa_jax.studies.study_file import MEAN
-from medusa_jax.studies.tables import significant
 
 _NOTE = (
-    "Macro-F1 is the mean over the seeds; its interval comes from drawing speakers, sd is the spread of the seeds alone. p: predictions exchanged "
-    f"speaker by speaker, corrected by Holm over the study. *: p below {SIGNIFICANT}; without it, the difference cannot be told from chance here."
+    "Macro-F1 is the mean over the seeds; its interval comes from drawing speakers, sd is the "
+    "standard deviation over the seeds. p: predictions exchanged speaker by speaker, corrected by "
+    f"Holm over the study. *: p below {SIGNIFICANT}; other differences may be chance."
 )
 _MEASURED = ["Macro-F1", "95 % interval", "sd", "accuracy"]
 _TESTED = ["difference", "95 % interval", "p"]
+_VARIANT = {"system": "system", "members": "members", "learned_from": "learned from"}
 
 
 def ablation(findings: Findings) -> str:
@@ -24,25 +26,22 @@ def ablation(findings: Findings) -> str:
 
 
 def ensembles(findings: Findings) -> str:
-    """Each way to combine the members, and what it is compared with, part by part."""
+    """Each way to combine the members and its rival, part by part."""
     return _by_part(findings, "ensembles", _ensembles)
 
 
 def _by_part(
     findings: Findings, table: str, make: Callable[[Findings, str, Sequence[Row]], str]
 ) -> str:
-    """What `make` makes of each part's rows, the part that the page is about first, others folded; and how to read it."""
+    """Each part's rows as `make` shows them; the page's own part first, the others folded."""
     of_part: dict[str, list[Row]] = {}
     for row in findings.rows(table):
         of_part.setdefault(str(row["part"]), []).append(row)
     pieces: list[str] = []
     for part, rows in sorted(of_part.items(), key=lambda item: item[0] != findings.part):
         notes = "".join(page.paragraph(note) for note in findings.notes.get(f"{table}-{part}", ()))
-        html = (
-            make(findings, part, rows)
-            + page.paragraph(_NOTE, "faint")
-            + (page.folded("How to read it", notes) if notes else "")
-        )
+        html = make(findings, part, rows) + page.paragraph(_NOTE, "faint")
+        html += page.folded("How to read it", notes) if notes else ""
         pieces.append(page.folded(f"The same on {part}", html) if pieces else html)
     return "".join(pieces)
 
@@ -51,76 +50,60 @@ def _ablation(findings: Findings, part: str, rows: Sequence[Row]) -> str:
     """Means over the members; their lines folded."""
     means = [row for row in rows if row["member"] == MEAN] or rows
     title = f"Difference to the full system on {part} of {findings.corpus.label}"
-    lines: list[list[page.Cell]] = [[row["row"], *_measured(row), *_tested(row)] for row in means]
     html = _drawn([(str(row["row"]), row) for row in means], title)
-    html += page.table(
-        f"Means over the members on {part}, {_seeds(rows)}", ["row", *_MEASURED, *_TESTED], lines
-    )
+    title, columns = f"Means over the members on {part}, {_seeds(rows)}", [*_MEASURED, *_TESTED]
+    lines: list[list[page.Cell]] = [[row["row"], *_measured(row), *_tested(row)] for row in means]
+    html += page.table(title, ["row", *columns], lines)
     if len(rows) == len(means):
         return html
-    every: list[list[page.Cell]] = [
-        [row["row"], row["member"], *_measured(row), *_tested(row)] for row in rows
-    ]
-    return html + page.folded(
-        "Each member",
-        page.table(
-            f"Each member on {part}, {_seeds(rows)}", ["row", "member", *_MEASURED, *_TESTED], every
-        ),
-    )
+    lines = [[row["row"], row["member"], *_measured(row), *_tested(row)] for row in rows]
+    title = f"Each member on {part}, {_seeds(rows)}"
+    return html + page.folded("Each member", page.table(title, ["row", "member", *columns], lines))
 
 
 def _ensembles(findings: Findings, part: str, rows: Sequence[Row]) -> str:
-    """The questions first, then the systems, then every comparison."""
-    answers: list[list[page.Cell]] = [
-        [row["question"], *_tested(row)]
-        for row in findings.rows("questions")
-        if row["part"] == part
-    ]
-    html = (
-        page.table(f"Questions and answers on {part}", ["question", *_TESTED], answers)
-        if answers
-        else ""
-    )
-    title = f"Difference to what each is compared with on {part} of {findings.corpus.label}"
-    html += _drawn([(_name(rows, row), row) for row in rows], title)
-    who = {id(row): [row["system"], row["members"], row["learned_from"]] for row in rows}
-    scored: list[list[page.Cell]] = [[*who[id(row)], *_measured(row), row["ece"]] for row in rows]
-    tested: list[list[page.Cell]] = [
-        [*who[id(row)], row["against"], *_tested(row)]
-        for row in rows
-        if row["difference"] is not None
-    ]
-    best = max(range(len(rows)), key=lambda i: float(rows[i]["macro_f1"] or 0))
-    headers = ["system", "members", "learned from"]
-    html += page.table(
+    """The questions, then the scores, then every comparison."""
+    title = f"Difference to each system's rival on {part} of {findings.corpus.label}"
+    html = _questions(findings, part) + _drawn([(_name(rows, row), row) for row in rows], title)
+    title, headers = (
         f"Ways to combine the members on {part}, {_seeds(rows)}",
-        [*headers, *_MEASURED, "ECE"],
-        scored,
-        best,
+        list(_VARIANT.values()),
     )
-    return html + page.table(
-        f"Against what each is compared with on {part}", [*headers, "against", *_TESTED], tested
-    )
+    best = max(range(len(rows)), key=lambda i: float(rows[i]["macro_f1"] or 0))
+    scored: list[list[page.Cell]] = [[*_variant(row), *_measured(row), row["ece"]] for row in rows]
+    html += page.table(title, [*headers, *_MEASURED, "ECE"], scored, best)
+    rivals = [row for row in rows if row["difference"] is not None]
+    tested: list[list[page.Cell]] = [
+        [*_variant(row), row["against"], *_tested(row)] for row in rivals
+    ]
+    title = f"Each system against its rival on {part}"
+    return html + page.table(title, [*headers, "against", *_TESTED], tested)
+
+
+def _questions(findings: Findings, part: str) -> str:
+    """The table of questions; empty without any."""
+    rows = [row for row in findings.rows("questions") if row["part"] == part]
+    answers: list[list[page.Cell]] = [[row["question"], *_tested(row)] for row in rows]
+    title = f"Questions and answers on {part}"
+    return page.table(title, ["question", *_TESTED], answers) if answers else ""
+
+
+def _variant(row: Row) -> list[page.Cell]:
+    return [row[name] for name in _VARIANT]
 
 
 def _name(rows: Sequence[Row], row: Row) -> str:
-    """A system and its members; and what it learned from, where the table has the two twice."""
-    twins = [
-        one for one in rows if (one["system"], one["members"]) == (row["system"], row["members"])
-    ]
-    return ", ".join(
-        str(word)
-        for word in (row["system"], row["members"], row["learned_from"] if len(twins) > 1 else None)
-        if word
-    )
+    """A system and its members; also `learned from`, where it tells two rows apart."""
+    own = _variant(row)
+    twins = [one for one in rows if _variant(one)[:2] == own[:2]]
+    return ", ".join(str(word) for word in (own if len(twins) > 1 else own[:2]) if word)
 
 
 def _seeds(rows: Sequence[Row]) -> str:
     """`3 seeds`; `2 to 3 seeds` where they differ."""
     counts = sorted({int(row["seeds"]) for row in rows if row["seeds"] is not None})
-    return " to ".join(map(str, dict.fromkeys((*counts[:1], *counts[-1:])))) + (
-        " seed" if counts == [1] else " seeds"
-    )
+    ends = dict.fromkeys((*counts[:1], *counts[-1:]))
+    return " to ".join(map(str, ends)) + (" seed" if counts == [1] else " seeds")
 
 
 def _measured(row: Row) -> list[page.Cell]:
@@ -128,29 +111,18 @@ def _measured(row: Row) -> list[page.Cell]:
 
 
 def _tested(row: Row) -> list[page.Cell]:
-    return [
-        signed_text(row["difference"]),
-        interval_text(row, "difference", "+z.3f"),
-        p_text(row["p_corrected"]),
-    ]
+    bounds = interval_text(row, "difference", "+z.3f")
+    return [signed_text(row["difference"]), bounds, p_text(row["p_corrected"])]
 
 
 def _drawn(named: Sequence[tuple[str, Row]], title: str) -> str:
     """The differences that were tested, with their intervals."""
     bars = [
-        figures.Bar(
-            name + ("*" if significant(row) else ""),
-            float(row["difference"] or 0),
-            row["difference_low"],
-            row["difference_high"],
-        )  # type: ignore[arg-type]
+        figures.Bar.of(name + ("*" if significant(row) else ""), row, "difference")
         for name, row in named
         if row["difference"] is not None
     ]
-    return (
-        page.figure(
-            figures.differences(bars, title, "difference in Macro-F1, 95 % intervals"), title
-        )
-        if bars
-        else ""
-    )
+    if not bars:
+        return ""
+    svg = figures.differences(bars, title, "difference in Macro-F1, 95 % intervals")
+    return page.figure(svg, title)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from medusa_jax.evaluation.tables import SystemScores
 from medusa_jax.runs.combine import combine
-from medusa_jax.runs.evaluate import evaluate, parts_to_score, with_answers
+from medusa_jax.runs.evaluate import evaluate, labelled_parts
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.submit import Written, check_submission, submit
 from medusa_jax.runs.train import train
@@ -29,5 +29,5 @@ def run_all(prepared: Prepared) -> Finished:
     train(prepared)
     combine(prepared)
     written = submit(prepared) if wanted else None
-    labelled = parts_to_score(prepared, with_answers(prepared.corpus))
-    return Finished(evaluate(prepared) if labelled or not wanted else {}, written)
+    scored = evaluate(prepared) if labelled_parts(prepared) or not wanted else {}
+    return Finished(scored, written)

@@ -1,177 +1,211 @@
-"""Scores of every member and every ensemble on every labelled part that no member learned from, and their reports."""
+"""Scores of every member and ensemble on every labelled part outside the training part."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.ensemble.predictions import Predictions, pooled
-from medusa_jax.ensemble.variants import ENSEMBLES
+from medusa_jax.ensemble.variants import ENSEMBLES, SOFT, SOUP
 from medusa_jax.errors import EvaluationError
+from medusa_jax.evaluation.details import Details, details_of
 from medusa_jax.evaluation.intervals import clusters_of, macro_f1_interval
 from medusa_jax.evaluation.metrics import attribute_scores, classification_scores
-from medusa_jax.evaluation.report import CorpusFacts, write_report
+from medusa_jax.evaluation.scores_file import (
+    CorpusFacts,
+    ScoresFile,
+    read_scores,
+    write_scores,
+)
 from medusa_jax.evaluation.tables import SystemScores
+from medusa_jax.files import digest_of, sha256_of
 from medusa_jax.runs.inputs import answers_of
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.provenance import provenance
+from medusa_jax.runs.run import OUTPUTS
 
 FOLDS = "folds"
 """The part that pools the test folds."""
 
 
 @dataclass(frozen=True)
-class System:
-    """A member or an ensemble, what it said of a part's utterances, and how that scores."""
-
-    name: str
-    kind: str
-    outputs: Predictions
-    scores: SystemScores
-
-
-@dataclass(frozen=True)
 class Part:
-    """A labelled part (`development`, `test1`, …, `folds`, or `fold-1`): its utterances, and every system on them in the same order."""
+    """A labelled part (`development`, `test1`, …, `folds`, or `fold-1`).
+
+    `corpus` has its utterances with their labels, `rows` their positions in the run's corpus, one
+    array a fold.
+    """
 
     name: str
     corpus: Corpus
-    systems: tuple[System, ...]
+    rows: tuple[np.ndarray, ...]
+
+    @property
+    def facts(self) -> CorpusFacts:
+        """Corpus and number of utterances and speakers; no speakers where they are unknown."""
+        counts = {"scored utterances": int((self.corpus.labels >= 0).sum())}
+        if speakers := int(self.corpus.frame["speaker"].nunique()):
+            counts["speakers"] = speakers
+        return CorpusFacts(self.corpus.name, self.corpus.synthetic, counts)
 
 
 def evaluate(prepared: Prepared) -> dict[str, list[SystemScores]]:
-    """Score all systems part by part and write a report of each to `evaluation/PART/`.
+    """Score all systems part by part into `evaluation/PART/`; the last part matters most.
 
-    The last part is the one that matters most. Raises `EvaluationError` if no part is labelled.
+    That part's `scores.json` also analyses the system that is submitted, else the soup. Raises
+    `EvaluationError` if no part is labelled or a system has no predictions.
     """
-    made_by = provenance(prepared.run) | {"corpus": prepared.corpus.digest()}
-    notes = [f"The meta-classifier learned from {prepared.run.config.ensemble.learned_from}."]
-    scored = {}
-    for part in scored_parts(prepared):
-        scored[part.name] = [system.scores for system in part.systems]
-        folder = prepared.run.evaluation_folder(part.name)
-        write_report(
-            folder,
-            f"{prepared.run.config.name}, {part.name}",
-            facts_of(part),
+    run, parts = prepared.run, labelled_parts(prepared)
+    if not parts:
+        raise EvaluationError(
+            "no utterance outside the training part is labelled",
+            where=f"corpus {prepared.corpus.name!r}",
+            hint="score the submission against an answer file: `medusa submit score`",
+        )
+    made_by = provenance(run) | _inputs(prepared)
+    notes = [f"The meta-classifier learned from {run.config.ensemble.learned_from}."]
+    shown, scored = run.config.submission.system if run.config.submission else SOUP, {}
+    for part in parts:
+        systems = list(_systems(prepared, part))
+        scored[part.name] = [_scores(part.corpus, *system) for system in systems]
+        write_scores(
+            run.evaluation_folder(part.name),
+            f"{run.config.name}, {part.name}",
+            part.facts,
             scored[part.name],
+            shown=shown,
+            details=_details(part, systems, scored[part.name], shown)
+            if part is parts[-1]
+            else None,
             notes=notes,
             provenance=made_by,
         )
     return scored
 
 
-def scored_parts(prepared: Prepared) -> list[Part]:
-    """Every system on every labelled part that no member learned from. Raises `EvaluationError` if no part is labelled."""
-    corpus = with_answers(prepared.corpus)
-    parts = parts_to_score(prepared, corpus)
-    if not parts:
-        hint = "score the submission against an answer file: `medusa submit score`"
-        raise EvaluationError(
-            "no utterance outside the training part is labelled",
-            where=f"corpus {corpus.name!r}",
-            hint=hint,
-        )
-    found = []
-    for name, rows_of_folds in parts.items():
-        labelled = replace(
-            corpus, frame=corpus.frame.iloc[np.concatenate(rows_of_folds)].reset_index(drop=True)
-        )
-        systems = [
-            System(who, kind, said, _scores(labelled, who, kind, said))
-            for who, kind, said in _systems(prepared, rows_of_folds)
-        ]
-        found.append(Part(name, labelled, tuple(systems)))
+def scores_of(prepared: Prepared) -> dict[str, ScoresFile]:
+    """The `scores.json` of each part, the last part with details.
+
+    Scores everything again if a file is missing, damaged, or made from other predictions, labels or
+    configuration. Raises what `evaluate` raises.
+    """
+    paths = {part.name: prepared.run.scores_file(part.name) for part in labelled_parts(prepared)}
+    try:
+        found = {name: read_scores(path) for name, path in paths.items()}
+    except EvaluationError:
+        found = {}
+    made_from = {"config": prepared.run.config.digest(), **_inputs(prepared)}
+    fresh = [made_from.items() <= file.provenance.items() for file in found.values()]
+    if not fresh or not all(fresh) or list(found.values())[-1].details is None:
+        evaluate(prepared)
+        found = {name: read_scores(path) for name, path in paths.items()}
     return found
 
 
-def facts_of(part: Part) -> CorpusFacts:
-    """What a reader must know of a part."""
-    speakers = int(
-        part.corpus.frame["speaker"].nunique()
-    )  # none where the corpus does not say who speaks
-    counts = {"scored utterances": int((part.corpus.labels >= 0).sum())} | (
-        {"speakers": speakers} if speakers else {}
-    )
-    return CorpusFacts(part.corpus.name, part.corpus.synthetic, counts)
+def predictions_digest(folder: Path) -> str:
+    """Digest of all predictions in a run's folder that scores are made from."""
+    paths = [
+        path
+        for name in (f"members/*/{OUTPUTS}", "ensemble/*.parquet")
+        for pattern in (name, f"fold-*/{name}")
+        for path in folder.glob(pattern)
+    ]
+    return digest_of({path.relative_to(folder).as_posix(): sha256_of(path) for path in paths})
+
+
+def labelled_parts(prepared: Prepared) -> list[Part]:
+    """The labelled parts outside the training part, the most important one last; may be none."""
+    corpus = with_answers(prepared.corpus)
+    found = []
+    for name, rows in _rows_of_parts(prepared, corpus).items():
+        frame = corpus.frame.iloc[np.concatenate(rows)].reset_index(drop=True)
+        found.append(Part(name, replace(corpus, frame=frame), tuple(rows)))
+    return found
 
 
 def with_answers(corpus: Corpus) -> Corpus:
-    """The corpus with test3's hidden labels, if its folder keeps them: for scoring only, never seen by training."""
+    """The corpus with test3's hidden labels, if its folder has them: for scoring, never training."""
     path = answers_of(corpus)
     if path is None:
         return corpus
     from submission.answers import read_answers
 
-    classes, ratings = (
-        read_answers(path, "categorical")["emotion"],
-        read_answers(path, "attributes"),
-    )
+    emotion = read_answers(path, "categorical")["emotion"]
+    ratings = read_answers(path, "attributes")
     frame = corpus.frame.copy()
-    hidden = frame["id"].isin(classes.index)
-    frame["consensus"] = (
-        frame["consensus"].astype(object).where(~hidden, frame["id"].map(classes.to_dict()))
-    )
+    ids, hidden = frame["id"], frame["id"].isin(emotion.index)
+    consensus = frame["consensus"].astype(object)
+    frame["consensus"] = consensus.where(~hidden, ids.map(emotion.to_dict()))
     for name in ATTRIBUTES:
-        frame[name] = frame[name].where(
-            ~hidden, pd.to_numeric(frame["id"].map(ratings[name].to_dict()))
-        )
+        given = pd.to_numeric(ids.map(ratings[name].to_dict()))
+        frame[name] = frame[name].where(~hidden, given)
     return replace(corpus, frame=frame)
 
 
-def parts_to_score(prepared: Prepared, corpus: Corpus) -> dict[str, list[np.ndarray]]:
-    """Rows of `corpus` (see `with_answers`) to score by part, one array a fold; empty if nothing but the training part is labelled."""
+def _rows_of_parts(prepared: Prepared, corpus: Corpus) -> dict[str, list[np.ndarray]]:
+    """Rows of `corpus`, with answers, by part; one array a fold."""
     config = prepared.run.config.corpus
     if config.folds is not None:
-        return {
-            FOLDS if config.fold is None else f"fold-{config.fold}": [
-                parts.rest for parts in prepared.folds
-            ]
-        }
+        name = FOLDS if config.fold is None else f"fold-{config.fold}"
+        return {name: [parts.rest for parts in prepared.folds]}
     rest, split = prepared.folds[0].rest, corpus.frame["split"].to_numpy()
     rows = {part: rest[split[rest] == part] for part in ("development", "test1", "test2", "test3")}
     return {part: [found] for part, found in rows.items() if (corpus.labels[found] >= 0).any()}
 
 
-def _systems(
-    prepared: Prepared, rows_of_folds: list[np.ndarray]
-) -> Iterator[tuple[str, str, Predictions]]:
-    """Name, kind and outputs of every member and ensemble, each fold's rows predicted by that fold's own models."""
-    run, corpus = prepared.run, prepared.corpus
-    folds = list(enumerate(rows_of_folds))
+def _inputs(prepared: Prepared) -> dict[str, object]:
+    """Digests of the labels and predictions that scores are made from."""
+    answers = answers_of(prepared.corpus)
+    return {
+        "corpus": prepared.corpus.digest(),
+        **({"answers": sha256_of(answers)} if answers else {}),
+        "predictions": predictions_digest(prepared.run.folder),
+    }
+
+
+def _systems(prepared: Prepared, part: Part) -> Iterator[tuple[str, str, Predictions]]:
+    """Name, kind and predictions of every system; each fold's rows come from its own models."""
+    run, corpus, folds = prepared.run, prepared.corpus, list(enumerate(part.rows))
     for member in run.config.members:
-        yield (
-            member.id,
-            " + ".join(member.modalities),
-            pooled([run.predictions(corpus, f, member.id).where(rows) for f, rows in folds]),
-        )
+        own = [run.predictions(corpus, f, member.id).where(rows) for f, rows in folds]
+        yield member.id, " + ".join(member.modalities), pooled(own)
     for system in ENSEMBLES:
-        yield (
-            system,
-            "ensemble",
-            pooled([run.ensemble_predictions(corpus, f, system).where(rows) for f, rows in folds]),
-        )
+        own = [run.ensemble_predictions(corpus, f, system).where(rows) for f, rows in folds]
+        yield system, "ensemble", pooled(own)
 
 
-def _scores(corpus: Corpus, name: str, kind: str, outputs: Predictions) -> SystemScores:
-    """One system on the utterances of `corpus`, which are those of `outputs`."""
-    speakers = corpus.frame["speaker"].astype(object).where(corpus.frame["speaker"].notna(), None)
-    several = (
-        len(np.unique(clusters_of(speakers)[corpus.labels >= 0])) > 1
-    )  # one speaker tells nothing of the next
-    interval = (
-        macro_f1_interval(corpus.labels, outputs.logits.argmax(axis=1), corpus.classes, speakers)
-        if several
-        else None
-    )
+def _scores(corpus: Corpus, name: str, kind: str, predicted: Predictions) -> SystemScores:
+    """One system on the utterances of `corpus`, which are those of `predicted`."""
+    speakers, labels = corpus.frame["speaker"], corpus.labels
+    interval = None
+    if len(np.unique(clusters_of(speakers)[labels >= 0])) > 1:
+        guess_n = predicted.logits.argmax(axis=1)
+        interval = macro_f1_interval(labels, guess_n, corpus.classes, speakers)
     rated = np.isfinite(corpus.attributes).all(axis=1).sum() > 1
-    attributes = attribute_scores(corpus.attributes, outputs.attributes) if rated else None
     return SystemScores(
         name,
         kind,
-        classification_scores(corpus.labels, outputs.posteriors, corpus.classes),
-        attributes,
+        classification_scores(labels, predicted.posteriors, corpus.classes),
+        attribute_scores(corpus.attributes, predicted.attributes) if rated else None,
         interval,
     )
+
+
+def _details(
+    part: Part,
+    systems: list[tuple[str, str, Predictions]],
+    scored: list[SystemScores],
+    shown: str,
+) -> Details:
+    """Details of the system `shown`; calibration also of the soft vote."""
+    # float64: rows of float32 do not sum to 1 exactly enough for calibration.
+    posteriors = {
+        name: softmax(predicted.logits.astype(np.float64), axis=1) for name, _, predicted in systems
+    }
+    (scores,) = (one for one in scored if one.name == shown)
+    calibrated = [name for name in posteriors if name in (shown, SOFT)]
+    return details_of(part.corpus, posteriors, scores, calibrated)

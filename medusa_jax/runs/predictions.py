@@ -1,7 +1,6 @@
 """One file of predictions, read and compared with the run's corpus."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,19 +31,3 @@ def read_predictions(
         what = "these predictions are of other utterances than the run's corpus"
         raise EvaluationError(what, where=path, hint="use a fresh --out")
     return found
-
-
-def member_outputs(run: Any, corpus: Corpus, fold: int, member: str) -> Predictions:
-    """`Run.predictions`."""
-    return run.predictions(corpus, fold, member)
-
-
-def out_of_fold_outputs(prepared: Any, fold: int, member: str) -> Predictions:
-    """`Run.out_of_fold`."""
-    fit = prepared.folds[fold].fit
-    return prepared.run.out_of_fold(prepared.corpus, fold, member, fit)
-
-
-def ensemble_outputs(run: Any, corpus: Corpus, fold: int, system: str) -> Predictions:
-    """`Run.ensemble_predictions`."""
-    return run.ensemble_predictions(corpus, fold, system)

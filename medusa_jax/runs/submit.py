@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 
 from medusa_jax.config.ensemble import SubmissionConfig
-from medusa_jax.corpus.table import ATTRIBUTES
+from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.errors import ConfigError, SubmissionError
 from medusa_jax.runs.inputs import answers_of
 from medusa_jax.runs.prepare import Prepared
 from submission.challenges import CLASSES, Challenge, challenge_of
-from submission.leaderboard import leaderboard, write_leaderboard, write_score
 from submission.scoring import score
 from submission.writer import write_attributes, write_categorical
 
@@ -29,7 +28,7 @@ class Written:
 
 
 def submit(prepared: Prepared) -> Written:
-    """Write `submission/CHALLENGE-KIND.csv` for both tasks, and the leaderboard beside the runs.
+    """Write `submission/CHALLENGE-KIND.csv` for both tasks.
 
     The predictions are those of the configured system. A recorded corpus must have exactly the
     challenge's test files; a generated one stands in with its own. Raises `SubmissionError` if a
@@ -42,9 +41,7 @@ def submit(prepared: Prepared) -> Written:
     named = corpus.synthetic or rules.categorical.names is None
     challenge = rules.with_names(predicted.ids) if named else rules
     files = _write(run.submission_folder, predicted, challenge)
-    scores = _score(prepared, config, challenge, files)
-    write_leaderboard(leaderboard(run.out, rules), run.leaderboard_file(rules.id))
-    return Written(files, scores)
+    return Written(files, _score(corpus, challenge, files))
 
 
 def _write(folder: Path, predicted: Predictions, challenge: Challenge) -> dict[str, Path]:
@@ -85,23 +82,13 @@ def check_submission(prepared: Prepared) -> tuple[SubmissionConfig, np.ndarray]:
 
 
 def _score(
-    prepared: Prepared, config: SubmissionConfig, challenge: Challenge, files: dict[str, Path]
+    corpus: Corpus, challenge: Challenge, files: dict[str, Path]
 ) -> dict[str, dict[str, float]]:
-    """Score the files against the corpus's own answers, if any, and keep the scores in the run."""
-    answers, corpus, run = answers_of(prepared.corpus), prepared.corpus, prepared.run
-    found: dict[str, dict[str, float]] = {}
+    """The scores of the files on the corpus's own answers; empty without answers."""
+    answers = answers_of(corpus)
     if answers is None:
-        return found
-    for task in challenge.tasks:
-        found[task.kind] = dict(score(files[task.kind], answers, challenge, task.kind).metrics)
-        write_score(
-            run.folder,
-            challenge=challenge.id,
-            task=task.kind,
-            system=f"{run.config.name} ({config.system})",
-            metrics=found[task.kind],
-            corpus=corpus.name,
-            synthetic=corpus.synthetic,
-            file=str(files[task.kind].relative_to(run.folder)),
-        )
-    return found
+        return {}
+    return {
+        task.kind: dict(score(files[task.kind], answers, challenge, task.kind).metrics)
+        for task in challenge.tasks
+    }

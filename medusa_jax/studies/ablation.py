@@ -1,7 +1,7 @@
-"""The ablation (the paper's Table 2): every member once more without one thing at a time, all in one run, and what that costs.
+"""The plan of an ablation (Table 2 of arXiv 2506.09556): members without one thing at a time.
 
-The run of an ablation is derived from the base run: its members are all of row × member × seed, and everything else
-(corpus, features, parts) is the base run's. `runs.train.train` trains it as it trains any run.
+Its run is derived from the base run: its members are all of row × member × seed; corpus, features
+and parts are the base run's. `runs.train.train` trains it as any run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,38 +22,40 @@ from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.run import Run
-from medusa_jax.studies.derived_run import check_own_run, opened_beside
-from medusa_jax.studies.replicates import replicate
+from medusa_jax.studies.derived_run import check_own_run, opened_beside, replicate
 
 BASE = "deepser"
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of the table: what it changes of a member, in words and as configuration; the paper's mean Macro-F1 and change in percent."""
+class Change:
+    """One row of the table: its change of a member, in words and as configuration.
+
+    `paper` is the published mean Macro-F1 and its change in percent.
+    """
 
     about: str
-    change: Mapping[str, Any]
+    settings: Mapping[str, Any]
     paper: tuple[float, float | None] | None = None
 
 
-ROWS: Mapping[str, Row] = MappingProxyType(
+ROWS: Mapping[str, Change] = MappingProxyType(
     {
-        BASE: Row("the members as the run has them", {}, (0.421, None)),
-        "one_hot": Row(
+        BASE: Change("the members as the run has them", {}, (0.421, None)),
+        "one_hot": Change(
             "the consensus class in place of the soft labels",
             {"training": {"targets": "one_hot"}},
             (0.389, -8.23),
         ),
-        "late_fusion": Row("no fusion encoders", {"model": {"fusion": "late"}}, (0.396, -6.31)),
-        "no_mixup": Row(
+        "late_fusion": Change("no fusion encoders", {"model": {"fusion": "late"}}, (0.396, -6.31)),
+        "no_mixup": Change(
             "no Manifold MixUp", {"training": {"mixup_probability": 0}}, (0.409, -2.93)
         ),
-        "no_multitask": Row(
+        "no_multitask": Change(
             "no attribute loss", {"training": {"attribute_loss": 0}}, (0.412, -2.18)
         ),
-        "no_stage2": Row(
+        "no_stage2": Change(
             "no balanced second stage", {"training": {"stage2": {"epochs": 0}}}, (0.416, -1.20)
         ),
     }
@@ -62,7 +64,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Trial:
-    """A member of the derived run: which row, member and seed (from 1) it is."""
+    """A member of the derived run, with its row, the member it changes, and its seed (from 1)."""
 
     row: str
     member: str
@@ -72,10 +74,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What is compared: `rows` by name, the unchanged one first; `trials` in the order of the table; `notes` on what was left out."""
+    """The `rows` by name, the unchanged one first, and the `trials` in the order of the table.
+
+    `notes` name what was left out.
+    """
 
     base: Prepared
-    rows: Mapping[str, Row]
+    rows: Mapping[str, Change]
     seeds: int
     trials: tuple[Trial, ...]
     notes: tuple[str, ...]
@@ -83,20 +88,18 @@ class Ablation:
     @property
     def run(self) -> Run:
         """The run that trains all trials, beside the base run."""
-        config = self.base.run.config
-        own = {
+        config, fields = self.base.run.config, RunConfig.model_fields
+        changes = {
             "name": f"{config.name}-ablation",
-            "about": "what `medusa ablate` trains",
+            "about": "the members of `medusa ablate`",
             "study_of": self.base.run.folder.name,
+            "members": tuple(trial.config for trial in self.trials),
+            # No number of a member depends on these.
             "submission": None,
+            "ensemble": fields["ensemble"].default,
+            "ablation": fields["ablation"].default,
         }
-        neutral = {
-            name: RunConfig.model_fields[name].default for name in ("ensemble", "ablation")
-        }  # no number of a member depends on them
-        members = tuple(trial.config for trial in self.trials)
-        return Run(
-            config.model_copy(update={**own, **neutral, "members": members}), self.base.run.out
-        )
+        return Run(config.model_copy(update=changes), self.base.run.out)
 
 
 def planned(
@@ -105,64 +108,41 @@ def planned(
     members: Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
 ) -> Ablation:
-    """The ablation of these members and rows (none: all), each trained with so many seeds.
+    """The ablation of these members and rows (None: all), each trained with so many seeds.
 
-    A row that does nothing to a member on this corpus is left out for it, with a note. Raises `ConfigError` for an unknown
-    row or member, a change that makes no valid member, a run that is a study's own, or if nothing is left to compare.
+    A row that changes nothing of a member on this corpus is left out for it, with a note. Raises
+    `ConfigError` for an unknown row or member, a change that makes no valid member, a run that
+    trains for a study, or if nothing is left to compare.
     """
-    config = base.run.config
     check_own_run(base)
-    known = known_rows(config)
-    chosen = _named(
-        members, {member.id: member for member in config.members}, "member", "--members"
-    )
-    wanted = _named(
-        [BASE, *(name for name in rows if name != BASE)] if rows else None, known, "row", "--rows"
-    )
-    fit = np.unique(np.concatenate([parts.fit for parts in base.folds]))
-    data = _same_targets(base.corpus, fit), bool(np.isfinite(base.corpus.attributes[fit]).any())
-    notes: list[str] = []
-    trials = [
-        Trial(BASE, one.id, seed, replicate(one, seed, f"{BASE}.{one.id}.s{seed}"))
-        for one in chosen.values()
-        for seed in range(1, seeds + 1)
-    ]
-    kept = {BASE: known[BASE]}
-    for name, row in wanted.items():
-        changed = (
-            {one.id: changed_member(one, name, row) for one in chosen.values()}
-            if name != BASE
-            else {}
-        )
-        idle = [
-            one
-            for one in changed
-            if _effective(changed[one], *data) == _effective(chosen[one], *data)
-        ]
-        if idle:
-            notes.append(
-                f"{name} changes nothing of {'any member' if len(idle) == len(changed) else ', '.join(idle)} here, and is left out for it."
-            )
-        for one in (one for one in changed if one not in idle):
-            trials += [
-                Trial(name, one, seed, replicate(changed[one], seed, f"{name}.{one}.s{seed}"))
-                for seed in range(1, seeds + 1)
-            ]
-            kept[name] = row
+    config, known = base.run.config, known_rows(base.run.config)
+    every = {member.id: member for member in config.members}
+    chosen = _named(members, every, "member", "--members")
+    wanted = _named([BASE, *rows] if rows else None, known, "row", "--rows")
+    trials, notes, kept = list[Trial](), list[str](), dict[str, Change]()
+    for name, change in wanted.items():
+        changed = dict(chosen)
+        if name != BASE:
+            changed = {one: changed_member(chosen[one], name, change) for one in chosen}
+            idle = _idle(base, chosen, changed)
+            notes += _left_out(name, idle, changed)
+            changed = {one: member for one, member in changed.items() if one not in idle}
+        for one, member in changed.items():
+            trials += _trials(name, one, member, seeds)
+            kept[name] = change
     if len(kept) == 1:
-        hint = "choose other rows or members, or change what the members have of it (--set model.fusion=deep)"
         raise ConfigError(
             "no row changes anything of any member, so there is nothing to compare",
             where="--rows",
-            hint=hint,
+            hint="choose other rows or members, or change the members (--set model.fusion=deep)",
         )
     return Ablation(base, kept, seeds, tuple(trials), tuple(notes))
 
 
-def known_rows(config: RunConfig) -> dict[str, Row]:
-    """The rows above and those of the configuration. Raises `ConfigError` if one of these takes the name of one of those."""
+def known_rows(config: RunConfig) -> dict[str, Change]:
+    """The rows above and those of the configuration. Raises `ConfigError` for a repeated name."""
     own = {
-        name: Row(change.about, change.model_dump(exclude={"about"}))
+        name: Change(change.about, change.model_dump(exclude={"about"}))
         for name, change in config.ablation.rows.items()
     }
     if twice := sorted(own.keys() & ROWS.keys()):
@@ -174,11 +154,14 @@ def known_rows(config: RunConfig) -> dict[str, Row]:
     return {**ROWS, **own}
 
 
-def changed_member(member: MemberConfig, name: str, row: Row) -> MemberConfig:
-    """The member as the row wants it. Raises `ConfigError` if that is no valid member or leaves no epoch to train."""
+def changed_member(member: MemberConfig, name: str, change: Change) -> MemberConfig:
+    """The member after the change of row `name`.
+
+    Raises `ConfigError` if it is not valid or has no epoch to train.
+    """
     where = f"row {name}, member {member.id}"
     try:
-        changed = MemberConfig.model_validate(merged(member.model_dump(), row.change))
+        changed = MemberConfig.model_validate(merged(member.model_dump(), change.settings))
     except ValidationError as error:
         raise ConfigError(
             explained(error), where=where, hint="correct ablation.rows in the configuration"
@@ -194,7 +177,7 @@ def changed_member(member: MemberConfig, name: str, row: Row) -> MemberConfig:
 
 @contextmanager
 def opened_ablation(ablation: Ablation, *, features: bool = True) -> Iterator[Prepared]:
-    """The derived run, its folder held by this process, on the very table of utterances that the base run has."""
+    """The derived run, its folder locked, on the base run's table of utterances."""
     with opened_beside(ablation.base, ablation.run, features=features) as prepared:
         yield prepared
 
@@ -202,7 +185,7 @@ def opened_ablation(ablation: Ablation, *, features: bool = True) -> Iterator[Pr
 def _named(
     wanted: Sequence[str] | None, known: Mapping[str, T], what: str, option: str
 ) -> dict[str, T]:
-    """Those of `known` that are wanted, in the order in which they are known."""
+    """The wanted entries of `known`, in its order; None: all."""
     for name in wanted or ():
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -213,16 +196,44 @@ def _named(
     return {name: one for name, one in known.items() if wanted is None or name in wanted}
 
 
+def _trials(row: str, member: str, config: MemberConfig, seeds: int) -> list[Trial]:
+    """The member of a row with each seed."""
+    return [
+        Trial(row, member, seed, replicate(config, seed, f"{row}.{member}.s{seed}"))
+        for seed in range(1, seeds + 1)
+    ]
+
+
+def _left_out(row: str, idle: Sequence[str], changed: Mapping[str, MemberConfig]) -> list[str]:
+    """A note on the members that a row leaves out, if any."""
+    which = "any member" if len(idle) == len(changed) else ", ".join(idle)
+    return [f"{row} changes nothing of {which} here, and is left out for it."] if idle else []
+
+
+def _idle(
+    base: Prepared, members: Mapping[str, MemberConfig], changed: Mapping[str, MemberConfig]
+) -> list[str]:
+    """The members that learn the same before and after the change on this corpus."""
+    fit = np.unique(np.concatenate([parts.fit for parts in base.folds]))
+    data = _same_targets(base.corpus, fit), bool(np.isfinite(base.corpus.attributes[fit]).any())
+    pairs = {one: (member, changed[one]) for one, member in members.items()}
+    return [
+        one
+        for one, (before, after) in pairs.items()
+        if _effective(before, *data) == _effective(after, *data)
+    ]
+
+
 def _same_targets(corpus: Corpus, fit: np.ndarray) -> bool:
-    """Whether every soft label to learn from is a single class, the consensus: then one-hot targets are no change."""
+    """True if every soft label to learn from is one-hot at the consensus already."""
     soft, labels = np.nan_to_num(corpus.soft[fit]), corpus.labels[fit]
     return np.array_equal(soft, np.eye(soft.shape[1])[labels] * (labels >= 0)[:, None])
 
 
 def _effective(member: MemberConfig, same_targets: bool, rated: bool) -> dict[str, Any]:
-    """What of a member's configuration has any effect: equal for two that learn the same from the same seed."""
-    told = member.model_dump(exclude={"id", "seed"})
-    training = told["training"]
+    """The settings that have an effect: equal for two members that learn the same from one seed."""
+    settings = member.model_dump(exclude={"id", "seed"})
+    training = settings["training"]
     if same_targets:
         training["targets"] = "soft"
     if not rated:
@@ -231,4 +242,4 @@ def _effective(member: MemberConfig, same_targets: bool, rated: bool) -> dict[st
         training["mixup_alpha"] = 0
     if not training["stage2"]["epochs"]:
         training["stage2"] = training["no_consensus"] = None
-    return told
+    return settings

@@ -1,4 +1,4 @@
-"""An ablation conducted: trained, scored, its tables written into the folder of the run that it is about."""
+"""An ablation: members trained and scored, its tables written into the run's folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,29 +6,27 @@ from typing import Any
 import numpy as np
 
 from medusa_jax.evaluation.tables import Row
-from medusa_jax.runs.evaluate import Part, facts_of
+from medusa_jax.runs.evaluate import Part, labelled_parts
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.train import train
-from medusa_jax.studies.ablation import BASE, Ablation
-from medusa_jax.studies.ablation import Row as TableRow
+from medusa_jax.studies.ablation import BASE, Ablation, Change
 from medusa_jax.studies.ablation_table import WORDS, ablation_rows
 from medusa_jax.studies.derived_run import (
     Conducted,
     check_scorable,
     interval_note,
-    labelled_parts,
     made_by,
     written,
 )
+from medusa_jax.studies.study import Study
 from medusa_jax.studies.study_file import MEAN
-from medusa_jax.studies.tables import Study
 
 
 def conduct(ablation: Ablation, prepared: Prepared) -> Conducted:
-    """Train what is not trained yet and write `studies/ablation-PART.csv`, `.json` and `.md` below the base run's folder.
+    """Train the members that are missing and write `studies/ablation-PART.csv`, `.json` and `.md`.
 
-    `prepared` is the ablation's own run, as of `opened_ablation`. Raises what `runs.train.train` raises, and `EvaluationError`
-    where the scores cannot be computed.
+    `prepared` is the ablation's own run, from `opened_ablation`. Raises what `runs.train.train`
+    raises, and `EvaluationError` where the scores cannot be computed.
     """
     check_scorable(prepared)
     train(prepared)
@@ -36,35 +34,39 @@ def conduct(ablation: Ablation, prepared: Prepared) -> Conducted:
 
 
 def studies_of(ablation: Ablation, prepared: Prepared) -> dict[str, Study]:
-    """The table of each part. Raises `EvaluationError` if a member is not trained, or where the scores cannot be computed."""
-    folds = range(len(prepared.folds))
-    guesses = {
-        one.config.id: [
-            prepared.run.predictions(prepared.corpus, f, one.config.id).logits.argmax(axis=1)
-            for f in folds
-        ]
-        for one in ablation.trials
-    }
+    """The table of each part.
+
+    Raises `EvaluationError` if a member is not trained or the scores cannot be computed.
+    """
+    guesses = {one.config.id: _guesses(prepared, one.config.id) for one in ablation.trials}
     studies = {}
-    for part, rows_of_folds in labelled_parts(prepared):
-        predictions: dict[str, dict[str, list[np.ndarray]]] = {}
-        for one in ablation.trials:
-            said = np.concatenate(
-                [
-                    guess[rows]
-                    for guess, rows in zip(guesses[one.config.id], rows_of_folds, strict=True)
-                ]
-            )
-            predictions.setdefault(one.row, {}).setdefault(one.member, []).append(said)
-        stacked = {
-            row: {member: np.stack(seeds) for member, seeds in own.items()}
-            for row, own in predictions.items()
-        }
-        rows = ablation_rows(
-            part.corpus.labels, stacked, part.corpus.classes, part.corpus.frame["speaker"]
-        )
+    for part in labelled_parts(prepared):
+        corpus, stacked = part.corpus, _stacked(ablation, part, guesses)
+        rows = ablation_rows(corpus.labels, stacked, corpus.classes, corpus.frame["speaker"])
         studies[part.name] = _study(ablation, prepared, part, rows)
     return studies
+
+
+def _guesses(prepared: Prepared, member: str) -> list[np.ndarray]:
+    """Predicted class indices of all utterances, one array a fold."""
+    folds = range(len(prepared.folds))
+    outputs = [prepared.run.predictions(prepared.corpus, fold, member) for fold in folds]
+    return [one.logits.argmax(axis=1) for one in outputs]
+
+
+def _stacked(
+    ablation: Ablation, part: Part, guesses: Mapping[str, list[np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Class indices `[r, n]` on a part by row and member."""
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    for one in ablation.trials:
+        pairs = zip(guesses[one.config.id], part.rows, strict=True)
+        guess_n = np.concatenate([guess[rows] for guess, rows in pairs])
+        found.setdefault(one.row, {}).setdefault(one.member, []).append(guess_n)
+    return {
+        row: {member: np.stack(seeds) for member, seeds in own.items()}
+        for row, own in found.items()
+    }
 
 
 def _study(ablation: Ablation, prepared: Prepared, part: Part, rows: list[Row]) -> Study:
@@ -72,7 +74,7 @@ def _study(ablation: Ablation, prepared: Prepared, part: Part, rows: list[Row]) 
     members = [str(row["member"]) for row in rows if row["row"] == BASE and row["member"] != MEAN]
     return Study(
         title=f"{config.name}: ablation on {part.name} of {part.corpus.name}",
-        corpus=facts_of(part),
+        corpus=part.facts,
         words=WORDS,
         rows=rows,
         notes=_notes(ablation, part, rows),
@@ -80,16 +82,16 @@ def _study(ablation: Ablation, prepared: Prepared, part: Part, rows: list[Row]) 
         settings={
             "seeds": ablation.seeds,
             "members": ", ".join(members),
-            **{f"row {name}": _told(row) for name, row in ablation.rows.items()},
+            **{f"row {name}": _described(change) for name, change in ablation.rows.items()},
         },
         provenance=made_by(ablation.base, prepared),
     )
 
 
-def _told(row: TableRow) -> str:
-    """What a row is, in words and as configuration."""
-    change = ", ".join(_settings(row.change))
-    return ": ".join(filter(None, (row.about, change)))
+def _described(change: Change) -> str:
+    """A row's change, in words and as configuration."""
+    settings = ", ".join(_settings(change.settings))
+    return ": ".join(filter(None, (change.about, settings)))
 
 
 def _settings(change: Mapping[str, Any], above: str = "") -> Iterator[str]:
@@ -101,7 +103,7 @@ def _settings(change: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _notes(ablation: Ablation, part: Part, rows: Sequence[Row]) -> list[str]:
-    """What a reader of the table must know."""
+    """Sentences that a reader of the table must know."""
     tested = [row for row in rows if row["row"] != BASE]
     means = sum(row["member"] == MEAN for row in tested)
     seeds = (
@@ -110,27 +112,39 @@ def _notes(ablation: Ablation, part: Part, rows: Sequence[Row]) -> list[str]:
         else "One seed."
     )
     return [
-        f"{seeds} Another seed is other initial weights, dropout and MixUp; the data, their order and who is held out stay.",
+        f"{seeds} Seeds differ in initial weights, dropout and MixUp; the data, their order and "
+        "the held-out part stay the same.",
         interval_note(part),
-        f"Differences are to {BASE}, over the members that the row has. p: the predictions of the two exchanged at random for whole speakers, all "
-        f"seeds together; corrected by Holm over the {means} line(s) `{MEAN}`, and apart from them over the {len(tested) - means} of single members.",
-        "Intervals and p tell how sure a difference between these trained members is on other speakers; sd tells how far other seeds may move them.",
+        f"Differences are to {BASE}, over the row's own members. p: the predictions of the two "
+        "exchanged at random for whole speakers, all seeds together; corrected by Holm over the "
+        f"{means} line(s) `{MEAN}`, and separately over the {len(tested) - means} of single "
+        "members.",
+        "Intervals and p show how certain a difference between these trained members is on other "
+        "speakers; sd shows how far other seeds may move it.",
         *ablation.notes,
     ]
 
 
 def _reference(ablation: Ablation, rows: Sequence[Row]) -> list[Row]:
-    """Our means beside the paper's, for the rows that it has."""
+    """Our means beside the paper's, for the rows of the paper."""
     lines: list[Row] = []
     for row in rows:
-        known = ablation.rows[str(row["row"])].paper
-        if row["member"] == MEAN and known is not None:
-            mean, change = row["macro_f1"], row["difference"]
-            ours = (
-                100 * change / (mean - change)
-                if isinstance(mean, float) and isinstance(change, float)
-                else None
+        paper = ablation.rows[str(row["row"])].paper
+        if row["member"] == MEAN and paper is not None:
+            lines.append(
+                {
+                    "row": row["row"],
+                    "mean Macro-F1": row["macro_f1"],
+                    "change in %": _percent(row["macro_f1"], row["difference"]),
+                    "paper, mean Macro-F1": paper[0],
+                    "paper, change in %": paper[1],
+                }
             )
-            paper = {"paper, mean Macro-F1": known[0], "paper, change in %": known[1]}
-            lines.append({"row": row["row"], "mean Macro-F1": mean, "change in %": ours, **paper})
     return lines
+
+
+def _percent(mean: object, change: object) -> float | None:
+    """The change of a mean in percent of the mean before it."""
+    if isinstance(mean, float) and isinstance(change, float):
+        return 100 * change / (mean - change)
+    return None

@@ -1,39 +1,42 @@
-"""What studies of a run share: which utterances they score, the derived run that trains for them, and where their tables lie."""
+"""The run that trains for a study of another run, and the study's files in that run's folder."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from medusa_jax.config.training import MemberConfig
 from medusa_jax.errors import ConfigError, EvaluationError, RunFolderError
 from medusa_jax.evaluation.intervals import clusters_of
-from medusa_jax.runs.evaluate import Part, parts_to_score, with_answers
+from medusa_jax.runs.evaluate import Part, labelled_parts
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.provenance import provenance
 from medusa_jax.runs.run import Run
-from medusa_jax.studies.tables import Study, write_study
-
-STUDIES = "studies"
-"""The folder of a run that holds what studies of it found."""
+from medusa_jax.studies.study import Study
+from medusa_jax.studies.study_file import write_study
 
 
 @dataclass(frozen=True)
 class Conducted:
-    """The table of each part, the part that matters most last, and the files that hold it."""
+    """The study of each part, the most important part last, and the files that hold it."""
 
     studies: dict[str, Study]
     files: dict[str, list[Path]]
 
 
-def labelled_parts(prepared: Prepared) -> Iterator[tuple[Part, list[np.ndarray]]]:
-    """Each labelled part that nobody learned from, its utterances, and their rows fold by fold."""
-    corpus = with_answers(prepared.corpus)
-    for name, rows_of_folds in parts_to_score(prepared, corpus).items():
-        frame = corpus.frame.iloc[np.concatenate(rows_of_folds)].reset_index(drop=True)
-        yield Part(name, replace(corpus, frame=frame), ()), rows_of_folds
+def replicate(member: MemberConfig, number: int, name: str) -> MemberConfig:
+    """Replicate `number` (from 1) of a member, called `name`, with a seed of its own.
+
+    The first keeps the member's seed. The run's own seed stays, and with it the order of the
+    utterances and the held-out part, so the spread over replicates is that of training, not data.
+    """
+    seed = member.seed
+    if number > 1:
+        seed = int(np.random.SeedSequence((member.seed, number)).generate_state(1)[0])
+    return member.model_copy(update={"id": name, "seed": seed})
 
 
 def check_own_run(prepared: Prepared) -> None:
@@ -48,58 +51,67 @@ def check_own_run(prepared: Prepared) -> None:
 
 
 def check_scorable(prepared: Prepared) -> None:
-    """Raise `EvaluationError` if no part is labelled, or one has a single speaker: known before hours of training."""
-    found = list(labelled_parts(prepared))
+    """Raise `EvaluationError` if no part is labelled, or one has a single speaker.
+
+    To be called before hours of training.
+    """
+    found, where = labelled_parts(prepared), f"corpus {prepared.corpus.name!r}"
     if not found:
-        hint = "label a development or test part of the corpus, or set corpus.folds"
         raise EvaluationError(
             "no utterance outside the training part is labelled",
-            where=f"corpus {prepared.corpus.name!r}",
-            hint=hint,
+            where=where,
+            hint="label a development or test part of the corpus, or set corpus.folds",
         )
-    for part, _ in found:
-        if not clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).any():
+    for part in found:
+        if _speakers(part) < 2:
             raise EvaluationError(
                 f"{part.name} has one speaker, and differences are tested over speakers",
-                where=f"corpus {prepared.corpus.name!r}",
+                where=where,
             )
 
 
 def written(base: Run, kind: str, studies: Mapping[str, Study]) -> Conducted:
-    """Write `studies/KIND-PART.csv`, `.json` and `.md` of each part below the base run's folder."""
-    return Conducted(
-        dict(studies),
-        {
-            part: write_study(base.folder / STUDIES, f"{kind}-{part}", study)
-            for part, study in studies.items()
-        },
-    )
+    """Write `studies/KIND-PART.csv`, `.json` and `.md` of each part into the base run's folder."""
+    files = {
+        part: write_study(base.studies_folder, f"{kind}-{part}", study)
+        for part, study in studies.items()
+    }
+    return Conducted(dict(studies), files)
 
 
 def made_by(base: Prepared, prepared: Prepared) -> dict[str, object]:
-    """Where a study's numbers come from: the run that it is about, the one that trained for it, and what every run says."""
+    """A study's provenance: its run, the run that trained for it, and every run's provenance."""
     names = {"run": base.run.folder.name, "trained in": prepared.run.folder.name}
     return names | provenance(prepared.run) | {"corpus": prepared.corpus.digest()}
 
 
 def interval_note(part: Part) -> str:
-    """What the intervals of a part's scores are."""
-    clusters = clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).max() + 1
-    return f"In brackets: 95 % intervals, bootstrap over {clusters:,} speakers (each utterance of an unknown speaker counts as one)."
+    """The meaning of the intervals of a part's scores."""
+    return (
+        f"In brackets: 95 % intervals, bootstrap over {_speakers(part):,} speakers (each utterance "
+        "of an unknown speaker counts as one)."
+    )
 
 
 @contextmanager
 def opened_beside(base: Prepared, run: Run, *, features: bool = True) -> Iterator[Prepared]:
-    """A run derived from `base`, its folder held by this process, on the very table of utterances that the base run has."""
+    """A run derived from `base`, its folder locked, on the same table of utterances.
+
+    Raises `RunFolderError` if its folder has another table.
+    """
     with opened(run):
         if not run.corpus_file.exists():
             base.corpus.save(run.corpus_file)
         prepared = prepare(run, features=features)
         if prepared.corpus.digest() != base.corpus.digest():
-            hint = "remove this folder, or choose another --out"
             raise RunFolderError(
                 "this study was begun on another corpus than the run has now",
                 where=run.folder,
-                hint=hint,
+                hint="remove this folder, or choose another --out",
             )
         yield prepared
+
+
+def _speakers(part: Part) -> int:
+    """Speakers of the labelled utterances; each utterance of unknown speaker counts as one."""
+    return int(clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).max()) + 1

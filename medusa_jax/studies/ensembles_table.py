@@ -1,9 +1,9 @@
-"""The table of the study of ensembles: every variant's scores, what each is compared with, and the questions that Table 3 is read for.
+"""The table of the study of ensembles: the scores of every variant, its comparison, and questions.
 
 Legend: `n` utterance, `r` seed, `c` class.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from medusa_jax.ensemble.variants import (
     ALL,
     BEST,
     GREEDY,
+    HELD_OUT,
     OUT_OF_FOLD,
     SINGLE,
     SOFT,
@@ -26,18 +27,18 @@ from medusa_jax.ensemble.variants import (
 from medusa_jax.evaluation.calibration import calibration
 from medusa_jax.evaluation.intervals import RESAMPLES
 from medusa_jax.evaluation.seeds import seed_scores
-from medusa_jax.evaluation.significance import Comparison, compare
+from medusa_jax.evaluation.significance import Comparison, compare, difference_columns
 from medusa_jax.evaluation.tables import Row
-from medusa_jax.studies.tables import difference_columns, score_columns
+from medusa_jax.studies.study import score_columns
 
 WORDS = {"system": "system", "members": "members", "learned_from": "learned from"}
 Posteriors = Mapping[Variant, np.ndarray]
-"""What each variant says: `[r, n, c]`, float64."""
+"""Posteriors `[r, n, c]`, float64, of each variant."""
 
 
 @dataclass(frozen=True)
 class Utterances:
-    """Those that are scored: class indices `[n]` (−1: not scored), the classes, and who speaks."""
+    """Utterances to score: class indices `[n]` (−1: not scored), the classes, and the speakers."""
 
     labels: np.ndarray
     classes: Sequence[str]
@@ -45,7 +46,7 @@ class Utterances:
 
 
 def rival_of(variant: Variant) -> Variant | None:
-    """What a variant is compared with: a vote with the soft vote of all members, what learned with the soft vote of its own.
+    """The variant to compare with: the soft vote of all members, or of its own if it learned.
 
     None for the soft vote of all, and for a temperature, which changes no first choice.
     """
@@ -54,72 +55,70 @@ def rival_of(variant: Variant) -> Variant | None:
     return Variant(SOFT, ALL if variant.learned_from is None else variant.members)
 
 
-def ensemble_rows(on: Utterances, said: Posteriors, *, resamples: int = RESAMPLES) -> list[Row]:
+def ensemble_rows(
+    on: Utterances, predicted: Posteriors, *, resamples: int = RESAMPLES
+) -> list[Row]:
     """A line for each variant; Holm's correction runs over all lines that are compared.
 
     Raises `EvaluationError` where the scores themselves would.
     """
-    guesses = {variant: posteriors.argmax(axis=2) for variant, posteriors in said.items()}
-    rivals = {variant: rival for variant in said if (rival := rival_of(variant)) is not None}
+    guesses = {variant: posteriors.argmax(axis=2) for variant, posteriors in predicted.items()}
+    rivals = {variant: rival for variant in predicted if (rival := rival_of(variant)) is not None}
     tested = dict(zip(rivals, _compared(on, guesses, list(rivals.items()), resamples), strict=True))
     lines: list[Row] = []
-    for variant, posteriors in said.items():
-        scores = seed_scores(
-            on.labels, guesses[variant], on.classes, on.speakers, resamples=resamples
-        )
-        ece = float(np.mean([calibration(on.labels, one).ece for one in posteriors]))
-        against = {"ece": ece, "against": str(rivals[variant]) if variant in rivals else None}
+    for variant, posteriors in predicted.items():
+        guess_rn = guesses[variant]
+        scores = seed_scores(on.labels, guess_rn, on.classes, on.speakers, resamples=resamples)
         lines.append(
             {
                 **variant._asdict(),
                 **score_columns(scores),
-                **against,
+                "ece": float(np.mean([calibration(on.labels, one).ece for one in posteriors])),
+                "against": str(rivals[variant]) if variant in rivals else None,
                 **difference_columns(tested.get(variant)),
             }
         )
     return lines
 
 
-def questions_of(said: Sequence[Variant], fit_on: str) -> dict[str, tuple[Variant, Variant]]:
-    """What Table 3 is read for, by the two variants whose difference answers it; only what these variants can answer."""
+def questions_of(variants: Sequence[Variant], fit_on: str) -> dict[str, tuple[Variant, Variant]]:
+    """The questions that `variants` can answer, each with the two whose difference answers it."""
+    asked = dict(_questions(_tops(variants), fit_on))
+    return {text: pair for text, pair in asked.items() if all(one in variants for one in pair)}
+
+
+def _questions(tops: Sequence[str], fit_on: str) -> Iterator[tuple[str, tuple[Variant, Variant]]]:
     soft, single, soup = Variant(SOFT), Variant(SINGLE, ALL, fit_on), Variant(SOUP, ALL, fit_on)
-    tops = sorted(
-        {variant.members for variant in said} - {ALL, "top 1"},
-        key=lambda name: int(name.removeprefix("top ")),
-    )
-    asked = {
-        "Does the soft vote beat the best member?": (soft, Variant(BEST, "top 1")),
-        "Does a meta-classifier beat the soft vote?": (single, soft),
-        "Does the soup beat one meta-classifier?": (soup, single),
-        "Does the soup beat the soft vote?": (soup, soft),
-        **{
-            f"Does the soft vote of all members beat that of the {top}?": (soft, Variant(SOFT, top))
-            for top in tops
-        },
-        **{
-            f"Does the soup of all members beat that of the {top}?": (
-                soup,
-                Variant(SOUP, top, fit_on),
-            )
-            for top in tops
-        },
-        "Does the greedy soup beat the soup of all seeds?": (Variant(GREEDY, ALL, fit_on), soup),
-        "Do fitted weights beat the soft vote?": (Variant(WEIGHTED, ALL, "held_out"), soft),
-    }
+    greedy, weighted = Variant(GREEDY, ALL, fit_on), Variant(WEIGHTED, ALL, HELD_OUT)
+    yield "Does the soft vote beat the best member?", (soft, Variant(BEST, "top 1"))
+    yield "Does a meta-classifier beat the soft vote?", (single, soft)
+    yield "Does the soup beat one meta-classifier?", (soup, single)
+    yield "Does the soup beat the soft vote?", (soup, soft)
+    for top in tops:
+        text = f"Does the soft vote of all members beat that of the {top}?"
+        yield text, (soft, Variant(SOFT, top))
+    for top in tops:
+        text = f"Does the soup of all members beat that of the {top}?"
+        yield text, (soup, Variant(SOUP, top, fit_on))
+    yield "Does the greedy soup beat the soup of all seeds?", (greedy, soup)
+    yield "Do fitted weights beat the soft vote?", (weighted, soft)
     if fit_on == OUT_OF_FOLD:
-        asked["Does learning out of fold beat learning in-sample (soup)?"] = (
-            soup,
-            Variant(SOUP, ALL, TRAIN),
-        )
-    return {text: pair for text, pair in asked.items() if all(variant in said for variant in pair)}
+        text = "Does learning out of fold beat learning in-sample (soup)?"
+        yield text, (soup, Variant(SOUP, ALL, TRAIN))
+
+
+def _tops(variants: Sequence[Variant]) -> list[str]:
+    """The sets of best members, the smallest first: `top 5`, `top 7`."""
+    names = {variant.members for variant in variants} - {ALL, "top 1"}
+    return sorted(names, key=lambda name: int(name.removeprefix("top ")))
 
 
 def question_rows(
-    on: Utterances, said: Posteriors, fit_on: str, *, resamples: int = RESAMPLES
+    on: Utterances, predicted: Posteriors, fit_on: str, *, resamples: int = RESAMPLES
 ) -> list[Row]:
-    """A line for each question: the difference of the two, tested; Holm's correction runs over the questions."""
-    asked = questions_of(list(said), fit_on)
-    guesses = {variant: said[variant].argmax(axis=2) for pair in asked.values() for variant in pair}
+    """A line for each question with its tested difference; Holm's correction runs over them."""
+    asked = questions_of(list(predicted), fit_on)
+    guesses = {one: predicted[one].argmax(axis=2) for pair in asked.values() for one in pair}
     tested = _compared(on, guesses, list(asked.values()), resamples)
     return [
         {"question": text, "one": str(one), "other": str(other), **difference_columns(found)}

@@ -167,7 +167,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
     fewer = systems | {"other": systems["other"][:2]}
     with pytest.raises(EvaluationError, match=r"one has 3 seed\(s\) and other has 2"):
         compare(labels, fewer, [("one", "other")], CLASSES, speakers)
-    with pytest.raises(EvaluationError, match="of at least one seed"):
+    with pytest.raises(EvaluationError, match="at least one seed"):
         seed_scores(labels, systems["one"][:0], CLASSES, speakers)
     with pytest.raises(EvaluationError, match="do not fit predictions"):
         seed_scores(labels, systems["one"][:, :-1], CLASSES, speakers)

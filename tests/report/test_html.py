@@ -76,7 +76,7 @@ def test_a_browser_shows_it_whole_on_a_desk_and_on_a_phone(written, tmp_path, wi
     assert {
         "Members and ensembles",
         "Confusion",
-        "Most surely wrong",
+        "Confident and wrong",
         "Where the numbers come from",
     } <= set(seen["headings"])
     assert len(seen["drawings"]) == 4

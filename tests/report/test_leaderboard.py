@@ -12,11 +12,12 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.intervals import Interval
 from medusa_jax.evaluation.metrics import AttributeScores, ClassificationScores
-from medusa_jax.evaluation.report import CorpusFacts, write_report
+from medusa_jax.evaluation.scores_file import CorpusFacts, write_scores
 from medusa_jax.evaluation.tables import SystemScores
-from medusa_jax.report.leaderboard import leaderboard
-from medusa_jax.runs.evaluate import evaluate
+from medusa_jax.report.leaderboard import challenge_rows, leaderboard
+from medusa_jax.runs.evaluate import evaluate, predictions_digest
 from medusa_jax.runs.run import Run
+from submission.challenges import INTERSPEECH2025
 
 SYSTEMS = ("m0", "majority_vote", "soft_vote", "meta_classifier", "soup")
 
@@ -69,12 +70,16 @@ def add(
         for i, system in enumerate(SYSTEMS)
     ]
     facts = CorpusFacts(corpus, corpus == "generated", {"scored utterances": utterances})
-    write_report(
+    write_scores(
         run.folder / "evaluation" / part,
         name,
         facts,
         systems,
-        provenance={"config": run.config.digest(), "corpus": table},
+        provenance={
+            "config": run.config.digest(),
+            "corpus": table,
+            "predictions": predictions_digest(run.folder),
+        },
     )
     return run.folder
 
@@ -182,7 +187,8 @@ def test_damaged_and_unfinished_runs_are_named_and_stop_nobody(tmp_path):
     for name, damage in {
         "cut": lambda path: path.write_text(path.read_text()[:100]),
         "empty": lambda path: path.write_text(
-            '{"corpus": {"name": "x", "synthetic": false}, "systems": [], "provenance": {}}'
+            '{"corpus": {"name": "x", "synthetic": false, "counts": {}}, "systems": [],'
+            ' "provenance": {}}'
         ),
         "words": lambda path: path.write_text(
             path.read_text().replace('"macro_f1": 0.4', '"macro_f1": "much"')
@@ -195,6 +201,9 @@ def test_damaged_and_unfinished_runs_are_named_and_stop_nobody(tmp_path):
         "bytes": lambda path: path.write_bytes(b"\xff\xfe\x00"),
     }.items():
         damage(add(tmp_path, name, 0.4) / "evaluation" / "test1" / "scores.json")
+    repredicted = add(tmp_path, "repredicted", 0.4) / "ensemble"
+    repredicted.mkdir()
+    (repredicted / "soup.parquet").write_bytes(b"other predictions")
     study = add(tmp_path, "study", 0.4, study_of="good-12345678")
     (study / "evaluation" / "test1" / "scores.json").unlink()
     broken = add(tmp_path, "broken", 0.4)
@@ -210,18 +219,17 @@ def test_damaged_and_unfinished_runs_are_named_and_stop_nobody(tmp_path):
         "lacking",
         "unscored",
         "bytes",
+        "repredicted",
         "study",
         "broken",
     }
     assert all("damaged" in why[name] for name in ("cut", "empty", "words", "bytes"))
     assert "macro_f1" in why["words"]
     assert "another configuration" in why["stale"]
+    assert "predictions" in why["repredicted"]
     assert "no system soup" in why["lacking"]
     assert "not evaluated yet, 0 of 1 members are trained" in why["unscored"]
-    assert (
-        why["study"]
-        == "trains members for a study of good-12345678, in whose folder studies/ the table is"
-    )
+    assert "a study of good-12345678" in why["study"]
     assert "not YAML" in why["broken"]
 
 
@@ -271,6 +279,46 @@ def test_the_command_writes_what_it_shows(tmp_path, medusa):
         assert "say nothing about human emotion" in " ".join(said.split())
         assert "not evaluated yet" in said
     assert f"written: {csv}" in out
+
+
+def test_challenge_rows_have_ours_first_best_first_and_name_their_source(tmp_path):
+    wants = {"submission": {"challenge": "interspeech2025", "system": "soft_vote"}}
+    add(tmp_path, "low", 0.3, part="test3", corpus="generated", **wants)
+    add(tmp_path, "high", 0.5, part="test3", submission={"challenge": "interspeech2025"})
+    add(tmp_path, "other", 0.9, part="test3", submission={"challenge": "odyssey2024"})
+    add(tmp_path, "elsewhere", 0.9, part="test1", **wants)
+    damaged = add(tmp_path, "damaged", 0.9, part="test3", **wants)
+    (damaged / "evaluation" / "test3" / "scores.json").write_text("{")
+    rows, left_out = challenge_rows(tmp_path, INTERSPEECH2025)
+    first = [row for row in rows if row["task"] == "categorical"]
+    assert [row["run"].split("-")[0] for row in first] == ["high", "low", *[""] * 5]
+    assert [row["system"] for row in first][:3] == ["soup", "soft_vote", "MEDUSA"]
+    assert [row["source"] for row in first][:2] == [
+        "this run (corpus msp-podcast, scored here)",
+        "this run (generated corpus, synthetic speech)",
+    ]
+    assert all(row["source"].startswith("published (") for row in rows if not row["run"])
+    second = [row for row in rows if row["task"] == "attributes"]
+    assert [row["score"] for row in second][:2] == pytest.approx([0.2, 0.2])
+    assert second[0]["ccc_valence"] == 0.2
+    assert len(second) == 2 + 4
+    assert list(left_out) == [damaged.name]
+
+
+def test_the_submit_command_shows_challenge_rows_and_writes_them(tmp_path, medusa):
+    add(tmp_path / "runs", "mine", 0.4, part="test3", submission={"challenge": "interspeech2025"})
+    csv = tmp_path / "board.csv"
+    code, out, err = medusa("submit", "leaderboard", tmp_path / "runs", "--out", csv)
+    assert (code, err) == (0, "")
+    assert "scored here" in out
+    table = pd.read_csv(csv)
+    head = ["challenge", "task", "system", "metric", "score", "source"]
+    assert list(table.columns[:6]) == head
+    assert len(table) == 2 + 5 + 4
+    assert table.loc[table["system"] == "SRPOL", "macro_f1"].isna().all()
+    code, _, err = medusa("submit", "leaderboard", tmp_path / "absent")
+    assert code == 8
+    assert "cannot be read" in err
 
 
 def test_the_command_tells_mistakes(tmp_path, medusa):

@@ -228,7 +228,7 @@ def test_studies_are_shown_with_their_marks(shown):
     assert late[3] == "–"
     assert late[-1] == "0.800"
     assert len(shown.table("Each member on test1")) == 5
-    assert [row[-1] for row in shown.table("Against what each is compared with")] == ["0.030 *"]
+    assert [row[-1] for row in shown.table("Each system against its rival")] == ["0.030 *"]
     assert shown.table("Ways to combine")[1][:4] == ["soup", "all", "train", "0.551"]
     assert shown.table("Questions and answers on test1") == [
         ["Does the soup beat the soft vote?", "+0.051", "+0.020 to +0.080", "0.008 *"]
@@ -295,7 +295,7 @@ def test_a_run_with_hardly_anything_is_still_reported(tmp_path):
     ):
         assert sentence in said
     assert "No labelled example of sad" in card
-    assert "nobody rated those here" in card
+    assert "no ratings here" in card
     assert {path.stem for path in written.tables.glob("*.csv")}.isdisjoint(
         {"curves", "weights", "ablation", "ensembles"}
     )
@@ -309,7 +309,7 @@ def test_folds_are_pooled_and_said_to_be(tmp_path):
     rows, found = read_page(written.page), json.loads(written.numbers.read_text(encoding="utf-8"))
     assert found["part"] == "folds"
     assert found["corpus"]["counts"]["scored utterances"] == len(prepared.corpus)
-    assert "Held-out Macro-F1 by epoch (fold 1)" in rows.said
+    assert "Selection score by epoch (fold 1)" in rows.said
     assert {row["fold"] for row in found["tables"]["curves"]} == {1, 2, 3}
     assert "There are 3 such ensembles, one a fold" in written.card.read_text(encoding="utf-8")
 

@@ -22,7 +22,7 @@ from medusa_jax.runs.run import Run
 from medusa_jax.runs.train import train
 from medusa_jax.studies.ablation import BASE, ROWS, opened_ablation, planned
 from medusa_jax.studies.ablation_study import conduct
-from medusa_jax.studies.replicates import replicate
+from medusa_jax.studies.derived_run import replicate
 
 # Text alone: two structures (deep and late fusion) are all that must be compiled.
 WORDS = {

@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import f1_score
 
-from medusa_jax.evaluation.report import CorpusFacts
+from medusa_jax.evaluation.scores_file import CorpusFacts
 from medusa_jax.evaluation.significance import compare, holm
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.studies.ablation_table import WORDS, ablation_rows
-from medusa_jax.studies.study_file import ABLATION, MEAN, read_study
-from medusa_jax.studies.tables import Study, study_table, write_study
+from medusa_jax.studies.study import Study
+from medusa_jax.studies.study_file import ABLATION, MEAN, read_study, write_study
+from medusa_jax.studies.tables import study_table
 
 CLASSES = ("angry", "sad", "happy")
 SPEAKERS, EACH, SEEDS = 12, 15, 2

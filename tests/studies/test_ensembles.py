@@ -13,7 +13,7 @@ from small_run import SMALL, finish, small_config, small_yaml
 
 from medusa_jax.config.run import RunConfig
 from medusa_jax.ensemble.variants import ALL, ENSEMBLES, OUT_OF_FOLD, SOUP, STACKING, TRAIN
-from medusa_jax.errors import ConfigError, EvaluationError
+from medusa_jax.errors import ConfigError
 from medusa_jax.runs.evaluate import with_answers
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import Prepared, prepare
@@ -23,8 +23,8 @@ from medusa_jax.runs.train import train
 from medusa_jax.studies.combinations import planned, ranking_of
 from medusa_jax.studies.derived_run import opened_beside
 from medusa_jax.studies.ensembles import PAPER, conduct
+from medusa_jax.studies.study import Study
 from medusa_jax.studies.study_file import ENSEMBLE, read_study
-from medusa_jax.studies.tables import Study
 
 WORDS: dict[str, object] = {
     "corpus": {"size": 160},
@@ -79,7 +79,7 @@ def test_the_lines_that_the_run_has_too_are_the_same_numbers(base, single):
         for system, row in shared.items():
             for name in ("macro_f1", "macro_f1_low", "macro_f1_high", "accuracy"):
                 assert row[name] == pytest.approx(own.loc[system, name]), (part, system, name)
-        best = base.run.config.members[ranking_of(planned(base), base)[0]].id
+        best = base.run.config.members[ranking_of(planned(base), base).places[0]].id
         (line,) = [row for row in studies[part].rows if row["system"] == "best_member"]
         assert line["macro_f1"] == pytest.approx(own.loc[best, "macro_f1"])
 
@@ -190,31 +190,6 @@ def test_members_that_were_trained_alike_are_taken_over_with_those_of_the_inner_
     run = Run(RunConfig.model_validate(small_config(**{**TAUGHT, "ensemble": fewer})), out)
     with opened(run):
         assert adopt(prepare(run)) == 3, "other inner folds are other trainings"
-
-
-def test_equal_members_are_ranked_in_their_order(base):
-    study = planned(base)
-    paths = [
-        base.run.member_folder(0, member.id) / "member.json" for member in base.run.config.members
-    ]
-    kept = [path.read_text() for path in paths]
-    try:
-        for scores, ranking in (
-            ((0.2, 0.3, 0.3), (1, 2, 0)),
-            ((0.3, 0.3, 0.3), (0, 1, 2)),
-            ((0.1, 0.2, 0.3), (2, 1, 0)),
-        ):
-            for path, text, score in zip(paths, kept, scores, strict=True):
-                path.write_text(json.dumps(json.loads(text) | {"held_out_macro_f1": score}))
-            assert ranking_of(study, base) == ranking
-        paths[0].write_text("{")
-        with pytest.raises(
-            EvaluationError, match="words-0 is not trained yet, or its record is damaged"
-        ):
-            ranking_of(study, base)
-    finally:
-        for path, text in zip(paths, kept, strict=True):
-            path.write_text(text)
 
 
 def test_one_member_is_no_ensemble(out: Path):
