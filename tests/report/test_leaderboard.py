@@ -310,7 +310,7 @@ def test_the_submit_command_shows_challenge_rows_and_writes_them(tmp_path, medus
     csv = tmp_path / "board.csv"
     code, out, err = medusa("submit", "leaderboard", tmp_path / "runs", "--out", csv)
     assert (code, err) == (0, "")
-    assert "scored here" in out
+    assert "this run" in out
     table = pd.read_csv(csv)
     head = ["challenge", "task", "system", "metric", "score", "source"]
     assert list(table.columns[:6]) == head
