@@ -14,9 +14,6 @@ from medusa_jax.store.ledger import PLAN
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.share import Share
 
-FEATURES, TRANSCRIPTS = "features", "transcripts"
-"""Folders of the stores below `out`."""
-
 
 def load_corpus(run: Run) -> Corpus:
     """Return the run's table of utterances, transcribed if so configured.
@@ -95,7 +92,7 @@ def transcripts_of(run: Run, corpus: Corpus) -> FeatureStore | None:
         return extract(
             corpus,
             config,
-            run.out / TRANSCRIPTS,
+            run.transcripts_folder,
             max_failures=run.config.corpus.max_failures,
             progress=report,
         )
@@ -119,7 +116,7 @@ def transcribe_share(run: Run, corpus: Corpus, share: Share) -> tuple[Path, tupl
         return extract_share(
             corpus,
             config,
-            run.out / TRANSCRIPTS,
+            run.transcripts_folder,
             share,
             max_failures=run.config.corpus.max_failures,
             progress=report,
@@ -186,7 +183,7 @@ def _external_store(
     store = ready_store(
         corpus,
         config,
-        run.folder / f"failures-{name}.jsonl",
+        run.failures_file(name),
         max_failures=run.config.corpus.max_failures,
         verify=verify,
     )
@@ -200,14 +197,13 @@ def _extracted_store(
     from medusa_jax.features.extract import extract, open_extracted
     from medusa_jax.machines.processes import several
 
-    root = run.out / FEATURES
     if several():
-        return open_extracted(corpus, config, root)
+        return open_extracted(corpus, config, run.features_folder)
     with track(f"extract {name}") as report:
         return extract(
             corpus,
             config,
-            root,
+            run.features_folder,
             max_failures=run.config.corpus.max_failures,
             verify=verify,
             progress=report,
@@ -243,7 +239,7 @@ def extract_shares(
             made[name] = extract_share(
                 corpus,
                 config,
-                run.out / FEATURES,
+                run.features_folder,
                 share,
                 max_failures=run.config.corpus.max_failures,
                 progress=report,
