@@ -1,4 +1,4 @@
-"""What makes features and transcripts: a section for each extractor, and one for transcription."""
+"""Configuration of features: a section for each extractor."""
 
 from typing import Annotated, Literal, Self
 
@@ -18,7 +18,10 @@ class LogMelConfig(Config):
 
 
 class OpenSmileConfig(Config):
-    """openSMILE descriptors: a frame each 10 ms (`lld`; `lld_delta` appends each one's slope) or one vector an utterance (`functionals`)."""
+    """openSMILE descriptors, per frame of 10 ms (`lld`) or per utterance (`functionals`).
+
+    `lld_delta` appends each descriptor's slope.
+    """
 
     extractor: Literal["opensmile"] = "opensmile"
     feature_set: Literal["eGeMAPSv02", "ComParE_2016"] = "eGeMAPSv02"
@@ -27,16 +30,16 @@ class OpenSmileConfig(Config):
         1,
         ge=1,
         le=32,
-        description="functionals of so many overlapping parts of the utterance, a frame each",
+        description="number of overlapping parts of the utterance, one frame of functionals each",
     )
     dtype: Literal["float16", "float32", "int8"] = Field(
-        "float32", description="ComParE reaches 1e11: float16 and int8 would cut it at 65504"
+        "float32", description="ComParE reaches 1e11: float16 and int8 would clip it at 65504"
     )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.parts > 1 and self.level != "functionals":
-            raise ValueError("parts is for the level functionals")
+            raise ValueError("parts requires the level functionals")
         if self.level == "lld_delta" and self.feature_set == "eGeMAPSv02":
             raise ValueError(
                 "openSMILE has no deltas for eGeMAPSv02: use level lld, or ComParE_2016"
@@ -45,7 +48,7 @@ class OpenSmileConfig(Config):
 
 
 class HashedTextConfig(Config):
-    """Words and character n-grams hashed to signed vectors: text features that need no download."""
+    """Words and character n-grams hashed to signed vectors: needs no download."""
 
     extractor: Literal["hashed_text"] = "hashed_text"
     width: int = Field(128, ge=16, le=4096)
@@ -62,7 +65,7 @@ class HashedTextConfig(Config):
 
 
 class HuggingFaceConfig(Config):
-    """A pretrained encoder, by local folder or hub id (spec section 1)."""
+    """A pretrained encoder, by catalogue entry, local folder or hub id."""
 
     extractor: Literal["huggingface"] = "huggingface"
     model: str = Field(
@@ -80,23 +83,27 @@ class HuggingFaceConfig(Config):
     )
     window: Literal["full", "real"] = Field(
         "full",
-        description="Whisper: encode each window padded to 30 s, or its real length alone: cheaper, other numbers",
+        description="Whisper: encode each window padded to 30 s, or only its real length "
+        "(faster, with other numbers)",
     )
     chunk_seconds: float = Field(
         60.0,
         ge=1,
-        description="WavLM, HuBERT and their like: longer audio is encoded in chunks of this length",
+        description="WavLM, HuBERT and similar: longer audio is encoded in chunks of this length",
     )
     overlap_seconds: float = Field(
-        4.0, ge=0, description="which chunks share; half of it at each edge is context alone"
+        4.0,
+        ge=0,
+        description="shared by neighbouring chunks; half of it at each edge is context only",
     )
     batch_seconds: float | None = Field(
         None,
         gt=0,
-        description="audio in a batch with its padding, for memory and speed alone (text: 50 tokens a second); none: 8, on CUDA 240",
+        description="audio in a batch, padding included; affects memory and speed only "
+        "(text: 50 tokens count as a second). None: 8, on CUDA 240",
     )
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: CUDA where there is one"
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: CUDA if available"
     )
     offline: bool = Field(True, description="false: the model may be downloaded")
     dtype: Literal["float16", "float32", "int8"] = "float16"
@@ -105,20 +112,21 @@ class HuggingFaceConfig(Config):
     def _overlaps(self) -> Self:
         if self.overlap_seconds > self.chunk_seconds / 2:
             raise ValueError(
-                f"overlap_seconds ({self.overlap_seconds:g}) may be half of chunk_seconds ({self.chunk_seconds:g}) at most"
+                f"overlap_seconds ({self.overlap_seconds:g}) must be at most half of "
+                f"chunk_seconds ({self.chunk_seconds:g})"
             )
         return self
 
 
 class StoreConfig(Config):
-    """A feature store that is there already: imported, converted, or extracted elsewhere."""
+    """An existing feature store: imported, converted, or extracted elsewhere."""
 
     extractor: Literal["store"] = "store"
-    path: str = Field(min_length=1, description="its folder, the one that holds store.json")
+    path: str = Field(min_length=1, description="folder that holds its store.json")
     digest: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{8,64}$",
-        description="what `medusa features inspect` must show, or its beginning",
+        description="expected digest (shown by `medusa features inspect`), or its beginning",
     )
 
 

@@ -1,4 +1,4 @@
-"""What every extractor is: a waveform or a transcript goes in, frames come out."""
+"""The interface of an extractor: waveforms or transcripts in, frames out."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -9,37 +9,37 @@ from medusa_jax.errors import MedusaError
 
 
 class Extractor(Protocol):
-    """One way to turn utterances into frames. Deterministic: equal input and `identity` give equal frames.
+    """A deterministic function: equal input and equal `identity` give equal frames.
 
-    Building one is cheap and needs neither weights in memory nor optional packages: those load at the first call.
+    Building one is cheap: weights and optional packages load at the first call.
     """
 
     name: str
-    """Short and fit for a folder's name: `logmel`, `wavlm-large`."""
+    """Short, and valid in a folder's name: `logmel`, `wavlm-large`."""
     width: int
-    """`d`, the number of features of a frame."""
+    """Number of features of a frame, `d`."""
     parallel: bool
-    """True: several threads at once make it faster, and it is given one input a call. False: it is given many, and uses the cores itself."""
+    """True: called by several threads, with one input each. False: called with many inputs."""
     packages: tuple[str, ...]
-    """Distributions whose versions are noted beside the frames they made."""
+    """Packages whose versions are recorded beside the frames."""
 
     @property
     def reads(self) -> Literal["audio", "text"]:
-        """`audio`: mono float32 waveforms `[sample]` at 16 kHz; `text`: transcripts."""
+        """Kind of input: `audio`, mono float32 waveforms `[sample]` at 16 kHz, or `text`."""
         ...
 
     def identity(self) -> dict[str, object]:
-        """Everything that determines the numbers (settings, digests of weights), JSON-serialisable; names no path of this machine."""
+        """Return all that determines the numbers, JSON-serialisable and without local paths."""
         ...
 
     def prepare(self) -> None:
-        """Load what the first call needs. Raises `DependencyError` for a missing extra, `FeatureError` for weights that do not load."""
+        """Load weights and packages. Raises `DependencyError` or `FeatureError` if that fails."""
         ...
 
     def __call__(self, inputs: Sequence[Any]) -> list[np.ndarray] | list[np.ndarray | MedusaError]:
-        """Frames `[t, d]`, float32, t ≥ 1, one array an input; an utterance's frames never depend on its neighbours.
+        """Return frames `[t, d]`, float32, t ≥ 1, of each input, independent of the other inputs.
 
-        An input that cannot give frames (too short, …) is a `FeatureError` or `AudioError`: in its place in the list, or raised
-        by an extractor that is given one input a call.
+        Bad input (too short, …) gives a `FeatureError` or `AudioError` in its place in the list;
+        an extractor with `parallel` raises it.
         """
         ...

@@ -1,4 +1,4 @@
-"""Words hashed to vectors: text features that need no download and no vocabulary, the same on every machine."""
+"""Hash words to vectors: text features without a download or a vocabulary."""
 
 import hashlib
 import re
@@ -15,11 +15,11 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*|[!?]")
 
 
 class HashedText:
-    """One unit-length frame a word: half of it the whole word, half the character n-grams it shares with its relatives."""
+    """One unit-length frame per word: half from the word, half from its character n-grams."""
 
     name = "hashed_text"
     reads: Literal["text"] = "text"
-    # Pure Python: threads only wait for each other.
+    # Pure Python: threads would only wait for the GIL.
     parallel = False
     packages: tuple[str, ...] = ()
 
@@ -28,14 +28,14 @@ class HashedText:
         self._word = lru_cache(maxsize=65536)(self._embed)
 
     def identity(self) -> dict[str, object]:
-        """The settings."""
+        """Return the settings."""
         return {**self.config.model_dump(mode="json"), "version": 1}
 
     def prepare(self) -> None:
-        """Nothing to load."""
+        """Load nothing."""
 
     def __call__(self, inputs: Sequence[str]) -> list[np.ndarray]:
-        """Frames `[word, width]`, float32; a transcript without words is one zero frame."""
+        """Return frames `[word, width]`, float32; one zero frame for a transcript without words."""
         return [self._one(text) for text in inputs]
 
     def _one(self, text: str) -> np.ndarray:
@@ -50,7 +50,8 @@ class HashedText:
         self._add(vector, f"word {word}", 1.0)
         for gram in grams:
             self._add(vector, f"gram {gram}", len(grams) ** -0.5)
-        # Two entries of opposite sign in one place can cancel all of a short word; a zero frame would mean "no words".
+        # Entries of opposite sign may cancel all of a short word, but a zero frame means
+        # "no words".
         norm = float(np.linalg.norm(vector))
         if norm < 1e-6:
             self._add(vector, f"rest {word}", 1.0)
@@ -63,13 +64,14 @@ class HashedText:
 
 
 def words_of(text: str) -> list[str]:
-    """Words in lower case, `!` and `?` as words of their own; other punctuation and spacing do not count."""
+    """Split into lower-case words; `!` and `?` are words, other punctuation is dropped."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def ngrams_of(word: str, shortest: int, longest: int) -> list[str]:
-    """Character n-grams of `<word>`; the brackets tell a prefix and a suffix from the middle."""
+    """Return the character n-grams of `<word>`; the brackets mark prefix and suffix."""
     marked = f"<{word}>"
-    return [
-        marked[i : i + n] for n in range(shortest, longest + 1) for i in range(len(marked) - n + 1)
-    ]
+    grams = []
+    for n in range(shortest, longest + 1):
+        grams += [marked[i : i + n] for i in range(len(marked) - n + 1)]
+    return grams

@@ -18,9 +18,9 @@ WIDTHS = {
     ("ComParE_2016", "functionals"): 6373,
 }
 SHORTEST = 960
-"""Samples: below this openSMILE has no frame and gives NaN."""
-
+"""Fewest samples (60 ms): openSMILE gives NaN for shorter audio."""
 OVERLAP = 0.25
+"""Share of a part that the next one repeats."""
 
 
 class OpenSmile:
@@ -38,7 +38,7 @@ class OpenSmile:
         self.width = WIDTHS[config.feature_set, config.level]
 
     def identity(self) -> dict[str, object]:
-        """The settings; the toolkit's version is noted beside the frames."""
+        """Return the settings; the package's version is recorded beside the frames."""
         return {**self.config.model_dump(mode="json"), "version": 1}
 
     def prepare(self) -> None:
@@ -46,7 +46,7 @@ class OpenSmile:
         _ = self._smiles
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Descriptors `[t, d]`, float32. Raises `AudioError` below 60 ms."""
+        """Return descriptors `[t, d]`, float32. Raises `AudioError` below 60 ms."""
         return [self._one(wave_n) for wave_n in inputs]
 
     def _one(self, wave_n: np.ndarray) -> np.ndarray:
@@ -54,24 +54,19 @@ class OpenSmile:
             raise AudioError(
                 f"{len(wave_n)} samples are too short for openSMILE (at least {SHORTEST}, 60 ms)"
             )
-        # openSMILE casts to 16 bits without saturating: +1.0 would turn into −1.0.
+        # openSMILE casts to 16 bits without saturation: +1.0 would become −1.0.
         wave_n = np.clip(wave_n, -1.0, 32767 / 32768)
         if self.config.level == "functionals":
-            return np.ascontiguousarray(
-                np.concatenate(
-                    [self._smiles[0](part_n, RATE)[0].T for part_n in self._parts(wave_n)]
-                ),
-                dtype=np.float32,
-            )
+            vectors = [self._smiles[0](part_n, RATE)[0].T for part_n in self._parts(wave_n)]
+            return np.ascontiguousarray(np.concatenate(vectors), dtype=np.float32)
         parts_td = [smile(wave_n, RATE)[0].T for smile in self._smiles]
-        # The slopes run two frames past the descriptors' end.
+        # The slopes have two frames more than the descriptors.
         frames = min(len(part) for part in parts_td)
-        return np.ascontiguousarray(
-            np.concatenate([part[:frames] for part in parts_td], axis=1), dtype=np.float32
-        )
+        frames_td = np.concatenate([part[:frames] for part in parts_td], axis=1)
+        return np.ascontiguousarray(frames_td, dtype=np.float32)
 
     def _parts(self, wave_n: np.ndarray) -> list[np.ndarray]:
-        """`config.parts` equal parts of the utterance, each overlapping the next by a quarter, none below `SHORTEST`."""
+        """Return `config.parts` equal parts overlapping by a quarter, none below `SHORTEST`."""
         count = self.config.parts
         length = max(len(wave_n) / (count - OVERLAP * (count - 1)), SHORTEST)
         starts = np.linspace(0, len(wave_n) - length, count)
@@ -90,8 +85,6 @@ class OpenSmile:
             "lld": [level.LowLevelDescriptors],
             "lld_delta": [level.LowLevelDescriptors, level.LowLevelDescriptors_Deltas],
             "functionals": [level.Functionals],
-        }
-        return [
-            opensmile.Smile(opensmile.FeatureSet[self.config.feature_set], one)
-            for one in levels[self.config.level]
-        ]
+        }[self.config.level]
+        features = opensmile.FeatureSet[self.config.feature_set]
+        return [opensmile.Smile(features, level) for level in levels]

@@ -1,4 +1,7 @@
-"""One shard from its rows of the corpus: in order, in bounded memory, one bad file at a time."""
+"""Make one shard from its rows of the corpus, in order and in bounded memory.
+
+A bad file fails alone.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Row:
-    """An utterance on its way: its input, then its frames, then its clip; or the error that ended it."""
+    """An utterance in progress: `value` is its input, then its frames, its clip, or its error."""
 
     id: str
     audio: str
@@ -33,7 +36,7 @@ class _Row:
 
 
 class ShardMaker:
-    """Writes the shards of one plan; `advance(rows)` is called as they are done."""
+    """Writes the shards of one plan and calls `advance(rows)` after each window."""
 
     def __init__(
         self,
@@ -43,30 +46,23 @@ class ShardMaker:
         pool: ThreadPoolExecutor,
         advance: Callable[[int], None],
     ) -> None:
-        self._corpus, self._extractor, self._plan, self._pool, self._advance = (
-            corpus,
-            extractor,
-            plan,
-            pool,
-            advance,
-        )
+        self._corpus, self._extractor, self._plan = corpus, extractor, plan
+        self._pool, self._advance = pool, advance
         self._made_with = {name: version(name) for name in ("medusa-jax", *extractor.packages)}
         self._seconds_n = corpus.frame["seconds"].to_numpy(np.float64)
 
     def make(self, folder: Path, shard: int) -> Entry:
-        """Write the file of shard number `shard` and return its entry, which the caller writes: until then the shard does not count."""
+        """Write the file of shard number `shard` and return its entry, which the caller saves."""
         windows = (_results(rows) for rows in self._windows(self._plan.rows(shard)))
         return write_shard(folder, self._plan, shard, windows, self._made_with)
 
     def _windows(self, rows: range) -> Iterator[list[_Row]]:
-        """A window at a time, in the corpus's order; the next one is read while the extractor works on this one."""
+        """Yield windows in order; the next one is read while the extractor works on this one."""
         spans = windows(rows, self._seconds_n, self._plan.width)
         ahead = self._reading(spans[0])
         for span, following in zip_longest(spans, spans[1:]):
-            now, ahead = (
-                [reading.result() for reading in ahead],
-                self._reading(following or range(0)),
-            )
+            now = [reading.result() for reading in ahead]
+            ahead = self._reading(following or range(0))
             if not self._extractor.parallel:
                 self._extract(now)
                 now = list(self._pool.map(self._stored, now))
@@ -74,16 +70,14 @@ class ShardMaker:
             self._advance(len(span))
 
     def _reading(self, span: range) -> list[Future[_Row]]:
-        return [
-            self._pool.submit(self._alone if self._extractor.parallel else self._read, row)
-            for row in span
-        ]
+        """Start to read each utterance, and to extract it where the extractor is parallel."""
+        work = self._alone if self._extractor.parallel else self._read
+        return [self._pool.submit(work, row) for row in span]
 
     def _read(self, place: int) -> _Row:
-        """The input of one utterance. Whatever one file does to a decoder, the others go on."""
-        id, audio, transcript = (
-            self._corpus.frame[column].iat[place] for column in ("id", "audio", "transcript")
-        )
+        """Read the input of one utterance; any error of its file is kept in its row."""
+        columns = ("id", "audio", "transcript")
+        id, audio, transcript = (self._corpus.frame[column].iat[place] for column in columns)
         row = _Row(str(id), str(audio), FeatureError("the utterance has no transcript"))
         try:
             if self._extractor.reads == "audio":
@@ -96,33 +90,35 @@ class ShardMaker:
         return row
 
     def _alone(self, place: int) -> _Row:
-        """One utterance from its file to its clip, in a thread of its own."""
+        """Process one utterance from its file to its clip."""
         row = self._read(place)
         self._extract([row])
         return self._stored(row)
 
     def _extract(self, rows: Sequence[_Row]) -> None:
-        """Frames in place of the inputs. Where the extractor breaks on several at once, each has another chance alone."""
-        whole = [row for row in rows if not isinstance(row.value, Exception)]
+        """Replace inputs by frames. If the extractor fails on several, it gets each one alone."""
+        inputs = [row for row in rows if not isinstance(row.value, Exception)]
         try:
-            made = list(zip(whole, self._extractor([row.value for row in whole]), strict=True))
+            made = list(zip(inputs, self._extractor([row.value for row in inputs]), strict=True))
         except DependencyError:
             raise
         except Exception as error:
-            if len(whole) == 1:
-                whole[0].value = error
-            else:
-                log.warning(
-                    "%s broke on %d inputs at once: %s", self._extractor.name, len(whole), error
-                )
-                for row in whole:
-                    self._extract([row])
+            self._extract_singly(inputs, error)
             return
         for row, frames in made:
             row.value = frames
 
+    def _extract_singly(self, rows: Sequence[_Row], error: Exception) -> None:
+        """Try each row alone after an `error` on all of them; a single row keeps the error."""
+        if len(rows) == 1:
+            rows[0].value = error
+            return
+        log.warning("%s failed on %d inputs at once: %s", self._extractor.name, len(rows), error)
+        for row in rows:
+            self._extract([row])
+
     def _stored(self, row: _Row) -> _Row:
-        """Its frames as they are stored, if they are fit to be."""
+        """Replace the frames by their clip, or by the reason why they cannot be stored."""
         if isinstance(row.value, np.ndarray):
             try:
                 self._check(row.value)
@@ -132,18 +128,20 @@ class ShardMaker:
         return row
 
     def _check(self, frames_td: np.ndarray) -> None:
+        """Raise `FeatureError` for a wrong shape or numbers that are not finite."""
         if frames_td.ndim != 2 or len(frames_td) == 0 or frames_td.shape[1] != self._plan.width:
             raise FeatureError(
                 f"the extractor gave frames of shape {frames_td.shape}, not [t, {self._plan.width}]"
             )
-        if not np.isfinite(frames_td).all():
+        bad_t = ~np.isfinite(frames_td).all(axis=1)
+        if bad_t.any():
             raise FeatureError(
-                f"the extractor gave NaN or infinity in {int((~np.isfinite(frames_td)).any(axis=1).sum())} of {len(frames_td)} frames"
+                f"the extractor gave NaN or infinity in {bad_t.sum()} of {len(frames_td)} frames"
             )
 
 
 def _results(rows: Sequence[_Row]) -> Iterator[Result]:
-    """What a window's rows came to, and what is to be said of them."""
+    """Yield the clip or failure of each row of a window, and its warnings."""
     for row in rows:
         if isinstance(row.value, Clip):
             yield row.value

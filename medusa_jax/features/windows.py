@@ -1,21 +1,25 @@
-"""The windows of a shard: as many neighbouring utterances as are decoded, encoded and written at a time, so that memory stays flat."""
+"""Windows of a shard: neighbouring utterances that are decoded, encoded and written together.
+
+They bound the memory that extraction needs.
+"""
 
 import numpy as np
 
 ROWS = 128
 SECONDS = 1800.0
-"""Audio in a window: 115 MB of waveform."""
+"""Maximum audio in a window: 115 MB of waveform."""
 FRAME_BYTES = 300e6
-"""Frames of a window at 50 a second in float32: what holds for `layers: all` too."""
+"""Maximum size of a window's frames in float32 at 50 a second, also for `layers: all`."""
 UNKNOWN = 10.0
-"""Seconds that an utterance of unmeasured length counts for."""
+"""Seconds assumed for an utterance of unmeasured length."""
 
 
 def windows(rows: range, seconds_n: np.ndarray, width: int) -> list[range]:
-    """`rows` cut into windows of at most `ROWS` utterances and of as much audio as memory is meant to hold, one utterance at least.
+    """Split `rows` into windows of at least one utterance, within `ROWS` and the limits of memory.
 
-    A function of the plan and the corpus's table alone: a killed extraction goes on with the same windows, and so with the
-    same batches and bytes. `seconds_n` is the whole corpus's column, NaN where not measured.
+    Windows depend on the plan and the corpus's table only, so a killed extraction continues with
+    the same windows, batches and bytes. `seconds_n` is the corpus's whole column, NaN where not
+    measured.
     """
     limit = min(SECONDS, FRAME_BYTES / (50 * width * 4))
     made, held = [], 0.0

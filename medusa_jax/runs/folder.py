@@ -9,7 +9,6 @@ import yaml
 from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import RunFolderError
 from medusa_jax.files import locked, write_text
-from medusa_jax.runs.provenance import keep_provenance
 from medusa_jax.runs.run import Run
 
 
@@ -70,7 +69,11 @@ def opened(run: Run, *, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _held(run: Run, wait: bool) -> Iterator[None]:
-    """Lock the folder, and write or compare its configuration and provenance."""
+    """Lock the folder, and write or compare its configuration.
+
+    Its provenance follows in `prepare`: naming the devices starts JAX, which takes most of a GPU
+    and would leave no room for extraction.
+    """
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         (run.folder / ".lock").touch()
@@ -80,7 +83,6 @@ def _held(run: Run, wait: bool) -> Iterator[None]:
         raise RunFolderError(what, where=run.folder, hint=hint) from error
     with locked(run.folder, wait=wait):
         _keep_config(run)
-        keep_provenance(run)
         yield
 
 

@@ -1,4 +1,4 @@
-"""A pretrained model's folder: what identifies it, and what is refused before a number is made."""
+"""A pretrained model's folder: its identity, and the folders that are refused."""
 
 import functools
 import json
@@ -58,8 +58,10 @@ def test_the_identity_is_of_the_files_not_of_their_place(saved, tmp_path):
 
 def test_building_one_loads_no_torch(saved):
     code = (
-        "import sys; from medusa_jax.config.features import HuggingFaceConfig; from medusa_jax.features.registry import build_extractor;"
-        f"x = build_extractor(HuggingFaceConfig(model={str(saved('roberta'))!r})); x.identity(); print(x.width, 'torch' in sys.modules)"
+        "import sys; from medusa_jax.config.features import HuggingFaceConfig;"
+        "from medusa_jax.features.registry import build_extractor;"
+        f"x = build_extractor(HuggingFaceConfig(model={str(saved('roberta'))!r}));"
+        "x.identity(); print(x.width, 'torch' in sys.modules)"
     )
     assert subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Features of pretrained encoders equal transformers' own hidden states: random models of every class, saved to disk and read back."""
+"""Features of pretrained encoders equal transformers' own hidden states."""
 
 import functools
 
@@ -28,8 +28,10 @@ def saved(tmp_path_factory):
 
 
 def states_of(model, **inputs):
-    """`[layer, t, d]`, transformers' own; the last is the encoder's result, which transformers 5 replaces by what comes
-    before the final layer norm in the large speech models alone."""
+    """transformers' own states `[layer, t, d]`, with the encoder's result as the last one.
+
+    In the large speech models transformers 5 gives the state before the final layer norm instead.
+    """
     with torch.inference_mode():
         output = model.eval()(**inputs, output_hidden_states=True)
     states, result = (
@@ -42,7 +44,7 @@ def states_of(model, **inputs):
 
 
 def combined(states, layers):
-    """The definition (spec section 1)."""
+    """The definition."""
     if layers == "all":
         return np.concatenate(list(states), axis=1)
     return {
@@ -126,7 +128,7 @@ def test_text_features_are_the_hidden_states_without_special_tokens(saved, name,
 
 @pytest.mark.parametrize("name", TEXT)
 def test_text_longer_than_the_model_takes_is_joined_from_windows(saved, name):
-    """30 tokens of content fit: 34 positions of which RoBERTa cannot use two, or 32, less the two special tokens."""
+    """30 tokens of content fit: 32 positions (RoBERTa: 34, two unused) less two special tokens."""
     plain = transformers.AutoTokenizer.from_pretrained(saved(name))
     text = "x" * 70
     assert len(plain(text)["input_ids"]) == 72

@@ -1,4 +1,4 @@
-"""Log-mel, openSMILE and hashed text: golden numbers, independence of neighbours, and what each refuses."""
+"""Log-mel, openSMILE and hashed text: golden numbers, independence, refused input."""
 
 import subprocess
 import sys
@@ -36,9 +36,11 @@ def tone(hertz=440.0, seconds=0.5, amplitude=0.5):
 
 def test_building_one_imports_no_heavy_package():
     code = (
-        "import sys; from medusa_jax.config.features import *; from medusa_jax.features.registry import build_extractor;"
+        "import sys; from medusa_jax.config.features import *;"
+        "from medusa_jax.features.registry import build_extractor;"
         "[build_extractor(c) for c in (LogMelConfig(), HashedTextConfig(), OpenSmileConfig())];"
-        "print([m for m in ('torch', 'transformers', 'opensmile', 'jax', 'datasets') if m in sys.modules])"
+        "heavy = ('torch', 'transformers', 'opensmile', 'jax', 'datasets');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     assert (
         subprocess.run(
@@ -91,7 +93,7 @@ def test_settings_that_cannot_be_meant_are_refused(raw, words):
 
 
 def test_log_mel_golden_values():
-    """Frozen: another number here means that every stored log-mel feature set is of another version."""
+    """Frozen: another number here means another version of every stored log-mel feature set."""
     frames = build_extractor(LogMelConfig(bands=8))([tone()])[0]
     assert frames.shape == (48, 8)
     np.testing.assert_allclose(
@@ -142,7 +144,7 @@ def test_log_mel_frames_are_those_that_fit(samples, frames):
 
 
 def test_a_log_mel_frame_depends_on_its_window_alone():
-    """The same audio gives the same frame, bit for bit, wherever it stands: also past the pieces that long audio is cut into."""
+    """Equal audio gives an equal frame, bit for bit, also in the later chunks of long audio."""
     noise = np.random.default_rng(0).standard_normal(16_000 * 45).astype(np.float32)
     extractor = build_extractor(LogMelConfig())
     whole = extractor([noise])[0]
@@ -153,7 +155,7 @@ def test_a_log_mel_frame_depends_on_its_window_alone():
 
 
 def test_loudness_is_kept():
-    """No normalisation over the utterance: ten times the amplitude is 2·ln 10 more energy in every frame."""
+    """No normalisation per utterance: ten times the amplitude adds 2·ln 10 to every frame."""
     quiet, loud = build_extractor(LogMelConfig())([tone(amplitude=0.05), tone(amplitude=0.5)])
     loudest = quiet.argmax(axis=1)
     rows = np.arange(len(quiet))
@@ -195,7 +197,7 @@ def test_deltas_are_the_slopes_of_the_descriptors_beside_them():
 
 
 def test_full_scale_samples_do_not_turn_their_sign():
-    """openSMILE's cast to 16 bits wraps +1.0 to −1.0, which is a click; a sine at full scale must sound like one just below it."""
+    """openSMILE's cast to 16 bits wraps +1.0 to −1.0; full scale must match less."""
     extractor = build_extractor(OpenSmileConfig(level="functionals"))
     full, below = extractor([tone(amplitude=1.0), tone(amplitude=0.999)])
     np.testing.assert_allclose(full, below, rtol=0.05, atol=0.05)
@@ -228,8 +230,10 @@ def test_hashed_text_golden_values():
 
 def test_hashed_text_does_not_depend_on_the_process():
     code = (
-        "from medusa_jax.config.features import HashedTextConfig; from medusa_jax.features.registry import build_extractor; import hashlib;"
-        "print(hashlib.sha256(build_extractor(HashedTextConfig())(['I am so happy!'])[0].tobytes()).hexdigest())"
+        "from medusa_jax.config.features import HashedTextConfig; import hashlib;"
+        "from medusa_jax.features.registry import build_extractor;"
+        "frames = build_extractor(HashedTextConfig())(['I am so happy!'])[0];"
+        "print(hashlib.sha256(frames.tobytes()).hexdigest())"
     )
     runs = {
         subprocess.run(
@@ -296,5 +300,5 @@ def test_functionals_of_parts_are_those_of_overlapping_slices():
 
 
 def test_parts_are_for_functionals():
-    with pytest.raises(ValueError, match="parts is for the level functionals"):
+    with pytest.raises(ValueError, match="parts requires the level functionals"):
         OpenSmileConfig(level="lld", parts=2)

@@ -142,3 +142,26 @@ def test_only_pretrained_models_on_cuda_want_one(monkeypatch):
         for device, wanted in (("cpu", False), ("cuda:1", True)):
             for config in models:
                 assert wants_own_process(config.model_copy(update={"device": device})) == wanted
+
+
+_STORES = """
+import sys
+from pathlib import Path
+from small_run import small_config
+from medusa_jax.config.run import RunConfig
+from medusa_jax.runs.folder import opened
+from medusa_jax.runs.inputs import load_corpus, load_stores
+from medusa_jax.runs.run import Run
+run = Run(RunConfig.model_validate(small_config()), Path(sys.argv[1]))
+with opened(run):
+    print(sorted(load_stores(run, load_corpus(run))))
+"""
+
+
+def test_jax_has_not_started_when_features_are_extracted(tmp_path):
+    """It would take most of a GPU: here a platform that does not exist stops it."""
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    environment = {**os.environ, "PYTHONPATH": paths, "JAX_PLATFORMS": "nonexistent"}
+    command = [sys.executable, "-c", _STORES, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stdout == "['logmel', 'text']\n", done.stderr

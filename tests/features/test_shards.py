@@ -1,4 +1,4 @@
-"""Extraction goes in windows: bounded, the same after a kill, and with whatever is wrong with one utterance kept to that one."""
+"""Extraction in windows: bounded, equal after a kill, and one bad utterance fails alone."""
 
 import time
 
@@ -160,4 +160,4 @@ def test_where_a_window_breaks_the_extractor_each_has_another_chance_alone(
         assert store[f"utterance-{row:03d}.wav"][0, 0] == np.float16(
             len(load_audio(corpus.audio_path(row)))
         )
-    assert "broke on 10 inputs at once" in caplog.text
+    assert "failed on 10 inputs at once" in caplog.text

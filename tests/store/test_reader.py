@@ -1,4 +1,4 @@
-"""A feature store gives back what was put in, by any reader; one that is damaged in any way is refused by the shard's name."""
+"""A feature store returns what was stored; any damage is refused by the shard's name."""
 
 import json
 import os

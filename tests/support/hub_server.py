@@ -13,7 +13,7 @@ MAIN = "a" * 40
 
 
 class Hub:
-    """`repos[id][commit]` is a folder; `gated` ids are refused; `cut` file names are served short of their end."""
+    """`repos[id][commit]` is a folder; `gated` ids are refused; `cut` files are truncated."""
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, Path]] = {}

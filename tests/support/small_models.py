@@ -1,4 +1,4 @@
-"""Random encoders of every class, small, saved as transformers saves them, with a tokenizer or feature extractor trained here."""
+"""Small random encoders of every class, saved with a tokenizer or feature extractor."""
 
 import torch
 import transformers
@@ -7,7 +7,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.features.registry import build_extractor
 
-# The second size has as many layers as the speech models have convolutions, which must not be taken for each other.
+# The second size has as many layers as the speech models have convolutions, which must not be
+# confused with each other.
 SIZES = {
     "small": dict(hidden_size=32, num_hidden_layers=5, num_attention_heads=4),
     "wide": dict(hidden_size=48, num_hidden_layers=7, num_attention_heads=6),
@@ -99,7 +100,7 @@ SENTENCES = ["I am so happy to see you", "why?", "no, no, I told you not to do t
 
 
 def save_model(name, folder, size="small"):
-    """Write the model called `name` (a key of `SPEECH`, `WHISPER`, `TEXT` or their kin) to `folder`, and return that."""
+    """Write the model `name` (a key of `SPEECH`, `WHISPER`, `TEXT` or their kin) to `folder`."""
     torch.manual_seed(sum(name.encode()))
     model = {**SPEECH, **SPEECH_KIN, **WHISPER, **ALL_TEXT}[name](SIZES[size])
     for parameter in (
@@ -126,7 +127,7 @@ def extractor_of(folder, layers="last", **settings):
 
 
 def tokenizer():
-    """A byte-level one, trained here on a few words, that puts <s> and </s> around a text as RoBERTa's does."""
+    """Train a byte-level tokenizer that adds <s> and </s> around a text, as RoBERTa's does."""
     tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     raw = Tokenizer(models.BPE(unk_token="<unk>"))
     raw.pre_tokenizer, raw.decoder = (

@@ -1,4 +1,4 @@
-"""A tiny random Whisper that writes, with a tokenizer trained here, saved as transformers saves one; its window is one second."""
+"""A tiny random Whisper with a tokenizer and a window of one second."""
 
 import torch
 import transformers

@@ -1,4 +1,4 @@
-"""An utterance's features do not depend on its batch: every architecture, in float32 and bfloat16, with what would show if they did."""
+"""An utterance's features do not depend on its batch, for every architecture and precision."""
 
 import functools
 import logging
@@ -78,7 +78,7 @@ def test_without_the_mask_they_would(saved, name, settings, monkeypatch):
 
 
 def test_padding_would_change_a_group_norm(saved, monkeypatch):
-    """And so such a front end gets inputs of equal length only, while its transformer is batched with a mask."""
+    """So its front end gets inputs of equal length only; its transformer is masked."""
     extractor = extractor_of(saved("wavlm-base"))
     extractor.prepare()
     alone = [extractor([one])[0] for one in inputs_of("wavlm-base")]

@@ -1,4 +1,4 @@
-"""Transcripts by Whisper: batches, long audio, settings; a store that is resumed, shared and checked as features are. Random tiny models."""
+"""Transcripts by a tiny random Whisper: batches, long audio, settings, stores."""
 
 import json
 import shutil
