@@ -99,9 +99,10 @@ def compare(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-def difference(files: Path, store_folder: Path) -> float:
+def difference(files: Path, stores: Path) -> float:
     """The largest difference between `.npy` files and store, relative to an utterance's largest."""
-    store, largest = FeatureStore.open(store_folder), 0.0
+    (folder,) = stores.iterdir()
+    store, largest = FeatureStore.open(folder), 0.0
     for id in store.ids:
         wanted_td = np.load(files / f"{id}.npy", allow_pickle=False)
         if wanted_td.shape != store[id].shape:

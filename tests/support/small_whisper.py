@@ -1,8 +1,13 @@
 """A tiny random Whisper with a tokenizer and a window of one second."""
 
+from pathlib import Path
+from typing import Any
+
 import torch
 import transformers
 from small_models import tokenizer
+
+from medusa_jax.config.transcription import TranscriptionConfig
 
 LANGUAGES = ("en", "de")
 SPECIAL = (
@@ -14,6 +19,14 @@ SPECIAL = (
     "<|startoflm|>",
 )
 SPECIAL += ("<|startofprev|>", "<|nospeech|>", "<|notimestamps|>")
+
+TOKENS = 6
+"""Longest text, in tokens, of `config_of`."""
+
+
+def config_of(folder: Path, **settings: Any) -> TranscriptionConfig:
+    """Configure transcription by the Whisper in `folder`."""
+    return TranscriptionConfig(model=str(folder), **{"max_tokens": TOKENS, **settings})
 
 
 def save_whisper(folder, *, seconds=1, multilingual=True):
