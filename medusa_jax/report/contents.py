@@ -73,15 +73,15 @@ class Findings:
         )
 
 
-def write_numbers(findings: Findings, folder: Path) -> None:
-    """Write `report.json` and `report/TABLE.csv` of every table that has rows into `folder`.
+def write_numbers(findings: Findings, file: Path, tables: Path) -> None:
+    """Write everything as JSON to `file`, and each table that has rows to `tables/TABLE.csv`.
 
     Each file is written whole or not at all. Tables that an earlier report had are removed.
     """
-    write_text(folder / "report.json", findings.as_json())
+    write_text(file, findings.as_json())
     filled = {name: rows for name, rows in findings.tables.items() if rows}
     for name, rows in filled.items():
-        write_text(folder / "report" / f"{name}.csv", csv_text(rows))
-    for path in (folder / "report").glob("*.csv"):
+        write_text(tables / f"{name}.csv", csv_text(rows))
+    for path in tables.glob("*.csv"):
         if path.stem not in filled:
             path.unlink()

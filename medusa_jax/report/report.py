@@ -29,11 +29,9 @@ def report(prepared: Prepared) -> Written:
     """
     found = findings(prepared)
     page, card = report_page(found), model_card(found)
-    folder = prepared.run.folder
-    written = Written(
-        folder / "report.html", folder / "model_card.md", folder / "report.json", folder / "report"
-    )
-    write_numbers(found, folder)
+    run = prepared.run
+    written = Written(run.report_page, run.model_card, run.report_numbers, run.report_tables)
+    write_numbers(found, written.numbers, written.tables)
     write_text(written.card, card)
     write_text(written.page, page)
     return written

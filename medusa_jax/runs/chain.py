@@ -1,4 +1,4 @@
-"""All steps of a run, one after the other: what `medusa run` and `medusa demo` call."""
+"""All steps of a run, one after the other: `medusa run` and `medusa demo`."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,10 @@ from medusa_jax.runs.train import train
 
 @dataclass(frozen=True)
 class Finished:
-    """Scores of every system by part (empty if nothing but the training part is labelled), and the challenge files if the run wants them."""
+    """Scores of every system by part, and the challenge files.
+
+    `scored` is empty if only the training part is labelled, `written` None without a submission.
+    """
 
     scored: dict[str, list[SystemScores]]
     written: Written | None
@@ -21,13 +24,13 @@ class Finished:
 def run_all(prepared: Prepared) -> Finished:
     """Train, combine, write the challenge files, score. Finished members and ensembles are kept.
 
-    Raises what the steps raise; a wish for challenge files that cannot be met is refused before training.
+    Raises the errors of the steps; an impossible submission is refused before training.
     """
-    wanted = prepared.run.config.submission is not None
-    if wanted:
+    submits = prepared.run.config.submission is not None
+    if submits:
         check_submission(prepared)
     train(prepared)
     combine(prepared)
-    written = submit(prepared) if wanted else None
-    scored = evaluate(prepared) if labelled_parts(prepared) or not wanted else {}
+    written = submit(prepared) if submits else None
+    scored = evaluate(prepared) if labelled_parts(prepared) or not submits else {}
     return Finished(scored, written)

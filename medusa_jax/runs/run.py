@@ -112,6 +112,26 @@ class Run:
         return self.folder / "submission"
 
     @property
+    def report_page(self) -> Path:
+        """The report as one HTML page."""
+        return self.folder / "report.html"
+
+    @property
+    def model_card(self) -> Path:
+        """The model card, to publish with the models."""
+        return self.folder / "model_card.md"
+
+    @property
+    def report_numbers(self) -> Path:
+        """All numbers of the report."""
+        return self.folder / "report.json"
+
+    @property
+    def report_tables(self) -> Path:
+        """The tables of the report, as CSV files."""
+        return self.folder / "report"
+
+    @property
     def profile_folder(self) -> Path:
         """Traces of training steps."""
         return self.folder / "profile"
