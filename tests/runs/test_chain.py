@@ -66,8 +66,10 @@ def test_every_file_of_the_run_folder_is_there(folder):
         for f in ("outputs.parquet", "member.json", "metrics.jsonl")
     }
     kept = {f"members/{m}/checkpoints/best.json" for m in ("both", "words")}
-    votes = {f"ensemble/{system}.parquet" for system in ENSEMBLES} | {
-        "ensemble/checkpoints/meta-00000000.json"
+    votes = {f"ensemble/{system}.parquet" for system in ENSEMBLES}
+    votes |= {
+        f"ensemble/{f}"
+        for f in ("checkpoints/meta-00000000.json", "ensemble.json", "meta_classifier.safetensors")
     }
     reports = {
         f"evaluation/{part}/{f}"

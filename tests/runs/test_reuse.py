@@ -54,7 +54,7 @@ def test_the_command_trains_only_the_members_that_are_new(first, medusa, tmp_pat
     code, _, err = medusa("report", folder)
     assert code == 0, err
     made_by = json.loads((folder / "report.json").read_text())["provenance"]
-    assert made_by["taken over"] == f"1 training(s), done in {first.run.folder.name}"
+    assert made_by["reused"] == f"1 training(s), done in {first.run.folder.name}"
     lines = [
         json.loads(line) for line in (folder / "members/new/metrics.jsonl").read_text().splitlines()
     ]
