@@ -1,5 +1,6 @@
 """README and docs are correct: commands, options and links exist, and the example runs."""
 
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -138,6 +139,36 @@ def test_links_lead_somewhere(page):
         found = (page.parent / target).resolve()
         assert found.is_relative_to(ROOT), target
         assert found.exists(), target
+
+
+def exists(name: str) -> bool:
+    """True for a Python file below the root, and for the dotted name of a module or of its part."""
+    if name.endswith(".py"):
+        return (ROOT / name).is_file()
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=lambda path: path.name
+)
+def test_named_modules_and_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    names = re.findall(r"\b(?:medusa_jax|submission)(?:\.(?!md\b|py\b)[A-Za-z]\w*)+", text)
+    names += re.findall(
+        r"\b(?:medusa_jax|submission|benchmarks|tests|docs)/[a-z0-9_/]+\.py\b", text
+    )
+    assert [name for name in dict.fromkeys(names) if not exists(name)] == []
+
+
+def test_an_invented_module_is_noticed():
+    assert exists("medusa_jax.corpus.table.Corpus")
+    assert exists("medusa_jax/corpus/table.py")
+    assert not exists("medusa_jax.corpus.fly")
+    assert not exists("medusa_jax/corpus/fly.py")
 
 
 @pytest.mark.parametrize(("name", "command"), list(TWO.items()))
