@@ -1,48 +1,38 @@
 """Extraction in a child process, whose GPU memory is free again when it ends.
 
 PyTorch keeps the memory it has used until its process ends, and JAX takes most of a GPU when it
-starts; in one process, neither leaves room for the other. The child gets one JSON document on
-standard input and writes JSON lines: progress, warnings, and at the end its result or its error.
+starts; in one process, neither leaves room for the other.
 """
 
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
-from types import FrameType
 from typing import IO, Any, NoReturn
-
-from pydantic import TypeAdapter
 
 from medusa_jax import errors
 from medusa_jax.config.features import ExtractorConfig, HuggingFaceConfig
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.errors import FeatureError, Interrupted, MedusaError
+from medusa_jax.errors import FeatureError, MedusaError
 from medusa_jax.store.share import Share
+from medusa_jax.torch_encoders.device import uses_cuda
 
-_MODULE = "medusa_jax.features.own_process"
-_AGAIN = "run the same command again: finished shards are kept"
+CHILD = "medusa_jax.features.child"
+"""The module that the child runs."""
+AGAIN = "run the same command again: finished shards are kept"
 
 
 def wants_own_process(config: ExtractorConfig | TranscriptionConfig) -> bool:
     """Return whether `config` is a pretrained model on CUDA."""
-    if not isinstance(config, HuggingFaceConfig | TranscriptionConfig) or config.device == "cpu":
-        return False
-    if config.device != "auto":
-        return True
-    try:
-        import torch
-    except ImportError:
-        return isinstance(config, TranscriptionConfig) and config.backend == "faster-whisper"
-    return bool(torch.cuda.is_available())
+    if isinstance(config, HuggingFaceConfig | TranscriptionConfig):
+        return uses_cuda(config.device)
+    return False
 
 
 def fill_in_own_process(
@@ -82,7 +72,7 @@ def _child(task: dict[str, Any]) -> Iterator[tuple[subprocess.Popen[str], IO[str
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     environment = {**os.environ, "PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
     child = subprocess.Popen(
-        (sys.executable, "-m", _MODULE),
+        (sys.executable, "-m", CHILD),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -127,72 +117,5 @@ def _error(message: dict[str, Any]) -> MedusaError:
 def _refuse_silence(code: int) -> NoReturn:
     """Raise `FeatureError` for a child that ended without a result."""
     reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    hint = f"if memory ran out, lower batch_seconds; otherwise see the output above, and {_AGAIN}"
+    hint = f"if memory ran out, lower batch_seconds; otherwise see the output above, and {AGAIN}"
     raise FeatureError(f"the process that extracts features {reason}", hint=hint)
-
-
-def main() -> int:
-    """Read the task from standard input and work on it; return the exit code."""
-    # Messages go to the pipe on descriptor 1; whatever a library prints goes to standard error.
-    pipe = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def send(**message: object) -> None:
-        pipe.write(json.dumps(message) + "\n")
-
-    signal.signal(signal.SIGTERM, _interrupt)
-    logging.getLogger().addHandler(_Forward(send))
-    try:
-        task = json.loads(sys.stdin.readline())
-        Thread(target=_stop_with_parent, daemon=True).start()
-        send(missing=_extract(task, lambda done, total: send(done=done, total=total)))
-    except KeyboardInterrupt:
-        send(error=Interrupted.__name__, what="stopped as asked", where=None, hint=_AGAIN)
-        return Interrupted.exit_code
-    except MedusaError as error:
-        where = None if error.where is None else str(error.where)
-        send(error=type(error).__name__, what=error.what, where=where, hint=error.hint)
-        return error.exit_code
-    return 0
-
-
-def _extract(task: dict[str, Any], progress: Callable[[int, int], None]) -> tuple[int, ...]:
-    from medusa_jax.features.extract import extract_share
-
-    kind: Any = TranscriptionConfig if task["transcribes"] else ExtractorConfig
-    _, missing = extract_share(
-        Corpus.load(Path(task["corpus"])),
-        TypeAdapter(kind).validate_python(task["config"]),
-        Path(task["root"]),
-        Share.parse(task["share"]),
-        **task["options"],
-        own_process=False,
-        progress=progress,
-    )
-    return missing
-
-
-class _Forward(logging.Handler):
-    """Sends warnings to the parent."""
-
-    def __init__(self, send: Callable[..., None]) -> None:
-        super().__init__(logging.WARNING)
-        self._send = send
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one record."""
-        self._send(log=record.name, level=record.levelno, text=record.getMessage())
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # not an Exception: an extractor does not mistake it for a bad file
-
-
-def _stop_with_parent() -> None:
-    """Wait for the end of standard input, which ends with the parent, and then stop."""
-    os.read(0, 1)  # not sys.stdin, whose lock this thread would hold at the interpreter's end
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -51,7 +51,8 @@ class CheckedShards(Generic[Rows]):
                 with suppress(StoreError):
                     self[shard]
 
-        for _ in range(min(cores(), len(self._locks))):
+        # Half of the cores, which the loader of batches needs too.
+        for _ in range(min(max(1, cores() // 2), len(self._locks))):
             Thread(target=work, name="medusa-verify", daemon=True).start()
 
 

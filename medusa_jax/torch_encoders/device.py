@@ -17,6 +17,17 @@ BATCH_SECONDS = {"cpu": 8.0, "cuda": 240.0}
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
 
 
+def uses_cuda(device: str) -> bool:
+    """Return whether a model configured for `device` runs on CUDA, without taking memory there."""
+    if device != "auto":
+        return device.startswith("cuda")
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
 class Placement:
     """A device and a precision."""
 

@@ -13,6 +13,7 @@ from small_corpus import bytes_of, small_corpus
 from medusa_jax.config.features import HashedTextConfig, HuggingFaceConfig, LogMelConfig
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import FeatureError, Interrupted
+from medusa_jax.features import own_process
 from medusa_jax.features.extract import extract, extract_share
 from medusa_jax.features.own_process import wants_own_process
 from medusa_jax.store.share import Share
@@ -72,7 +73,9 @@ def _children():
     listed = subprocess.run(
         ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True
     )
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "own_process" in line]
+    return [
+        int(line.split()[0]) for line in listed.stdout.splitlines() if own_process.CHILD in line
+    ]
 
 
 def test_an_interruption_stops_the_child_and_keeps_its_shards(corpus, tmp_path):
