@@ -114,9 +114,9 @@ def _torch_seed(
 def _torch_step(layer: Any, optimiser: Any, x: Any, soft: Any, ratings: Any) -> None:
     from torch.nn import functional
 
-    said = layer(x)
-    class_loss = functional.cross_entropy(said[:, :-3], soft)
-    loss = 1.5 * class_loss + 0.4 * functional.mse_loss(4 + 3 * said[:, -3:], ratings)
+    out = layer(x)
+    class_loss = functional.cross_entropy(out[:, :-3], soft)
+    loss = 1.5 * class_loss + 0.4 * functional.mse_loss(4 + 3 * out[:, -3:], ratings)
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

@@ -13,7 +13,7 @@ from medusa_jax.ensemble.predictions import Predictions, stacked
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse strengths of regularisation to choose from."""
 _FLOOR = -12.0
-"""Least log-posterior that is told from smaller ones: e⁻¹² is one in 160,000."""
+"""Least log-posterior that is distinguished from smaller ones: e⁻¹² is one in 160,000."""
 
 
 def logistic_stacking(

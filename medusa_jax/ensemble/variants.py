@@ -118,7 +118,7 @@ class Pool:
 class Combined:
     """Predictions of each variant for all utterances; `left_out`: why the others failed."""
 
-    said: dict[Variant, Predictions]
+    predictions: dict[Variant, Predictions]
     left_out: dict[Variant, str]
 
 
@@ -146,21 +146,21 @@ def combined(
     that the two stand side by side.
     """
     settings = _Settings(config, training, seed)
-    said = {Variant(BEST, "top 1"): pool.members[pool.ranking[0]]}
+    made = {Variant(BEST, "top 1"): pool.members[pool.ranking[0]]}
     found = {source: _meta_classifiers(pool, source, settings) for source in settings.sources}
-    said |= _table_3(pool, ALL, found)
+    made |= _table_3(pool, ALL, found)
     for k in tops:
         some = pool.top(k)
         those = {source: _meta_classifiers(some, source, settings) for source in settings.sources}
-        said |= _table_3(some, f"top {k}", those)
+        made |= _table_3(some, f"top {k}", those)
     left_out = {}
-    for variant, make in _beyond(pool, said, found[config.fit_on], settings):
+    for variant, make in _beyond(pool, made, found[config.fit_on], settings):
         try:
-            said[variant] = make()
+            made[variant] = make()
         except (EvaluationError, CorpusError) as error:
             left_out[variant] = error.what
-    order = sorted(said, key=lambda variant: SYSTEMS.index(variant.system))
-    return Combined({variant: said[variant] for variant in order}, left_out)
+    order = sorted(made, key=lambda variant: SYSTEMS.index(variant.system))
+    return Combined({variant: made[variant] for variant in order}, left_out)
 
 
 def taught_and_chosen_on(
@@ -193,26 +193,26 @@ def _table_3(
     pool: Pool, members: str, found: dict[str, meta.MetaClassifiers]
 ) -> dict[Variant, Predictions]:
     """The paper's four systems of these members."""
-    said = {
+    made = {
         Variant(MAJORITY, members): majority_vote(pool.members),
         Variant(SOFT, members): soft_vote(pool.members),
     }
     for source, one in found.items():
         taught = pool.taught(source)
-        said[Variant(SINGLE, members, source)] = meta.predict(one.single(), taught)
-        said[Variant(SOUP, members, source)] = meta.predict(one.soup(), taught)
-    return said
+        made[Variant(SINGLE, members, source)] = meta.predict(one.single(), taught)
+        made[Variant(SOUP, members, source)] = meta.predict(one.soup(), taught)
+    return made
 
 
 def _beyond(
     pool: Pool,
-    said: dict[Variant, Predictions],
+    made: dict[Variant, Predictions],
     found: meta.MetaClassifiers,
     settings: _Settings,
 ) -> Iterator[tuple[Variant, Callable[[], Predictions]]]:
     """Systems of all members that the paper does not have."""
     fit_on = settings.ensemble.fit_on
-    soft, soup = said[Variant(SOFT)], said[Variant(SOUP, ALL, fit_on)]
+    soft, soup = made[Variant(SOFT)], made[Variant(SOUP, ALL, fit_on)]
     source = OUT_OF_FOLD if fit_on == OUT_OF_FOLD else HELD_OUT
     yield Variant(GREEDY, ALL, fit_on), partial(_greedy, pool, found, settings)
     yield Variant(WEIGHTED, ALL, HELD_OUT), partial(_weighted, pool)

@@ -102,8 +102,8 @@ def taught_outputs(
         return list(members.values())
     run, corpus, fit = prepared.run, prepared.corpus, prepared.folds[fold].fit
     return [
-        said.replaced(fit, run.out_of_fold(corpus, fold, name, fit))
-        for name, said in members.items()
+        predictions.replaced(fit, run.out_of_fold(corpus, fold, name, fit))
+        for name, predictions in members.items()
     ]
 
 

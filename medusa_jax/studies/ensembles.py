@@ -67,7 +67,7 @@ def studies_of(study: EnsembleStudy, prepared: Prepared) -> dict[str, Study]:
         for one in folds
         for variant, reason in one.left_out.items()
     }
-    variants = [variant for variant in by_seed[0][0].said if variant not in left_out]
+    variants = [variant for variant in by_seed[0][0].predictions if variant not in left_out]
     found = {}
     for part in labelled_parts(prepared):
         posteriors = {one: _posteriors(by_seed, one, part.rows) for one in variants}
@@ -82,7 +82,7 @@ def _posteriors(
 
     def logits_nc(folds: Sequence[Combined]) -> np.ndarray:
         pairs = zip(folds, rows_of_folds, strict=True)
-        return np.concatenate([one.said[variant].logits[rows] for one, rows in pairs])
+        return np.concatenate([one.predictions[variant].logits[rows] for one, rows in pairs])
 
     logits_rnc = np.stack([logits_nc(folds) for folds in by_seed])
     return np.asarray(softmax(logits_rnc.astype(np.float64), axis=2))

@@ -27,8 +27,8 @@ def test_it_learns_which_member_to_trust(task, fitted):
     members, targets = task
     labelled = SELECT[targets.labels[SELECT] >= 0]
 
-    def f1(said):
-        guess = said.logits[labelled].argmax(axis=1)
+    def f1(predictions):
+        guess = predictions.logits[labelled].argmax(axis=1)
         return f1_score(targets.labels[labelled], guess, average="macro")
 
     learned = meta.predict(fitted.soup(), members)
@@ -39,8 +39,8 @@ def test_it_learns_which_member_to_trust(task, fitted):
     assert weight_m.argmax() == 2
     assert weight_m[2] > 2 * np.delete(weight_m, 2).max()
     ours, mean = (
-        np.abs(said.attributes - targets.attributes)[SELECT].mean()
-        for said in (learned, soft_vote(members))
+        np.abs(predictions.attributes - targets.attributes)[SELECT].mean()
+        for predictions in (learned, soft_vote(members))
     )
     assert ours < 0.6 * mean
 
@@ -64,11 +64,11 @@ def test_posteriors_alone_go_in_and_come_out(task):
     found = fit(meta.inputs_of(members, False), targets, attributes=False)
     assert np.shape(found.soup()["w"]) == (16, 4)
     assert np.shape(found.soup()["b"]) == (4,)
-    said = meta.predict(found.soup(), members)
+    predictions = meta.predict(found.soup(), members)
     mean = np.mean([member.attributes for member in members], axis=0)
-    np.testing.assert_allclose(said.attributes, mean, rtol=1e-6)
+    np.testing.assert_allclose(predictions.attributes, mean, rtol=1e-6)
     labelled = SELECT[targets.labels[SELECT] >= 0]
-    guess = said.logits[labelled].argmax(axis=1)
+    guess = predictions.logits[labelled].argmax(axis=1)
     assert (guess == targets.labels[labelled]).mean() > 0.7
 
 

@@ -1,4 +1,4 @@
-"""What members say: votes by hand, outputs that come back as they were, damage that is named."""
+"""Predictions come back as they were saved; damage and other classes are named."""
 
 from pathlib import Path
 
@@ -14,14 +14,16 @@ CLASSES = ("angry", "sad", "happy", "neutral")
 
 
 def outputs(posteriors, attributes=None, ids=None, classes=CLASSES):
-    """What a member says, from its posteriors `[n, c]`."""
+    """A member's predictions from its posteriors `[n, c]`."""
     logits = np.log(np.asarray(posteriors, np.float32))
-    said = (
+    predictions = (
         np.full((len(logits), 3), 4, np.float32)
         if attributes is None
         else np.asarray(attributes, np.float32)
     )
-    return Predictions(ids or tuple(f"u{i}" for i in range(len(logits))), classes, logits, said)
+    return Predictions(
+        ids or tuple(f"u{i}" for i in range(len(logits))), classes, logits, predictions
+    )
 
 
 def three_members():
@@ -40,26 +42,26 @@ def three_members():
 
 
 @pytest.mark.parametrize("other", [dict(ids=("u0", "u2", "u1")), dict(classes=CLASSES[::-1])])
-def test_members_that_speak_of_something_else_are_refused(other):
+def test_members_of_other_utterances_or_classes_are_refused(other):
     members = three_members()
     foreign = outputs(members[0].posteriors, **other)
     with pytest.raises(EvaluationError, match="different utterances or classes"):
         stacked([members[0], foreign])
 
 
-def test_outputs_come_back_as_they_were(tmp_path: Path):
+def test_predictions_come_back_as_they_were(tmp_path: Path):
     rng = np.random.default_rng(0)
-    said = Predictions(
+    predictions = Predictions(
         ("b.wav", "a.wav"),
         CLASSES,
         rng.normal(size=(2, 4)).astype(np.float32),
         rng.uniform(1, 7, (2, 3)).astype(np.float32),
     )
-    said.save(tmp_path / "deep" / "out.parquet")
+    predictions.save(tmp_path / "deep" / "out.parquet")
     back = Predictions.load(tmp_path / "deep" / "out.parquet", CLASSES)
-    assert (back.ids, back.classes) == (said.ids, said.classes)
-    np.testing.assert_array_equal(back.logits, said.logits)
-    np.testing.assert_array_equal(back.attributes, said.attributes)
+    assert (back.ids, back.classes) == (predictions.ids, predictions.classes)
+    np.testing.assert_array_equal(back.logits, predictions.logits)
+    np.testing.assert_array_equal(back.attributes, predictions.attributes)
     frame = pd.read_parquet(tmp_path / "deep" / "out.parquet")
     assert list(frame.columns)[1:9] == [
         f"{kind}_{name}" for kind in ("logit", "p") for name in CLASSES
@@ -68,8 +70,8 @@ def test_outputs_come_back_as_they_were(tmp_path: Path):
 
 
 def test_classes_are_found_by_name_not_by_place(tmp_path: Path):
-    said = outputs([[0.1, 0.2, 0.3, 0.4]])
-    said.save(tmp_path / "out.parquet")
+    predictions = outputs([[0.1, 0.2, 0.3, 0.4]])
+    predictions.save(tmp_path / "out.parquet")
     back = Predictions.load(tmp_path / "out.parquet", CLASSES[::-1])
     np.testing.assert_allclose(back.posteriors, [[0.4, 0.3, 0.2, 0.1]], atol=1e-6)
 
@@ -83,10 +85,10 @@ def test_rows_by_position():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("column", ["logits", "attributes"])
 def test_values_that_are_not_finite_are_refused(tmp_path: Path, bad, column):
-    said = outputs(softmax(np.zeros((3, 4)), axis=1))
-    getattr(said, column)[1, 2] = bad
+    predictions = outputs(softmax(np.zeros((3, 4)), axis=1))
+    getattr(predictions, column)[1, 2] = bad
     with np.errstate(invalid="ignore"):
-        said.save(tmp_path / "out.parquet")
+        predictions.save(tmp_path / "out.parquet")
     with pytest.raises(EvaluationError, match="not finite") as caught:
         Predictions.load(tmp_path / "out.parquet", CLASSES)
     assert caught.value.where == tmp_path / "out.parquet"
@@ -102,7 +104,7 @@ def test_other_classes_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 but no more", b"id,logit_angry\n"])
-def test_a_file_that_is_none_is_refused(tmp_path: Path, content):
+def test_a_missing_or_damaged_file_is_refused(tmp_path: Path, content):
     path = tmp_path / "out.parquet"
     if content is not None:
         path.write_bytes(content)

@@ -93,9 +93,11 @@ def found(pool: Pool) -> Combined:
     return combined(pool, [2], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), TRAINING, 0)
 
 
-def f1(pool: Pool, said: Predictions) -> float:
+def f1(pool: Pool, predictions: Predictions) -> float:
     return float(
-        f1_score(pool.targets.labels[REST], said.logits[REST].argmax(axis=1), average="macro")
+        f1_score(
+            pool.targets.labels[REST], predictions.logits[REST].argmax(axis=1), average="macro"
+        )
     )
 
 
@@ -117,30 +119,30 @@ def test_every_variant_is_there_once(found):
         Variant(GREEDY, ALL, OUT_OF_FOLD),
         Variant(STACKING, ALL, OUT_OF_FOLD),
     }
-    assert set(found.said) == table | held | beyond
+    assert set(found.predictions) == table | held | beyond
     assert found.left_out == {}
     assert str(Variant(SOUP, "top 2", TRAIN)) == "soup, top 2, train"
 
 
-def test_out_of_fold_outputs_show_whom_to_trust_and_in_sample_ones_do_not(pool, found):
+def test_only_out_of_fold_predictions_show_which_member_to_trust(pool, found):
     """In-sample learning trusts the member that is perfect on its own training part alone."""
     learned, fooled = (
-        f1(pool, found.said[Variant(SOUP, ALL, source)]) for source in (OUT_OF_FOLD, TRAIN)
+        f1(pool, found.predictions[Variant(SOUP, ALL, source)]) for source in (OUT_OF_FOLD, TRAIN)
     )
     assert learned > fooled + 0.2
-    assert f1(pool, found.said[Variant(STACKING, ALL, OUT_OF_FOLD)]) > fooled + 0.2
+    assert f1(pool, found.predictions[Variant(STACKING, ALL, OUT_OF_FOLD)]) > fooled + 0.2
 
 
-def test_the_best_members_are_taken_as_ranked_in_their_own_order(pool, found):
+def test_the_best_members_are_chosen_as_ranked_in_their_own_order(pool, found):
     two = pool.top(2)
     assert two.members == (pool.members[1], pool.members[2])
     assert two.out_of_fold == (pool.out_of_fold[1], pool.out_of_fold[2])
     assert two.ranking == (0, 1)
     assert pool.top(1).members == (pool.members[1],)
     np.testing.assert_allclose(
-        found.said[Variant(SOFT, "top 2")].logits, soft_vote(two.members).logits
+        found.predictions[Variant(SOFT, "top 2")].logits, soft_vote(two.members).logits
     )
-    assert found.said[Variant(BEST, "top 1")] is pool.members[1]
+    assert found.predictions[Variant(BEST, "top 1")] is pool.members[1]
 
 
 def test_the_soup_of_all_is_the_runs_own(pool, found):
@@ -148,7 +150,7 @@ def test_the_soup_of_all_is_the_runs_own(pool, found):
     own = meta_training.fit(x_nf, pool.targets, CLASSES, FIT, HELD, CONFIG, TRAINING, 0)
     for system, params in ((SOUP, own.soup()), (SINGLE, own.single())):
         np.testing.assert_array_equal(
-            found.said[Variant(system, ALL, TRAIN)].logits,
+            found.predictions[Variant(system, ALL, TRAIN)].logits,
             meta.predict(params, pool.members).logits,
         )
 
@@ -157,11 +159,11 @@ def test_the_runs_settings_of_training_reach_the_meta_classifiers(pool, found):
     config = CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD})
     again = combined(pool, [], config, TrainingConfig(targets="one_hot"), 0)
     soup, vote = Variant(SOUP, ALL, TRAIN), Variant(SOFT)
-    assert np.abs(again.said[soup].logits - found.said[soup].logits).max() > 1e-3
-    np.testing.assert_array_equal(again.said[vote].logits, found.said[vote].logits)
+    assert np.abs(again.predictions[soup].logits - found.predictions[soup].logits).max() > 1e-3
+    np.testing.assert_array_equal(again.predictions[vote].logits, found.predictions[vote].logits)
 
 
-def test_nothing_learns_from_those_who_are_scored(pool, found):
+def test_no_system_learns_from_the_scored_part(pool, found):
     """Other labels of the rest change no output of any system."""
     labels = pool.targets.labels.copy()
     labels[REST] = (labels[REST] + 1) % 3
@@ -174,8 +176,10 @@ def test_nothing_learns_from_those_who_are_scored(pool, found):
         }
     )
     again = combined(other, [2], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), TRAINING, 0)
-    for variant, said in found.said.items():
-        np.testing.assert_array_equal(again.said[variant].logits, said.logits, err_msg=str(variant))
+    for variant, predictions in found.predictions.items():
+        np.testing.assert_array_equal(
+            again.predictions[variant].logits, predictions.logits, err_msg=str(variant)
+        )
 
 
 def test_temperature_changes_no_choice_and_calibrates_better(pool, found):
@@ -183,7 +187,7 @@ def test_temperature_changes_no_choice_and_calibrates_better(pool, found):
         (Variant(SOFT), SOFT_TEMPERED),
         (Variant(SOUP, ALL, OUT_OF_FOLD), SOUP_TEMPERED),
     ):
-        one, other = found.said[plain], found.said[Variant(warm, ALL, HELD_OUT)]
+        one, other = found.predictions[plain], found.predictions[Variant(warm, ALL, HELD_OUT)]
         assert (one.logits.argmax(axis=1) == other.logits.argmax(axis=1)).all()
         loss = [
             -log_softmax(o.logits, axis=1)[HELD, pool.targets.labels[HELD]].mean()
@@ -198,17 +202,17 @@ def test_temperature_changes_no_choice_and_calibrates_better(pool, found):
 def test_without_out_of_fold_outputs_the_rest_is_there(pool, fit_on, sources):
     without = Pool(**{**vars(pool), "out_of_fold": None})
     found = combined(without, [], CONFIG.model_copy(update={"fit_on": fit_on}), TRAINING, 0)
-    assert {variant.learned_from for variant in found.said} - {None} == sources
-    assert {variant.system for variant in found.said} >= {*ENSEMBLES, WEIGHTED, STACKING}
+    assert {variant.learned_from for variant in found.predictions} - {None} == sources
+    assert {variant.system for variant in found.predictions} >= {*ENSEMBLES, WEIGHTED, STACKING}
     assert (Variant(GREEDY, ALL, fit_on) in found.left_out) == (fit_on == HELD_OUT), (
-        "a soup is chosen on who taught none of it"
+        "the part that it learned from cannot choose a soup"
     )
-    assert (Variant(GREEDY, ALL, fit_on) in found.said) == (fit_on == TRAIN)
+    assert (Variant(GREEDY, ALL, fit_on) in found.predictions) == (fit_on == TRAIN)
     with pytest.raises(EvaluationError, match="no out-of-fold predictions"):
         combined(without, [], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), TRAINING, 0)
 
 
-def test_what_cannot_be_made_is_left_out_and_named(pool):
+def test_a_system_that_cannot_be_made_is_left_out_and_named(pool):
     def none(rows: np.ndarray) -> np.ndarray:
         raise CorpusError("1 speaker(s) cannot make 3 inner folds")
 
@@ -222,50 +226,54 @@ def test_what_cannot_be_made_is_left_out_and_named(pool):
         found.left_out[Variant(STACKING, ALL, HELD_OUT)] == "1 speaker(s) cannot make 3 inner folds"
     )
     assert "happy" in found.left_out[Variant(SOFT_REBALANCED, ALL, HELD_OUT)]
-    assert not found.left_out.keys() & found.said.keys()
+    assert not found.left_out.keys() & found.predictions.keys()
 
 
 # Stacking
 
 
-def test_stacking_learns_whom_to_trust(pool):
+def test_stacking_learns_which_member_to_trust(pool):
     taught, labels = pool.out_of_fold, pool.targets.labels
-    said = logistic_stacking(taught, labels, FIT, np.arange(len(FIT)) % 3, pool.members)
-    assert f1(pool, said) > f1(pool, soft_vote(pool.members)) + 0.1
-    assert softmax(said.logits, axis=1).sum(axis=1) == pytest.approx(np.ones(COUNT))
+    predictions = logistic_stacking(taught, labels, FIT, np.arange(len(FIT)) % 3, pool.members)
+    assert f1(pool, predictions) > f1(pool, soft_vote(pool.members)) + 0.1
+    assert softmax(predictions.logits, axis=1).sum(axis=1) == pytest.approx(np.ones(COUNT))
 
 
-def test_stacking_never_says_a_class_that_it_did_not_meet(pool):
+def test_stacking_never_predicts_a_class_that_it_did_not_learn(pool):
     labels = np.where(pool.targets.labels == 2, -1, pool.targets.labels)
-    said = logistic_stacking(pool.members, labels, FIT, np.arange(len(FIT)) % 3, pool.members)
-    assert set(said.logits.argmax(axis=1)) == {0, 1}
-    assert np.isfinite(said.logits).all()
+    predictions = logistic_stacking(
+        pool.members, labels, FIT, np.arange(len(FIT)) % 3, pool.members
+    """Members without information leave it no class to prefer, though six in ten are angry."""
+    assert set(predictions.logits.argmax(axis=1)) == {0, 1}
+    assert np.isfinite(predictions.logits).all()
 
 
-def test_stacking_minds_no_frequency():
+def test_stacking_ignores_the_frequency_of_classes():
     """Members that say nothing leave it no class to prefer, though six in ten are angry."""
     pool = pool_of(3)
     nothing = tuple(outputs(np.zeros((COUNT, 3))) for _ in range(2))
-    said = logistic_stacking(nothing, pool.targets.labels, FIT, np.arange(len(FIT)) % 3, nothing)
-    assert said.posteriors[0] == pytest.approx([1 / 3] * 3, abs=1e-3)
+    predictions = logistic_stacking(
+        nothing, pool.targets.labels, FIT, np.arange(len(FIT)) % 3, nothing
+    )
+    assert predictions.posteriors[0] == pytest.approx([1 / 3] * 3, abs=1e-3)
 
 
 # The prior
 
 
 @pytest.mark.parametrize("planted", [[1 / 3, 1 / 3, 1 / 3], [0.7, 0.2, 0.1]])
-def test_the_prior_that_posteriors_were_learned_under_is_found_whatever_the_frequencies(planted):
+def test_the_prior_of_posteriors_is_found_whatever_the_frequencies(planted):
     """Posteriors of a known likelihood and prior, on utterances of other frequencies."""
     rng = np.random.default_rng(1)
     labels = rng.choice(3, 30_000, p=[0.2, 0.2, 0.6])
     means = np.array([[0.0, 0], [1.5, 0], [0, 1.5]])
     x = means[labels] + rng.normal(size=(len(labels), 2))
     likelihood = -0.5 * ((x[:, None] - means) ** 2).sum(axis=2)
-    said = outputs(likelihood + np.log(planted))
-    prior = learned_prior(said, labels)
+    predictions = outputs(likelihood + np.log(planted))
+    prior = learned_prior(predictions, labels)
     assert prior == pytest.approx(planted, abs=0.02)
     np.testing.assert_allclose(
-        rebalanced(said, prior).posteriors, softmax(likelihood, axis=1), atol=0.03
+        rebalanced(predictions, prior).posteriors, softmax(likelihood, axis=1), atol=0.03
     )
 
 

@@ -10,14 +10,16 @@ CLASSES = ("angry", "sad", "happy", "neutral")
 
 
 def outputs(posteriors, attributes=None, ids=None, classes=CLASSES):
-    """What a member says, from its posteriors `[n, c]`."""
+    """A member's predictions from its posteriors `[n, c]`."""
     logits = np.log(np.asarray(posteriors, np.float32))
-    said = (
+    predictions = (
         np.full((len(logits), 3), 4, np.float32)
         if attributes is None
         else np.asarray(attributes, np.float32)
     )
-    return Predictions(ids or tuple(f"u{i}" for i in range(len(logits))), classes, logits, said)
+    return Predictions(
+        ids or tuple(f"u{i}" for i in range(len(logits))), classes, logits, predictions
+    )
 
 
 def three_members():
