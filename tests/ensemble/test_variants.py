@@ -243,13 +243,13 @@ def test_stacking_never_predicts_a_class_that_it_did_not_learn(pool):
     labels = np.where(pool.targets.labels == 2, -1, pool.targets.labels)
     predictions = logistic_stacking(
         pool.members, labels, FIT, np.arange(len(FIT)) % 3, pool.members
-    """Members without information leave it no class to prefer, though six in ten are angry."""
+    )
     assert set(predictions.logits.argmax(axis=1)) == {0, 1}
     assert np.isfinite(predictions.logits).all()
 
 
 def test_stacking_ignores_the_frequency_of_classes():
-    """Members that say nothing leave it no class to prefer, though six in ten are angry."""
+    """Members without information leave it no class to prefer, though six in ten are angry."""
     pool = pool_of(3)
     nothing = tuple(outputs(np.zeros((COUNT, 3))) for _ in range(2))
     predictions = logistic_stacking(
