@@ -14,6 +14,7 @@ from small_run import SPEECH_ONLY, small_yaml
 from typer.testing import CliRunner
 
 from medusa_jax.cli.app import app
+from medusa_jax.config.ensemble import SubmissionConfig
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -141,10 +142,16 @@ def test_links_lead_somewhere(page):
         assert found.exists(), target
 
 
+SETTINGS = {f"submission.{key}" for key in SubmissionConfig.model_fields}
+"""Keys of a configuration that look like modules."""
+
+
 def exists(name: str) -> bool:
     """True for a Python file below the root, and for the dotted name of a module or of its part."""
     if name.endswith(".py"):
         return (ROOT / name).is_file()
+    if name in SETTINGS:
+        return True
     try:
         pkgutil.resolve_name(name)
     except (ImportError, AttributeError):
@@ -182,6 +189,7 @@ def test_help_loads_nothing_heavy():
     program = f"""
 import sys
 from medusa_jax.cli.app import app
+from medusa_jax.config.ensemble import SubmissionConfig
 from typer.testing import CliRunner
 for path in {list(every_command())!r}:
     assert CliRunner().invoke(app, [*path, "--help"]).exit_code == 0
