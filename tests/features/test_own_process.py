@@ -41,7 +41,7 @@ def test_the_store_is_the_same(corpus, tmp_path):
     assert (seen[0], seen[-1]) == ((0, 10), (10, 10))
 
 
-def test_a_share_says_what_is_missing(corpus, tmp_path):
+def test_a_share_returns_the_missing_shards(corpus, tmp_path):
     config = HashedTextConfig(width=16, ngrams=(2, 4))
     options = {"shard_rows": 4, "own_process": True}
     folder, missing = extract_share(corpus, config, tmp_path, Share(1, 2), **options)

@@ -79,7 +79,7 @@ def test_shares_in_any_order_end_as_one_run_would(corpus, folder, tmp_path, orde
     assert bytes_of(folder) == expected
 
 
-def test_a_share_says_what_others_owe_and_counts_its_own(corpus, folder):
+def test_a_share_reports_missing_shards_and_counts_its_own(corpus, folder):
     seen = []
     assert share_of(corpus, folder, "2/2", progress=lambda *now: seen.append(now)) == (
         0,
@@ -132,7 +132,7 @@ def test_locks_are_of_parts(tmp_path):
             pass
 
 
-def test_who_works_on_the_whole_is_waited_for(tmp_path):
+def test_a_lock_on_the_whole_is_waited_for(tmp_path):
     order = []
     with PartLocks(tmp_path) as locks, locks.whole():
         code = (

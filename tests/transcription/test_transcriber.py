@@ -51,7 +51,7 @@ def test_the_words_are_those_of_transformers_generate(whisper, beams):
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_nobodys_words_depend_on_the_batch(whisper, beams):
+def test_words_do_not_depend_on_the_batch(whisper, beams):
     inputs = waves(7, longest=1.0)
     threes, together = (
         build_extractor(config_of(whisper, beams=beams, batch_seconds=seconds))

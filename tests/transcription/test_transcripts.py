@@ -156,7 +156,7 @@ def wide(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
-    """Where the generated corpus of a small run lies."""
+    """The path of the generated corpus of a small run."""
     out = tmp_path_factory.mktemp("generated")
     return {"path": str(read_corpus(run_of(out).config.corpus, out).root)}
 
@@ -205,7 +205,7 @@ def test_the_command_shares_resumes_and_exports(wide, speech, tmp_path):
     assert isinstance(medusa("--set", "transcription.model=/no/such").exception, FeatureError)
 
 
-def test_gaps_in_the_corpuss_own_transcripts_are_told(tmp_path, caplog):
+def test_gaps_in_the_corpuss_own_transcripts_are_logged(tmp_path, caplog):
     from medusa_jax.runs.inputs import transcribed
 
     made = small_corpus(tmp_path, 4, transcripts=["a", "", None, "b"])
@@ -215,6 +215,6 @@ def test_gaps_in_the_corpuss_own_transcripts_are_told(tmp_path, caplog):
     ]
 
 
-def test_a_run_without_the_section_says_so(tmp_path):
+def test_a_run_without_the_section_is_refused(tmp_path):
     result = CliRunner().invoke(app, ["transcribe", str(small_yaml(tmp_path / "small.yaml"))])
     assert isinstance(result.exception, ConfigError)
