@@ -11,19 +11,15 @@ as for every fold after the first.
 
 import argparse
 import json
-import os
-import platform
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import machine, python, save, target
 
 MEMBERS, CLASSES, WIDTH = 14, tuple("ASHUFDCN"), 11
 HELD_OUT, TEST = 3_000, 8_000
@@ -192,26 +188,16 @@ def main() -> None:
     if given.contend:
         print(json.dumps(contend(given.contend, *size)))
         return
+    quickly = ["--quick"] if given.quick else []
     runs: dict[str, list[dict[str, Any]]] = {"ours": [], "slices": [], "loader": []}
     for _ in range(1 if given.quick else given.rounds):
         for name, done in runs.items():
-            done.append(run(name, given.quick))
+            done.append(python(__file__, "--contend", name, *quickly))
             print(line(name, done[-1]), flush=True)
-    packages = {name: version(name) for name in ("jax", "jaxlib", "torch", "numpy")}
-    environment = {"machine": platform.platform(), "cores": os.cpu_count(), **packages}
+    environment = machine("jax", "jaxlib", "torch", "numpy")
     print(", ".join(f"{key} {value}" for key, value in environment.items()))
-    if given.out:
-        written = {"environment": environment, "size": size, "runs": runs}
-        given.out.write_text(json.dumps(written, indent=1))
+    save(given.out, environment, size=size, runs=runs)
     print(*targets(runs), sep="\n")
-
-
-def run(name: str, quick: bool) -> dict[str, Any]:
-    """One contender in a process of its own."""
-    command = [sys.executable, __file__, "--contend", name, *(["--quick"] if quick else [])]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
 
 
 def line(name: str, one: dict[str, Any]) -> str:
@@ -230,23 +216,17 @@ def targets(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
             pairs = zip(runs["ours"], runs[name], strict=True)
             ratios = sorted(other["seconds"] / one[kind] for one, other in pairs)
             measured, spread = float(np.median(ratios)), f"({ratios[0]:.1f} to {ratios[-1]:.1f})"
-            verdict = "met" if measured >= wanted else "missed"
-            lines.append(
-                f"target {name}, {when}: wanted {wanted}× or more, "
-                f"measured {measured:.1f}× {spread}: {verdict}"
-            )
+            found = f"{measured:.1f}× {spread}"
+            lines.append(target(f"{name}, {when}", f"{wanted}× or more", found, measured >= wanted))
     return [*lines, same_scores(runs["ours"][0]["seeds"], runs["slices"][0]["seeds"])]
 
 
 def same_scores(ours: list[float], theirs: list[float]) -> str:
     """The target that nothing but speed differs."""
-    apart = abs(np.mean(ours) - np.mean(theirs))
-    twice = 2 * (np.std(ours) + np.std(theirs))
-    verdict = "met" if apart <= max(twice, 0.002) else "missed"
-    return (
-        f"target same Macro-F1: wanted seeds' means within twice their spread ({twice:.4f}), "
-        f"measured {apart:.4f} apart: {verdict}"
-    )
+    apart = abs(float(np.mean(ours) - np.mean(theirs)))
+    twice = 2 * float(np.std(ours) + np.std(theirs))
+    wanted = f"seeds' means within twice their spread ({twice:.4f})"
+    return target("same Macro-F1", wanted, f"{apart:.4f} apart", apart <= max(twice, 0.002))
 
 
 if __name__ == "__main__":
