@@ -108,7 +108,7 @@ def transcribe_share(run: Run, corpus: Corpus, share: Share) -> tuple[Path, tupl
     config = run.config.transcription
     if config is None or config.backend == "corpus":
         raise ConfigError(
-            "this run has no model that transcribes, so there is nothing to share",
+            "this run has no transcription model, so nothing can be shared",
             where="transcription",
             hint="add one: --set transcription.backend=transformers",
         )
@@ -137,7 +137,7 @@ def check_source(config: CorpusConfig) -> Path:
     root = Path(config.path).expanduser().resolve()
     if not root.exists():
         raise CorpusError(
-            "there is no corpus here",
+            "no corpus here",
             where=root,
             hint="correct corpus.path, in the configuration or with --set corpus.path=FOLDER",
         )

@@ -60,7 +60,7 @@ BAD_CONFIGS = {
 
 
 @pytest.mark.parametrize("mistake", BAD_CONFIGS)
-def test_a_mistake_in_the_configuration_is_told_before_anything_is_made(
+def test_a_mistake_in_the_configuration_is_reported_before_anything_is_made(
     medusa, tmp_path, monkeypatch, mistake
 ):
     monkeypatch.chdir(tmp_path)
@@ -75,7 +75,7 @@ def test_a_mistake_in_the_configuration_is_told_before_anything_is_made(
     assert os.listdir(tmp_path) == ["small.yaml"]
 
 
-def test_one_mistake_of_all_members_is_told_once(medusa, tmp_path):
+def test_one_mistake_of_all_members_is_reported_once(medusa, tmp_path):
     _, _, err = medusa("run", small_yaml(tmp_path / "s.yaml"), "--set", "training.batchsize=3")
     assert err.count("batchsize") == 1
 
@@ -92,7 +92,7 @@ def test_one_mistake_of_all_members_is_told_once(medusa, tmp_path):
         (".", None, ["no config.yaml"]),
     ],
 )
-def test_what_is_no_configuration_is_told(medusa, tmp_path, monkeypatch, name, content, words):
+def test_what_is_no_configuration_is_reported(medusa, tmp_path, monkeypatch, name, content, words):
     monkeypatch.chdir(tmp_path)
     if content is not None:
         (tmp_path / name).write_bytes(content)

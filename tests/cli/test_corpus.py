@@ -92,7 +92,7 @@ BAD_CORPORA = {
 
 
 @pytest.mark.parametrize("damage", BAD_CORPORA, ids=lambda damage: damage.__name__)
-def test_a_bad_corpus_is_told_with_its_file(medusa, speech, tmp_path, damage):
+def test_a_bad_corpus_is_reported_with_its_file(medusa, speech, tmp_path, damage):
     root, path = speech
     damage(root)
     code, words = BAD_CORPORA[damage]

@@ -10,7 +10,7 @@ from medusa_jax.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("says", "before", "after"),
+    ("setting", "before", "after"),
     [
         ("always [madvise] never", {"A": "1"}, {"A": "1", TUNABLES: "glibc.malloc.hugetlb=1"}),
         ("[always] madvise never", {"A": "1"}, {"A": "1"}),
@@ -23,9 +23,9 @@ from medusa_jax.errors import ConfigError
         (None, {"A": "1"}, {"A": "1"}),
     ],
 )
-def test_large_pages(tmp_path, says, before, after):
-    if says is not None:
-        (tmp_path / "enabled").write_text(says + "\n")
+def test_large_pages(tmp_path, setting, before, after):
+    if setting is not None:
+        (tmp_path / "enabled").write_text(setting + "\n")
     assert large_pages(before, tmp_path / "enabled") == after
 
 
@@ -47,7 +47,7 @@ def test_the_program_starts_once_more_with_its_arguments(tmp_path):
     not PAGES.exists() or "[madvise]" not in PAGES.read_text(),
     reason="large pages need not be asked for here",
 )
-def test_the_c_library_is_told(tmp_path):
+def test_the_c_library_is_reported(tmp_path):
     code = """
 import os
 from medusa_jax.cli import app, start

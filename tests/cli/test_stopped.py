@@ -44,7 +44,7 @@ def until(there, process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
-def test_a_full_disk_is_told_and_nothing_half_written_is_left(tmp_path):
+def test_a_full_disk_is_reported_and_nothing_half_written_is_left(tmp_path):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
     process = start(
         "extract", small_yaml(tmp_path / "s.yaml"), "--out", tmp_path / "out", prelude=limit

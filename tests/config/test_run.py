@@ -1,4 +1,4 @@
-"""What members inherit, which keys a run's digest covers, and that shipped configurations load."""
+"""Inheritance of members, the run's digest, and the shipped configurations."""
 
 from pathlib import Path
 

@@ -127,7 +127,7 @@ def test_one_fold_alone_is_what_it_is_among_all_also_out_of_fold(prepared, out, 
 
 
 @pytest.mark.parametrize("corpus", [{"fold": 1}, {"folds": 3, "fold": 4}, {"folds": 3, "fold": 0}])
-def test_a_fold_that_there_is_not_is_told(corpus):
+def test_a_fold_that_there_is_not_is_reported(corpus):
     with pytest.raises(
         ValidationError, match=r"must be one of the folds|greater than or equal to 1"
     ):

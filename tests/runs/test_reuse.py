@@ -72,7 +72,7 @@ def test_the_command_trains_only_the_members_that_are_new(first, medusa, tmp_pat
     ],
     ids=["seed", "model", "the run's seed", "parts", "features"],
 )
-def test_what_is_not_alike_is_not_taken_over(first, tmp_path, changes):
+def test_what_is_not_alike_is_not_reused(first, tmp_path, changes):
     other = prepared_of(tmp_path, **changes)
     assert other.run.folder != first.run.folder
     with opened(other.run):
