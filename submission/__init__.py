@@ -1,1 +1,1 @@
-"""Challenge definitions, submission files and their checks, scores and the leaderboard."""
+"""Challenge definitions, submission files, their checks and scores."""

@@ -1,4 +1,4 @@
-"""Label files as they circulate: which files a test set has, and the answers to them."""
+"""Label files as they circulate: the files of a test set, and the answers to them."""
 
 import re
 from pathlib import Path
@@ -13,10 +13,11 @@ _NO_CLASS = ("O", "X", "")
 
 
 def read_names(path: Path, challenge: Challenge) -> tuple[str, ...]:
-    """The challenge's file names that `path` holds, sorted: a folder of audio, a table with `FileName`, or a list, one a line.
+    """The challenge's file names in `path`, sorted.
 
-    Of a table with `Split_Set` the rows of Test3 count; elsewhere the names that follow the challenge's pattern, or all
-    if none does. Raises `SubmissionError` if there is none, or one twice.
+    `path` is a folder of audio, a table with `FileName`, or a list with one name a line. Of a table
+    with `Split_Set` the rows of Test3 count; else the names that match the challenge's pattern,
+    or all if none does. Raises `SubmissionError` if there is none, or a repeated one.
     """
     path = Path(path)
     if path.is_dir():
@@ -35,10 +36,12 @@ def read_names(path: Path, challenge: Challenge) -> tuple[str, ...]:
 
 
 def read_answers(path: Path, kind: Kind, *, test_only: bool = False) -> pd.DataFrame:
-    """The answers to one task, indexed by `FileName`: column `emotion` (a class; missing for O and X), or the three attributes (NaN: unrated).
+    """The answers to one task, indexed by `FileName`.
 
-    Reads `labels_consensus.csv`, any subset of its columns that holds the task's, or a file in the task's own layout;
-    `test_only` keeps the rows of Test3 where `Split_Set` says so. Raises `SubmissionError` naming the row of a bad or repeated answer.
+    Column `emotion` is a class (missing for O and X), or there are three attributes (NaN: unrated).
+    `path` is `labels_consensus.csv` with at least the task's columns, or a file in the task's own
+    layout; `test_only` keeps the rows whose `Split_Set` is Test3. Raises `SubmissionError` naming
+    the row of a bad or repeated answer.
     """
     columns = ("EmoClass",) if kind == "categorical" else tuple(COLUMN_OF.values())
     frame = _read(path, ("FileName", *columns))
@@ -52,22 +55,14 @@ def read_answers(path: Path, kind: Kind, *, test_only: bool = False) -> pd.DataF
         )
     index = pd.Index(frame["FileName"].astype(object), name="FileName")
     if kind == "categorical":
-        return pd.DataFrame(
-            {
-                "emotion": [
-                    _class(path, *pair) for pair in zip(index, frame["EmoClass"], strict=True)
-                ]
-            },
-            index=index,
-            dtype=object,
-        )
-    return pd.DataFrame(
-        {
-            a: [_number(path, *pair) for pair in zip(index, frame[c], strict=True)]
-            for a, c in COLUMN_OF.items()
-        },
-        index=index,
-    )
+        answers = zip(index, frame["EmoClass"], strict=True)
+        emotion = [_class(path, *answer) for answer in answers]
+        return pd.DataFrame({"emotion": emotion}, index=index, dtype=object)
+
+    def numbers(column: str) -> list[float]:
+        return [_number(path, *answer) for answer in zip(index, frame[column], strict=True)]
+
+    return pd.DataFrame({a: numbers(column) for a, column in COLUMN_OF.items()}, index=index)
 
 
 def _class(path: Path, name: str, letter: str) -> str | None:
@@ -96,7 +91,7 @@ def _test_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV as text, nothing guessed. Raises `SubmissionError` unless it holds `columns`."""
+    """A CSV with all cells as text. Raises `SubmissionError` unless it has `columns`."""
     _text(path)
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")

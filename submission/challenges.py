@@ -1,8 +1,8 @@
-"""The challenges as data: names, headers, letters, ranges, ranking metrics and the published scores.
+"""The challenges as data: names, headers, letters, ranges, ranking metrics, published scores.
 
-Everything that writes, checks or scores a submission takes one of these definitions, so a smaller set of names (the
-generated corpus, one's own hold-out) goes through the very same code: `challenge.with_names(names)`. Nothing here
-imports more than the standard library.
+Code that writes, checks or scores a submission takes one of these definitions, so a smaller set of
+names (the generated corpus, a hold-out of your own) goes through the same code:
+`challenge.with_names(names)`. Nothing here imports more than the standard library.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Literal
 
 from medusa_jax.errors import SubmissionError
 
-# The organisers' order, which is also MEDUSA's; the letters stand in `EmoClass` columns.
+# The organisers' order, which is also MEDUSA's; `EmoClass` columns have the letters.
 LETTER_OF: Mapping[str, str] = {
     "angry": "A",
     "sad": "S",
@@ -39,7 +39,7 @@ Kind = Literal["categorical", "attributes"]
 
 @dataclass(frozen=True)
 class Published:
-    """Scores somebody else published on the challenge's own test set; `source` says where."""
+    """Scores that others published on the challenge's own test set, with their `source`."""
 
     system: str
     metrics: Mapping[str, float]
@@ -48,9 +48,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Task:
-    """One task of one challenge: all that a file is checked and scored by.
+    """One task of one challenge, as its files are checked and scored.
 
-    `names` is None where the names are not known without the corpus; then `pattern` and `count` are checked instead.
+    `names` is None where the names are unknown without the corpus; then `pattern` and `count` are
+    checked instead.
     """
 
     challenge: str
@@ -69,7 +70,7 @@ class Task:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The ranking metric, then the others shown."""
+        """The ranking metric, then the others."""
         return (self.ranking_metric, *self.other_metrics)
 
     @property
@@ -93,7 +94,7 @@ class Challenge:
         return self.categorical, self.attributes
 
     def task(self, kind: Kind) -> Task:
-        """The task of that kind. Raises `SubmissionError` for any other word."""
+        """The task of that kind. Raises `SubmissionError` for an unknown kind."""
         for task in self.tasks:
             if task.kind == kind:
                 return task
@@ -102,31 +103,36 @@ class Challenge:
         )
 
     def with_names(self, names: Iterable[str]) -> "Challenge":
-        """The same challenge over other test files, each once. Raises `SubmissionError` for none, repeated or unusable names."""
-        given = tuple(names)
-        for name in given:
-            if not isinstance(name, str) or not re.fullmatch(r'[^,"/\\\s;]+\.wav', name):
-                raise SubmissionError(
-                    f"{name!r} cannot be the name of a test file",
-                    hint="give bare file names that end in .wav",
-                )
-        kept = tuple(sorted(given))
-        repeated = [a for a, b in pairwise(kept) if a == b]
-        if not kept or repeated:
-            what = (
-                f"the name {repeated[0]!r} stands twice among the test files"
-                if repeated
-                else "no test file is named"
-            )
-            raise SubmissionError(what, hint="give every test file exactly once")
+        """The same challenge over other test files.
+
+        Raises `SubmissionError` for no names, and for repeated or unusable ones.
+        """
+        kept = _checked(tuple(names))
         categorical, attributes = (
             replace(task, names=kept, count=len(kept)) for task in self.tasks
         )
         return replace(self, categorical=categorical, attributes=attributes)
 
 
+def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, sorted. Raises `SubmissionError` for none, repeated or unusable ones."""
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r'[^,"/\\\s;]+\.wav', name):
+            raise SubmissionError(
+                f"{name!r} cannot be the name of a test file",
+                hint="give bare file names that end in .wav",
+            )
+    kept, hint = tuple(sorted(names)), "give every test file exactly once"
+    if not kept:
+        raise SubmissionError("no test file is named", hint=hint)
+    for name, following in pairwise(kept):
+        if name == following:
+            raise SubmissionError(f"{name!r} stands twice among the test files", hint=hint)
+    return kept
+
+
 def challenge_of(identifier: str) -> Challenge:
-    """The challenge with that id. Raises `SubmissionError` that lists the known ones."""
+    """The challenge with that id. Raises `SubmissionError` for an unknown one."""
     if identifier not in CHALLENGES:
         raise SubmissionError(
             f"unknown challenge {identifier!r}", hint=f"choose one of {', '.join(CHALLENGES)}"
@@ -207,7 +213,8 @@ INTERSPEECH2025 = _challenge(
     },
 )
 
-# The organisers published how many files there are, not which: take the names from the corpus with `with_names`.
+# The organisers published the number of files but not their names: take those from the corpus with
+# `with_names`.
 ODYSSEY2024 = _challenge(
     "odyssey2024",
     "Odyssey 2024",

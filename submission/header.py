@@ -1,4 +1,4 @@
-"""The first line of a submission: exactly the task's header, or a word about what it is instead."""
+"""The first line of a submission: the task's header, or the problem with it."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,10 @@ _INDEX_COLUMNS = ("", "index", "unnamed: 0")
 
 @dataclass(frozen=True)
 class Header:
-    """What became of the first line: its problem, if any; whether rows can be read; whether it is a row itself."""
+    """The problem of the first line, if any; `is_row` if it is a row itself.
+
+    `readable` if the rows below can be read.
+    """
 
     problem: Problem | None
     readable: bool = False
@@ -24,23 +27,13 @@ def read_header(line: str, task: Task) -> Header:
         return Header(None, readable=True)
     columns = [column.strip().strip('"').strip() for column in line.split(",")]
     if columns[0].lower().endswith(".wav") or columns[0].startswith("MSP-PODCAST_"):
-        return Header(
-            Problem(
-                1, "there is no header, the first line is a row", f"put the line {expected} first"
-            ),
-            readable=True,
-            is_row=True,
-        )
+        missing = "there is no header, the first line is a row"
+        problem = Problem(1, missing, f"put the line {expected} first")
+        return Header(problem, readable=True, is_row=True)
     folded, wanted = [c.casefold() for c in columns], [c.casefold() for c in task.header]
     if folded == wanted:
-        return Header(
-            Problem(
-                1,
-                f"the header is {short(line)}: {_difference(line, columns)}",
-                f"write it exactly as {expected}",
-            ),
-            readable=True,
-        )
+        other = f"the header is {short(line)}: {_difference(line, columns)}"
+        return Header(Problem(1, other, f"write it exactly as {expected}"), readable=True)
     message, hint = _foreign(line, folded, task) or _columns(columns, folded, wanted, line)
     return Header(Problem(1, message, hint or f"write exactly the columns {expected}"))
 
@@ -56,7 +49,7 @@ def _difference(line: str, columns: list[str]) -> str:
 
 
 def _foreign(line: str, folded: list[str], task: Task) -> tuple[str, str] | None:
-    """A file that is something else altogether."""
+    """The problem of a line that is the header of another kind of file, or None."""
     expected = ",".join(task.header)
     if not line.strip():
         return "the first line is blank", f"start the file with {expected}"
@@ -83,7 +76,7 @@ def _foreign(line: str, folded: list[str], task: Task) -> tuple[str, str] | None
 def _columns(
     columns: list[str], folded: list[str], wanted: list[str], line: str
 ) -> tuple[str, str | None]:
-    """Columns that are missing, too many or in another order."""
+    """The problem of columns that are missing, too many or in another order."""
     if folded[0] in _INDEX_COLUMNS:
         return (
             f"there is an index column {short(columns[0])} before FileName",

@@ -1,12 +1,12 @@
-"""The evaluation files teams pass around: a quoted string of logits a row, in one of two class orders.
+"""Evaluation files that teams exchange: a quoted string of logits a row, in one of two orders.
 
-| whose | header | numbers a row |
+| origin | header | numbers a row |
 |---|---|---|
-| the organisers' | `Filename,Prediction`, in some with a column `Label` | 8 logits |
+| the organisers | `Filename,Prediction`, in some with a column `Label` | 8 logits |
 | MEDUSA's members | `FileName,Prediction` | 8 logits, then EmoAct, EmoVal, EmoDom |
 
-Such a file does not say its class order, so a reader is told it or finds it out from labels; what leaves this module
-names every column.
+Such a file does not name its class order, so the order is given or inferred from labels. Tables
+returned here name every column.
 """
 
 import csv
@@ -25,66 +25,70 @@ from submission.challenges import ATTRIBUTES, CLASS_OF, CLASSES, LETTER_OF, ORDE
 from submission.writer import disk_errors, write_attributes, write_categorical
 
 LOGITS: tuple[str, ...] = tuple(f"logit_{name}" for name in CLASSES)
+_HEADERS = (
+    ["Filename", "Prediction"],
+    ["FileName", "Prediction"],
+    ["Filename", "Label", "Prediction"],
+)
 
-# Two orders agree on few classes, so a right one wins by far; below this the labels do not decide.
+# Two orders agree on few classes, so the right one wins by far: above this p labels are too few.
 _SIGNIFICANCE = 1e-3
 
 
 def read_predictions(
     path: Path, *, order: str | None = None, check_against: Path | None = None
 ) -> pd.DataFrame:
-    """Columns `FileName`, `logit_angry`, …, `logit_neutral` and, where the file holds them, `arousal`, `valence`, `dominance`.
+    """Columns `FileName`, `logit_angry`, …, and the attributes by name where the file has them.
 
-    `order` is `organisers`, `alphabetical` or eight letters such as `ASHUFDCN`; `check_against` a label file with
-    `FileName,EmoClass` by which the order is found out, or a told one checked. Raises `SubmissionError` if neither is
-    given, if the labels contradict the order or do not decide, or for a bad row, naming its line.
+    `order` is `organisers`, `alphabetical` or eight letters such as `ASHUFDCN`. `check_against`
+    is a label file with `FileName,EmoClass` to infer the order from, or to check it with. Raises
+    `SubmissionError` if neither is given, if the labels contradict the order or are too few, or for
+    a bad row, naming its line.
     """
     if order is None and check_against is None:
         raise SubmissionError(
-            "the file does not say in which order its classes stand",
+            "the file does not name its class order",
             where=path,
-            hint=f"tell the order ({', '.join(ORDERS)}, or eight letters), or give labels to check it against",
+            hint=f"give the order ({', '.join(ORDERS)}, or eight letters), or labels to infer it",
         )
-    told = None if order is None else class_order(order)
+    given = None if order is None else class_order(order)
     names, values = _read_rows(Path(path))
     if check_against is not None:
-        told = _checked_order(path, names, values[:, : len(CLASSES)], told, check_against)
-    assert told is not None
-    columns = dict(zip((f"logit_{c}" for c in told), values.T, strict=False))
+        given = _checked_order(path, names, values[:, : len(CLASSES)], given, check_against)
+    assert given is not None
+    columns = dict(zip((f"logit_{c}" for c in given), values.T, strict=False))
     frame = pd.DataFrame({"FileName": names, **{name: columns[name] for name in LOGITS}})
-    for i, attribute in enumerate(
-        ATTRIBUTES if values.shape[1] > len(CLASSES) else ()
-    ):  # the file's order: Act, Val, Dom
-        frame[attribute] = values[:, len(CLASSES) + i]
+    # The file's order is Act, Val, Dom, as that of ATTRIBUTES.
+    for attribute, column in zip(ATTRIBUTES, values.T[len(CLASSES) :], strict=False):
+        frame[attribute] = column
     return frame
 
 
 def class_order(order: str) -> tuple[str, ...]:
-    """The classes of a named order or of eight letters. Raises `SubmissionError` for anything else."""
+    """The classes of a named order or of eight letters. Raises `SubmissionError` otherwise."""
     if order in ORDERS:
         return ORDERS[order]
     if sorted(order) == sorted(LETTER_OF.values()):
         return tuple(CLASS_OF[letter] for letter in order)
-    hint = f"say {', '.join(ORDERS)}, or the eight letters in the file's order, such as ASHUFDCN"
+    hint = f"give {', '.join(ORDERS)}, or the eight letters in the file's order, such as ASHUFDCN"
     raise SubmissionError(f"unknown class order {order!r}", hint=hint)
 
 
 def write_organisers(path: Path, predictions: pd.DataFrame, order: str = "organisers") -> Path:
-    """Write the organisers' layout (`Filename,Prediction`, 8 logits) from named columns. Returns `path`."""
+    """Write the organisers' layout, `Filename,Prediction` with 8 logits. Returns `path`."""
     return _write(path, "Filename", predictions, [f"logit_{c}" for c in class_order(order)])
 
 
 def write_member(path: Path, predictions: pd.DataFrame, order: str = "organisers") -> Path:
-    """Write MEDUSA's member layout (`FileName,Prediction`, 8 logits, then arousal, valence, dominance). Returns `path`."""
-    return _write(
-        path, "FileName", predictions, [*(f"logit_{c}" for c in class_order(order)), *ATTRIBUTES]
-    )
+    """Write MEDUSA's layout: `FileName,Prediction`, 8 logits, 3 attributes. Returns `path`."""
+    logits = [f"logit_{c}" for c in class_order(order)]
+    return _write(path, "FileName", predictions, [*logits, *ATTRIBUTES])
 
 
 def to_submission(path: Path, predictions: pd.DataFrame, challenge: Challenge, kind: Kind) -> Path:
-    """Write what `read_predictions` returned as a submission: the class of the largest logit, or the attributes. Returns `path`.
+    """Write a submission from `read_predictions`: the largest logit's class, or the attributes.
 
-    Raises `SubmissionError`, and writes nothing, where the result would not be valid.
+    Returns `path`. Raises `SubmissionError`, and writes nothing, if the result would be invalid.
     """
     names = predictions["FileName"].tolist()
     if kind == "attributes":
@@ -98,16 +102,12 @@ def predicted_classes(predictions: pd.DataFrame) -> list[str]:
 
 
 def _read_rows(path: Path) -> tuple[list[str], np.ndarray]:
-    """Names, and the numbers `[utterance, 8 or 11]` as they stand in the file."""
+    """Names, and the numbers `[utterance, 8 or 11]` in the file's order."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
         rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = next(rows, [])
-        if header not in (
-            ["Filename", "Prediction"],
-            ["FileName", "Prediction"],
-            ["Filename", "Label", "Prediction"],
-        ):
+        if header not in _HEADERS:
             hint = "expected Filename,Prediction or FileName,Prediction"
             raise SubmissionError(
                 f"unknown header {','.join(header)[:80]!r}", where=f"{path}, line 1", hint=hint
@@ -118,8 +118,7 @@ def _read_rows(path: Path) -> tuple[list[str], np.ndarray]:
         raise SubmissionError(f"not a readable CSV file: {error}", where=path) from error
     if not values:
         raise SubmissionError("the file has no rows", where=path)
-    lines = list(names.values())
-    for line, row in zip(lines, values, strict=True):
+    for line, row in zip(names.values(), values, strict=True):
         if len(row) != len(values[0]):
             raise SubmissionError(
                 f"{len(row)} numbers where the first row has {len(values[0])}",
@@ -159,52 +158,52 @@ def _number(part: str, where: str) -> float:
     except ValueError as error:
         raise SubmissionError(f"{part.strip()!r} is not a number", where=where) from error
     if not math.isfinite(number):
-        raise SubmissionError(
-            f"a prediction is {number}",
-            where=where,
-            hint="predict a finite number; NaN and inf are faults of the model",
-        )
+        hint = "predict a finite number; NaN and inf come from the model"
+        raise SubmissionError(f"a prediction is {number}", where=where, hint=hint)
     return number
 
 
 def _checked_order(
-    path: Path, names: list[str], logits: np.ndarray, told: tuple[str, ...] | None, labels: Path
+    path: Path, names: list[str], logits: np.ndarray, given: tuple[str, ...] | None, labels: Path
 ) -> tuple[str, ...]:
-    """The order the labels speak for: against every other, the files that exactly one of the two gets right decide (sign test)."""
-    from scipy.stats import binomtest
+    """The order with the most right labels. Raises `SubmissionError` if it is not significantly so.
 
+    It also must be the `given` one, if any.
+    """
     truth = read_answers(labels, "categorical")["emotion"].reindex(names)
-    top = logits.argmax(axis=1)
-    orders = dict(ORDERS) if told is None or told in ORDERS.values() else {**ORDERS, "told": told}
+    top, orders = logits.argmax(axis=1), dict(ORDERS)
+    if given is not None and given not in orders.values():
+        orders["given"] = given
     right = {
-        key: np.array([order[i] == t for i, t in zip(top, truth, strict=True)])
+        key: np.array([order[i] == label for i, label in zip(top, truth, strict=True)])
         for key, order in orders.items()
     }
     best = max(right, key=lambda key: right[key].sum())
-    shown = (
-        ", ".join(f"{key} {hits.sum()} right" for key, hits in right.items())
-        + f" of {truth.notna().sum()} labelled"
-    )
-    for other in right.keys() - {best}:
-        for_best, for_other = (
-            int((right[best] & ~right[other]).sum()),
-            int((right[other] & ~right[best]).sum()),
-        )
-        if (
-            for_best + for_other == 0
-            or binomtest(for_best, for_best + for_other).pvalue >= _SIGNIFICANCE
-        ):
-            hint = "give more labels, or tell the order and leave the check out"
-            raise SubmissionError(
-                f"the labels do not decide the class order ({shown})", where=path, hint=hint
-            )
-    if told is not None and orders[best] != told:
+    counts = ", ".join(f"{key} {hits.sum()} right" for key, hits in right.items())
+    shown = f"{counts} of {truth.notna().sum()} labelled"
+    if not all(_better(right[best], right[other]) for other in right.keys() - {best}):
         raise SubmissionError(
-            f"the labels contradict the told class order ({shown})",
+            f"the labels do not decide the class order ({shown})",
             where=path,
-            hint="tell the order that gets more right",
+            hint="give more labels, or give the order and leave the check out",
+        )
+    if given is not None and orders[best] != given:
+        raise SubmissionError(
+            f"the labels contradict the given class order ({shown})",
+            where=path,
+            hint="give the order that gets more right",
         )
     return orders[best]
+
+
+def _better(right: np.ndarray, other: np.ndarray) -> bool:
+    """True if one order is right significantly more often, by a sign test on where they differ."""
+    from scipy.stats import binomtest
+
+    wins, losses = int((right & ~other).sum()), int((other & ~right).sum())
+    if wins + losses == 0:
+        return False
+    return bool(binomtest(wins, wins + losses).pvalue < _SIGNIFICANCE)
 
 
 def _write(path: Path, name_column: str, predictions: pd.DataFrame, columns: Sequence[str]) -> Path:

@@ -1,4 +1,4 @@
-"""What is wrong with a submission file, line by line, and the error that carries all of it."""
+"""Problems of a submission file, line by line, and the error that carries them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing the challenge would refuse: the line (from 1; None: the whole file), what is wrong, how to fix it."""
+    """One fault that the challenge would refuse: line (from 1; None: the file), message, hint."""
 
     line: int | None
     message: str
@@ -22,21 +22,20 @@ class Problem:
 
 
 class RefusedSubmissionError(SubmissionError):
-    """A file that is not a valid submission; `problems` holds every one, the text shows one a kind."""
+    """A file that is not a valid submission; `problems` has all, the text one a kind."""
 
     def __init__(self, problems: Sequence[Problem], where: str | Path, called: str) -> None:
         self.problems = tuple(problems)
         first, count = self.problems[0], len(self.problems)
         lines = "".join(f"\n  - {text}" for text in summary(self.problems))
+        counted = f"{count} problem{'s' if count > 1 else ''}"
         super().__init__(
-            f"not a valid submission for {called}: {count} problem{'s' if count > 1 else ''}{lines}",
-            where=where,
-            hint=first.hint,
+            f"not a valid submission for {called}: {counted}{lines}", where=where, hint=first.hint
         )
 
 
 def grouped(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
-    """The first problem of each kind (those with one hint are one kind) and how many there are, in the order of the file."""
+    """The first problem of each kind and their number; problems with the same hint are a kind."""
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
         kinds.setdefault(problem.hint, []).append(problem)

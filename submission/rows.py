@@ -1,8 +1,8 @@
-"""The rows of a submission: names, letters, numbers; each fault with its line and its hint."""
+"""The rows of a submission: faults of names, letters and numbers, each with its line and hint."""
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from submission.challenges import CLASSES, LETTER_OF, Task
@@ -15,7 +15,7 @@ Fault = tuple[str, str]
 
 
 def check_rows(lines: Iterable[tuple[int, str]], task: Task) -> list[Problem]:
-    """Every problem of the numbered lines after the header: rows one by one, then the set of names as a whole."""
+    """Every problem of the numbered lines after the header: of each row, then of all names."""
     problems: list[Problem] = []
     names: list[tuple[int, str]] = []
     rows = 0
@@ -57,7 +57,7 @@ def _field_count(line: str, fields: list[str], task: Task) -> Fault:
     wanted = len(task.header)
     if len(fields) == 2 * wanted - 1 and task.kind == "attributes":
         return (
-            f"{len(fields)} fields instead of {wanted}, as if decimals were written with commas: {short(line)}",
+            f"{len(fields)} fields instead of {wanted}, as if decimals had commas: {short(line)}",
             "write decimals with a point",
         )
     if ";" in line or "\t" in line:
@@ -72,14 +72,14 @@ def _field_count(line: str, fields: list[str], task: Task) -> Fault:
 
 
 def repaired(name: str) -> str:
-    """The name as it was probably meant, so that one slip is not reported a second time as a missing file."""
+    """The name that was probably meant, so that a slip is not reported again as a missing file."""
     bare = re.split(r"[/\\]", name.strip().strip('"').strip())[-1]
     stem = re.sub(r"\.(wav|npy|mp3|flac|txt)$", "", bare, flags=re.IGNORECASE)
     return re.sub(r"^msp-podcast_", "MSP-PODCAST_", stem, flags=re.IGNORECASE) + ".wav"
 
 
 def name_fault(name: str, task: Task, expected: frozenset[str] | None) -> Fault | None:
-    """Why `name` is not one of the test files, or None."""
+    """The fault of a name that is not a test file, or None."""
     known = (
         bool(re.fullmatch(task.pattern, name, re.ASCII)) if expected is None else name in expected
     )
@@ -103,7 +103,7 @@ def name_fault(name: str, task: Task, expected: frozenset[str] | None) -> Fault 
 
 
 def letter_fault(value: str) -> Fault | None:
-    """Why `value` is not one of the eight letters, or None."""
+    """The fault of a value that is not one of the eight letters, or None."""
     if value in LETTER_OF.values():
         return None
     bare = value.strip()
@@ -114,7 +114,7 @@ def letter_fault(value: str) -> Fault | None:
     if bare in ("O", "X"):
         called = "other" if bare == "O" else "no agreement"
         return (
-            f"is {bare} ({called}), which nobody may submit",
+            f"is {bare} ({called}), which is not a class of the challenge",
             f"choose the best of the eight classes {_LETTERS}",
         )
     if bare.upper() in LETTER_OF.values():
@@ -133,7 +133,7 @@ def letter_fault(value: str) -> Fault | None:
 
 
 def number_fault(value: str, task: Task) -> Fault | None:
-    """Why `value` is not a plain number in the task's range, or None."""
+    """The fault of a value that is not a plain number in the task's range, or None."""
     if _NUMBER.fullmatch(value):
         number = float(value)
         if task.low <= number <= task.high:
@@ -155,7 +155,7 @@ def number_fault(value: str, task: Task) -> Fault | None:
     if not finite:
         return (
             f"is {bare}",
-            "predict a finite number for every file; a NaN or inf is a fault of the model or of a join",
+            "predict a finite number for every file; NaN or inf come from the model or a join",
         )
     return (
         f"{short(value)} is not a plain decimal number",
@@ -165,44 +165,33 @@ def number_fault(value: str, task: Task) -> Fault | None:
 
 def _name_problems(names: list[tuple[int, str]], rows: int, task: Task) -> list[Problem]:
     """Duplicates, order, missing names and the count."""
-    problems: list[Problem] = []
-    seen: dict[str, int] = {}
-    for line, name in names:
-        if name in seen:
-            problems.append(
-                Problem(
-                    line,
-                    f"{name} stands twice, first on line {seen[name]}",
-                    "give every file exactly one row",
-                )
-            )
-        seen.setdefault(name, line)
-    order = [(line, b, a) for (_, a), (line, b) in pairwise(names) if b < a]
-    if order:
-        line, name, before = order[0]
-        problems.append(
-            Problem(
-                line,
-                f"the rows are not sorted by FileName: {short(name)} comes after {short(before)}",
-                "sort the rows by FileName",
-            )
-        )
+    problems = [*_duplicates(names), *_disorder(names)]
+    seen = {name for _, name in names}
     missing = [name for name in task.names or () if name not in seen]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        problems.append(
-            Problem(
-                None,
-                f"{len(missing)} test file(s) have no row: {', '.join(missing[:3])}{more}",
-                "predict every test file",
-            )
-        )
+        what = f"{len(missing)} test file(s) have no row: {', '.join(missing[:3])}{more}"
+        problems.append(Problem(None, what, "predict every test file"))
     if rows != task.count:
-        problems.append(
-            Problem(
-                None,
-                f"{rows:,} rows instead of {task.count:,}",
-                f"write exactly {task.count:,} rows after the header",
-            )
-        )
+        what, hint = f"{rows:,} rows instead of {task.count:,}", "rows after the header"
+        problems.append(Problem(None, what, f"write exactly {task.count:,} {hint}"))
     return problems
+
+
+def _duplicates(names: list[tuple[int, str]]) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for line, name in names:
+        if name in first:
+            what = f"{name} stands twice, first on line {first[name]}"
+            yield Problem(line, what, "give every file exactly one row")
+        first.setdefault(name, line)
+
+
+def _disorder(names: list[tuple[int, str]]) -> Iterator[Problem]:
+    """The first pair of names that is not sorted."""
+    for (_, before), (line, name) in pairwise(names):
+        if name < before:
+            what = "the rows are not sorted by FileName"
+            what += f": {short(name)} comes after {short(before)}"
+            yield Problem(line, what, "sort the rows by FileName")
+            return

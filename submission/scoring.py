@@ -1,8 +1,9 @@
-"""Score a submission against the answers: the numbers a leaderboard shows, by scikit-learn and audmetric."""
+"""Score a submission against the answers, by scikit-learn and audmetric."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,10 @@ from submission.validator import check
 
 @dataclass(frozen=True)
 class Scores:
-    """`metrics` by name, the ranking metric first; `scored` files, and `left_out` that have no answer (O, X, unrated)."""
+    """`metrics` by name, the ranking metric first, over `scored` files.
+
+    `left_out` files have no answer (O, X, unrated).
+    """
 
     task: Task
     metrics: Mapping[str, float]
@@ -23,16 +27,16 @@ class Scores:
 
     @property
     def ranking(self) -> float:
-        """The number the challenge ranks by."""
+        """The value of the challenge's ranking metric."""
         return self.metrics[self.task.ranking_metric]
 
 
 def score(path: Path, answers: Path, challenge: Challenge, kind: Kind) -> Scores:
     """Check the file at `path` against the file names in `answers`, then score it.
 
-    The answers decide which files belong to the test set (with a column `Split_Set`, those of Test3), so any labelled set
-    can be practised on. Raises `SubmissionError`
-    for an invalid submission, answers that cannot be read, or none to score by.
+    The answers are the test set (with a column `Split_Set`, those of Test3), so any labelled set
+    can be scored. Raises `SubmissionError` for an invalid submission, answers that cannot be read,
+    or no answer.
     """
     truth = read_answers(answers, kind, test_only=True)
     task = challenge.with_names(truth.index).task(kind)
@@ -55,7 +59,7 @@ def score(path: Path, answers: Path, challenge: Challenge, kind: Kind) -> Scores
 
 
 def read_submission(path: Path, task: Task) -> pd.DataFrame:
-    """A valid submission, indexed by `FileName`: column `emotion` (a class) or the three attributes, exactly as written."""
+    """A valid submission, indexed by `FileName`: column `emotion` (a class) or three attributes."""
     frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col="FileName")
     if task.kind == "categorical":
         return pd.DataFrame({"emotion": frame["EmoClass"].map(CLASS_OF)})
@@ -65,38 +69,35 @@ def read_submission(path: Path, task: Task) -> pd.DataFrame:
 
 
 def categorical_metrics(truth: pd.DataFrame, predicted: pd.DataFrame) -> dict[str, float]:
-    """Macro-F1 over the 8 classes, Micro-F1, accuracy, UAR and the F1 of each class from two `emotion` columns, rows aligned.
+    """Macro-F1, Micro-F1, accuracy, UAR and the F1 of each class from two `emotion` columns.
 
-    The means run over all 8 classes: one that nobody has counts 0 in Macro-F1, as on the leaderboard, and in UAR.
+    Rows are aligned. The means run over all 8 classes: an absent class counts 0 in Macro-F1, as on
+    the challenge's leaderboard, and in UAR.
     """
     from sklearn.metrics import accuracy_score, f1_score, recall_score
 
     y_true, y_pred = truth["emotion"].tolist(), predicted["emotion"].tolist()
-    each = f1_score(y_true, y_pred, labels=list(CLASSES), average=None, zero_division=0)
+    over: dict[str, Any] = {"labels": list(CLASSES), "zero_division": 0}
+    each = f1_score(y_true, y_pred, average=None, **over)
     return {
         "macro_f1": float(each.mean()),
-        "micro_f1": float(
-            f1_score(y_true, y_pred, labels=list(CLASSES), average="micro", zero_division=0)
-        ),
+        "micro_f1": float(f1_score(y_true, y_pred, average="micro", **over)),
         "accuracy": float(accuracy_score(y_true, y_pred)),
-        "uar": float(
-            recall_score(y_true, y_pred, labels=list(CLASSES), average="macro", zero_division=0)
-        ),
+        "uar": float(recall_score(y_true, y_pred, average="macro", **over)),
         **{f"f1_{name}": float(value) for name, value in zip(CLASSES, each, strict=True)},
     }
 
 
 def attribute_metrics(truth: pd.DataFrame, predicted: pd.DataFrame) -> dict[str, float]:
-    """The mean CCC and the CCC of each attribute over the whole set (population variance), rows aligned.
+    """The mean CCC and the CCC of each attribute over the whole set (population variance).
 
-    Raises `SubmissionError` where a CCC is not defined (a single file, or both sides constant and equal).
+    Rows are aligned. Raises `SubmissionError` where a CCC is not defined (a single file, or both
+    sides constant and equal).
     """
-    import audmetric
+    from audmetric import concordance_cc
 
     each = {
-        f"ccc_{a}": float(
-            audmetric.concordance_cc(truth[a].to_numpy(float), predicted[a].to_numpy(float))
-        )
+        f"ccc_{a}": float(concordance_cc(truth[a].to_numpy(float), predicted[a].to_numpy(float)))
         for a in ATTRIBUTES
     }
     undefined = [name for name, value in each.items() if value != value]

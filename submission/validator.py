@@ -1,7 +1,7 @@
-"""Is this file a valid submission? Strict, since a refused upload costs a team one of very few (spec, Submissions).
+"""The check of a submission file; strict, since a refused upload costs a team one of very few.
 
-What a careless server might forgive (CRLF, another order of rows, a missing last line end) is a problem here all the
-same: each takes seconds to fix, and a file without its last line end may be one that was cut off.
+Faults that a lenient server may accept (CRLF, another order of rows, a missing last line end) are
+problems too: each takes seconds to fix, and a file without its last line end may be cut off.
 """
 
 import codecs
@@ -26,36 +26,30 @@ _UTF8 = "save it as UTF-8 without a byte order mark"
 
 
 def validate(path: Path, task: Task) -> list[Problem]:
-    """Every problem of the file at `path`, in the order of its lines, file-wide ones last; empty: it is valid."""
+    """Every problem of the file at `path`, by line, file-wide ones last; empty if it is valid."""
     data, problem = _read(Path(path))
     problem = problem or _encoding(data)
     if problem:
         return [problem]
     problems: list[Problem] = []
     if data.startswith(codecs.BOM_UTF8):
-        problems.append(
-            Problem(1, "the file starts with a byte order mark (UTF-8 with BOM)", _UTF8)
-        )
+        what = "the file starts with a byte order mark (UTF-8 with BOM)"
+        problems.append(Problem(1, what, _UTF8))
         data = data.removeprefix(codecs.BOM_UTF8)
     text = data.decode("utf-8")
     if "\r" in text:
         line = text[: text.index("\r")].count("\n") + 1
-        problems.append(
-            Problem(
-                line,
-                "lines end in CR or CRLF (Windows)",
-                "end lines in LF only, for example with `sed -i 's/\\r$//' FILE`",
-            )
-        )
+        hint = "end lines in LF only, for example with `sed -i 's/\\r$//' FILE`"
+        problems.append(Problem(line, "lines end in CR or CRLF (Windows)", hint))
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     problems += _check_lines(text, task)
     return sorted(problems, key=lambda p: (p.line is None, p.line or 0))
 
 
 def check(path: Path, task: Task, where: Path | None = None) -> None:
-    """Return if the file is valid, else raise `RefusedSubmissionError` (a `SubmissionError`) with every problem.
+    """Raise `RefusedSubmissionError`, a `SubmissionError` with every problem, for an invalid file.
 
-    `where` is the name to report when the file lies under a temporary one.
+    `where` is the name to report if the file has a temporary one.
     """
     problems = validate(path, task)
     if problems:
@@ -63,51 +57,37 @@ def check(path: Path, task: Task, where: Path | None = None) -> None:
 
 
 def task_of(path: Path, challenge: Challenge) -> Task:
-    """The task a file was probably written for, by its first line: Task 2 if that names an attribute or holds several commas."""
+    """The task of a file by its first line: Task 2 if it names an attribute or has many commas."""
     data, _ = _read(Path(path))
-    first = data.split(b"\n", 1)[0].decode("utf-8", "replace")
-    attributes = any(
-        column.casefold() in first.casefold() for column in challenge.attributes.header[1:]
-    )
-    return (
-        challenge.attributes
-        if attributes or (".wav" in first and first.count(",") > 1)
-        else challenge.categorical
-    )
+    first = data.split(b"\n", 1)[0].decode("utf-8", "replace").casefold()
+    named = any(column.casefold() in first for column in challenge.attributes.header[1:])
+    if named or (".wav" in first and first.count(",") > 1):
+        return challenge.attributes
+    return challenge.categorical
 
 
 def _check_lines(text: str, task: Task) -> list[Problem]:
     problems: list[Problem] = []
     lines = text.split("\n")
     if lines[-1]:
+        what = "the last line has no line end; the file may have been cut off"
         hint = "make sure that the file is complete, then end its last line in LF"
-        problems.append(
-            Problem(
-                len(lines), "the last line has no line end; the file may have been cut off", hint
-            )
-        )
+        problems.append(Problem(len(lines), what, hint))
     else:
         lines.pop()
     header = read_header(lines[0], task)
     problems += [header.problem] if header.problem else []
     if header.readable:
         start = 0 if header.is_row else 1
-        # A file of millions of lines is no submission with millions of problems.
-        if len(lines) > 2 * task.count + 100:
-            return [
-                *problems,
-                Problem(
-                    None,
-                    f"{len(lines) - start:,} lines instead of {task.count:,} rows",
-                    "check that this is the right file",
-                ),
-            ]
+        if len(lines) > 2 * task.count + 100:  # else millions of lines are millions of problems
+            what = f"{len(lines) - start:,} lines instead of {task.count:,} rows"
+            return [*problems, Problem(None, what, "check that this is the right file")]
         problems += check_rows(enumerate(lines[start:], start + 1), task)
     return problems
 
 
 def _read(path: Path) -> tuple[bytes, Problem | None]:
-    """The file's bytes, or the problem that there is no readable ordinary file."""
+    """The file's bytes, or the problem of a file that cannot be read."""
     if path.is_dir():
         return b"", Problem(None, "this is a folder", "name the CSV file in it")
     if not path.is_file():
@@ -115,33 +95,25 @@ def _read(path: Path) -> tuple[bytes, Problem | None]:
     try:
         size = path.stat().st_size
         if size > LARGEST:
-            return b"", Problem(
-                None,
-                f"the file has {size / 2**20:.0f} MiB, far more than a submission",
-                "name the CSV file of the submission",
-            )
+            what = f"the file has {size / 2**20:.0f} MiB, far more than a submission"
+            return b"", Problem(None, what, "name the CSV file of the submission")
         return path.read_bytes(), None
     except OSError as error:
-        return b"", Problem(
-            None, f"the file cannot be read: {error.strerror}", "check its permissions"
-        )
+        what = f"the file cannot be read: {error.strerror}"
+        return b"", Problem(None, what, "check its permissions")
 
 
 def _encoding(data: bytes) -> Problem | None:
-    """Why these bytes are not the text of a CSV file, or None."""
+    """The problem of bytes that are not the text of a CSV file, or None."""
     if not data.strip():
         return Problem(None, "the file is empty", "write the header and one row a test file")
     for magic, called in _MAGIC:
         if data.startswith(magic):
-            return Problem(
-                None,
-                f"this is a {called} file, not plain text",
-                "upload the CSV file itself, not compressed or converted",
-            )
+            what = f"this is a {called} file, not plain text"
+            return Problem(None, what, "upload the CSV file itself, not compressed or converted")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
-        return Problem(
-            None, "the file is not UTF-8 (it holds NUL bytes, as UTF-16 and binary files do)", _UTF8
-        )
+        what = "the file is not UTF-8 (it holds NUL bytes, as UTF-16 and binary files do)"
+        return Problem(None, what, _UTF8)
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

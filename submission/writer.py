@@ -1,4 +1,4 @@
-"""Write the files a challenge accepts. A submission is valid or is not written (house promise 9)."""
+"""Write the files that a challenge accepts: a submission is valid or is not written."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,9 +17,10 @@ from submission.validator import check
 def write_categorical(
     path: Path, names: Sequence[str], classes: Sequence[str], challenge: Challenge
 ) -> Path:
-    """Write the Task 1 file: one class name (`angry`, …) for each file name, any order; the file is sorted. Returns `path`.
+    """Write the Task 1 file, sorted: a class name (`angry`, …) for each file name.
 
-    Raises `SubmissionError`, and writes nothing, for an unknown class, lengths that differ, or anything the validator refuses.
+    Returns `path`. Raises `SubmissionError`, and writes nothing, for an unknown class, lengths that
+    differ, or a file that the validator refuses.
     """
     if len(names) != len(classes):
         raise SubmissionError(f"{len(names)} names but {len(classes)} classes", where=path)
@@ -39,10 +40,11 @@ def write_attributes(
     attributes: pd.DataFrame | Mapping[str, Any],
     challenge: Challenge,
 ) -> Path:
-    """Write the Task 2 file: `attributes` holds arousal, valence and dominance by name, rows as in `names`. Returns `path`.
+    """Write the Task 2 file: arousal, valence and dominance by name, rows as in `names`.
 
-    Values are clipped to 1–7 and not rounded. Raises `SubmissionError`, and writes nothing, for a missing attribute, NaN
-    or inf, lengths or row labels that differ, values on another scale, or anything the validator refuses.
+    Values are clipped to 1–7 and not rounded. Returns `path`. Raises `SubmissionError`, and writes
+    nothing, for a missing attribute, NaN or inf, lengths or row labels that differ, values on
+    another scale, or a file that the validator refuses.
     """
     task, names = challenge.attributes, list(names)
     _check_alignment(path, names, attributes)
@@ -54,13 +56,12 @@ def write_attributes(
 def _check_alignment(
     path: Path, names: Sequence[str], attributes: pd.DataFrame | Mapping[str, Any]
 ) -> None:
-    """A table that carries its own names must carry these, in this order: rows are never matched by chance."""
+    """Raise `SubmissionError` if the table has names of its own that are not `names`, in order."""
     if not isinstance(attributes, pd.DataFrame):
         return
     own = attributes["FileName"] if "FileName" in attributes.columns else attributes.index
-    if (isinstance(own, pd.Series) or not pd.api.types.is_integer_dtype(own.dtype)) and list(
-        own
-    ) != list(names):
+    named = isinstance(own, pd.Series) or not pd.api.types.is_integer_dtype(own.dtype)
+    if named and list(own) != list(names):
         what = "the table of attributes names other files, or in another order, than `names`"
         raise SubmissionError(what, where=path, hint="align them by name first")
 
@@ -72,46 +73,48 @@ def _column(
     attribute: str,
     task: Task,
 ) -> np.ndarray:
-    if attribute not in attributes:
-        raise SubmissionError(
-            f"no values for {attribute}",
-            where=path,
-            hint=f"name the columns {', '.join(ATTRIBUTES)}",
-        )
-    try:
-        values = np.asarray(attributes[attribute], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise SubmissionError(
-            f"{attribute} holds something that is not a number: {error}", where=path
-        ) from error
+    """An attribute's values, clipped. Raises `SubmissionError` for values that cannot be scores."""
+    values = _numbers(path, attributes, attribute)
     if values.shape != (len(names),):
         raise SubmissionError(
             f"{attribute} has shape {list(values.shape)} for {len(names)} names", where=path
         )
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        where = f"{path}, {names[bad[0]]}"
         raise SubmissionError(
             f"{attribute} is {values[bad[0]]} for {len(bad)} file(s)",
-            where=where,
+            where=f"{path}, {names[bad[0]]}",
             hint="every file needs finite predictions",
         )
     outside = (values < task.low) | (values > task.high)
-    # Clipping is for the stray value; a column mostly outside is on another scale, and clipping would destroy it silently.
+    # Clipping is for stray values: a column mostly outside is on another scale.
     if outside.mean() > 0.5:
-        what = f"{outside.mean():.0%} of {attribute} lies outside {task.low:g}–{task.high:g} (mean {values.mean():.3g})"
+        limits = f"{task.low:g}–{task.high:g}"
         raise SubmissionError(
-            what, where=path, hint="bring it to the 1–7 scale first (from 0–1: 1 + 6·x)"
+            f"{outside.mean():.0%} of {attribute} lies outside {limits} (mean {values.mean():.3g})",
+            where=path,
+            hint="bring it to the 1–7 scale first (from 0–1: 1 + 6·x)",
         )
     return np.clip(values, task.low, task.high)
 
 
+def _numbers(
+    path: Path, attributes: pd.DataFrame | Mapping[str, Any], attribute: str
+) -> np.ndarray:
+    if attribute not in attributes:
+        hint = f"name the columns {', '.join(ATTRIBUTES)}"
+        raise SubmissionError(f"no values for {attribute}", where=path, hint=hint)
+    try:
+        return np.asarray(attributes[attribute], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        what = f"{attribute} has a value that is not a number: {error}"
+        raise SubmissionError(what, where=path) from error
+
+
 def _write(path: Path, names: Sequence[str], values: Sequence[tuple[str, ...]], task: Task) -> Path:
     rows = sorted(zip(map(str, names), values, strict=True), key=lambda row: row[0])
-    text = "".join(
-        f"{','.join(fields)}\n"
-        for fields in (task.header, *((name, *value) for name, value in rows))
-    )
+    lines = [task.header, *((name, *value) for name, value in rows)]
+    text = "".join(f"{','.join(fields)}\n" for fields in lines)
     with disk_errors(path), write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         check(temporary, task, where=path)
@@ -120,7 +123,7 @@ def _write(path: Path, names: Sequence[str], values: Sequence[tuple[str, ...]], 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's word about a full disk or a forbidden folder into a `SubmissionError`."""
+    """Turn an `OSError` (a full disk, a folder without permission) into a `SubmissionError`."""
     try:
         yield
     except OSError as error:

@@ -1,5 +1,7 @@
 """Selection scores: Macro-F1 with classes alike, by samples or by weights."""
 
+import math
+
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -63,3 +65,38 @@ def test_perfect_predictions_have_no_error() -> None:
     labels = np.repeat(np.arange(3), [5, 4, 3])
     assert class_weighted_error(labels, labels, 4) == 0
     assert class_weighted_macro_f1(labels, labels, 4) == 1
+
+
+def test_balanced_selection_score_is_sklearns_on_balanced_samples() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(4, 400, p=[0.1, 0.2, 0.2, 0.5])
+    guess = np.where(rng.random(400) < 0.5, labels, rng.integers(0, 4, 400))
+    score = balanced_macro_f1(labels, guess, 4, draws=400, seed=3)
+    rng, smallest = np.random.default_rng(99), min((labels == c).sum() for c in range(4))
+    by_sklearn = []
+    for _ in range(400):
+        rows = np.concatenate(
+            [rng.choice(np.flatnonzero(labels == c), smallest, replace=False) for c in range(4)]
+        )
+        by_sklearn.append(metrics.f1_score(labels[rows], guess[rows], average="macro"))
+    assert score == pytest.approx(np.mean(by_sklearn), abs=4 * np.std(by_sklearn) / math.sqrt(200))
+    plain = metrics.f1_score(labels, guess, average="macro")
+    assert abs(score - plain) > 0.02, "the balance makes no difference: the test is blind"
+    assert score == balanced_macro_f1(labels, guess, 4, draws=400, seed=3)
+    assert score != balanced_macro_f1(labels, guess, 4, draws=400, seed=4)
+
+
+def test_balanced_set_has_one_balanced_sample() -> None:
+    labels = np.repeat(np.arange(4), 20)
+    guess = np.random.default_rng(0).integers(0, 4, 80)
+    assert balanced_macro_f1(labels, guess, 4, draws=3, seed=0) == pytest.approx(
+        metrics.f1_score(labels, guess, average="macro"), abs=1e-12
+    )
+
+
+def test_balanced_score_of_constant_predictions_does_not_depend_on_the_imbalance() -> None:
+    labels = np.repeat(np.arange(4), [5, 40, 40, 400])
+    score = balanced_macro_f1(labels, np.full(485, 3), 4, draws=2, seed=0)
+    assert score == pytest.approx(
+        0.1
+    )  # one class with precision 1/4 and recall 1, three with F1 = 0

@@ -1,4 +1,4 @@
-"""Calibration and agreement with the raters: known answers, an independent implementation, and bad input."""
+"""Calibration and agreement: known answers, an independent implementation, bad input."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,10 @@ from medusa_jax.evaluation.calibration import agreement, calibration
 
 
 def drawn(temperature: float, n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from known distributions, and these sharpened by `temperature` (1: calibrated; below: overconfident)."""
+    """Labels drawn from known distributions, and these sharpened by `temperature`.
+
+    1 is calibrated, below 1 overconfident.
+    """
     rng = np.random.default_rng(0)
     true_nc = rng.dirichlet(np.full(4, 0.7), n)
     labels = (true_nc.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)

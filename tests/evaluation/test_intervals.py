@@ -1,4 +1,4 @@
-"""Intervals over speakers: exact against a brute-force bootstrap, and covering as often as they promise."""
+"""Intervals over speakers agree with a brute-force bootstrap and cover as often as they should."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ CLASSES = ("angry", "sad", "happy")
 def correlated(
     rng: np.random.Generator, speakers: int, each: int, spread: float
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Labels, predictions and speakers; how well a speaker is understood differs from speaker to speaker by `spread` (0 to 1)."""
+    """Labels, predictions and speakers; accuracy differs between speakers by `spread` (0 to 1)."""
     skill = np.clip(0.5 + spread * rng.choice([-0.5, 0.5], speakers), 0, 1).repeat(each)
     labels = rng.integers(0, 3, speakers * each)
     guess = np.where(

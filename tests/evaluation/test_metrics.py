@@ -1,14 +1,11 @@
 """Scores against scikit-learn, audmetric and hand-computed numbers; bad input is refused."""
 
-import math
-
 import audmetric
 import numpy as np
 import pytest
 from sklearn import metrics
 
 from medusa_jax.errors import EvaluationError
-from medusa_jax.evaluation.balanced import balanced_macro_f1
 from medusa_jax.evaluation.intervals import macro_f1_interval
 from medusa_jax.evaluation.metrics import attribute_scores, classification_scores, macro_f1_of
 
@@ -85,41 +82,6 @@ def test_concordance_agrees_with_audmetric_and_population_variance() -> None:
         (scores.arousal + scores.valence + scores.dominance) / 3
     )
     assert scores.utterances == 200
-
-
-def test_balanced_selection_score_is_sklearns_on_balanced_samples() -> None:
-    labels, posteriors = some_predictions(n=400)
-    guess = posteriors.argmax(1)
-    score = balanced_macro_f1(labels, guess, 4, draws=400, seed=3)
-    rng, smallest = np.random.default_rng(99), min((labels == c).sum() for c in range(4))
-    by_sklearn = []
-    for _ in range(400):
-        rows = np.concatenate(
-            [rng.choice(np.flatnonzero(labels == c), smallest, replace=False) for c in range(4)]
-        )
-        by_sklearn.append(metrics.f1_score(labels[rows], guess[rows], average="macro"))
-    assert score == pytest.approx(np.mean(by_sklearn), abs=4 * np.std(by_sklearn) / math.sqrt(200))
-    assert abs(score - classification_scores(labels, posteriors, CLASSES).macro_f1) > 0.02, (
-        "the balance makes no difference: the test is blind"
-    )
-    assert score == balanced_macro_f1(labels, guess, 4, draws=400, seed=3)
-    assert score != balanced_macro_f1(labels, guess, 4, draws=400, seed=4)
-
-
-def test_balanced_set_has_one_balanced_sample() -> None:
-    labels = np.repeat(np.arange(4), 20)
-    guess = np.random.default_rng(0).integers(0, 4, 80)
-    assert balanced_macro_f1(labels, guess, 4, draws=3, seed=0) == pytest.approx(
-        metrics.f1_score(labels, guess, average="macro"), abs=1e-12
-    )
-
-
-def test_balanced_score_of_constant_predictions_does_not_depend_on_the_imbalance() -> None:
-    labels = np.repeat(np.arange(4), [5, 40, 40, 400])
-    score = balanced_macro_f1(labels, np.full(485, 3), 4, draws=2, seed=0)
-    assert score == pytest.approx(
-        0.1
-    )  # one class with precision 1/4 and recall 1, three with F1 = 0
 
 
 NOTHING = np.full((3, 4), 0.25)

@@ -129,7 +129,8 @@ def test_report_refuses(tmp_path: Path, names: list[str], shown: str | None, mes
     "text",
     [
         *(None, "", "{}", "[]", "\udcff", '{"systems": 3}'),
-        '{"corpus": {"name": "a", "synthetic": false, "counts": {}}, "systems": [], "provenance": {}}',
+        '{"corpus": {"name": "a", "synthetic": false, "counts": {}}, "systems": [],'
+        ' "provenance": {}}',
     ],
 )
 def test_a_file_that_is_no_scores_file_is_refused(tmp_path: Path, text: str | None) -> None:

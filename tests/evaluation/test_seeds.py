@@ -1,4 +1,4 @@
-"""Statistics over seeds: one seed is the plain case to the last bit, the level holds, a planted difference is found."""
+"""Statistics over seeds: one seed is the plain case exactly, and a planted difference is found."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ SEEDS, SPEAKERS, EACH = 3, 16, 12
 def two_systems(
     rng: np.random.Generator, better: float = 0.0, seeds: int = SEEDS
 ) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
-    """Labels and two systems `[r, n]` that suit some speakers more than others; their seeds err on much the same utterances.
+    """Labels and two systems `[r, n]`; their seeds err on much the same utterances and speakers.
 
     `one` is right where it would have guessed with chance `better`.
     """

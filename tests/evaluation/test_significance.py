@@ -1,4 +1,4 @@
-"""Paired tests over speakers: they hold their level where nothing differs, find what does, and agree with counting by hand."""
+"""Paired tests over speakers: they hold their level, find differences and agree with counting."""
 
 import itertools
 
@@ -15,7 +15,10 @@ CLASSES = ("angry", "sad", "happy")
 def two_systems(
     rng: np.random.Generator, speakers: int, each: int, better: float
 ) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
-    """Labels and two systems that err more on some speakers than on others; `one` is right where `other` is not with chance `better`."""
+    """Labels and two systems whose errors depend on the speaker.
+
+    `one` is right where `other` is not with chance `better`.
+    """
     n = speakers * each
     labels = rng.integers(0, 3, n)
     kinder = rng.choice([0.25, 0.85], (2, speakers)).repeat(

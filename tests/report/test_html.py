@@ -1,4 +1,4 @@
-"""The pieces of `report.html`, and the page as a browser shows it: on a desk and on a phone, light and dark, without an error."""
+"""The pieces of `report.html`, and the page in a browser: wide and narrow, light and dark."""
 
 import html
 import json
@@ -16,19 +16,25 @@ from medusa_jax.report import html as page
 from medusa_jax.report.report import report
 
 # Runs in the page and tells the frame around it what a reader sees.
-PROBE = """<script>onload = () => parent.postMessage({
+PROBE = """<script>
+const all = selector => [...document.querySelectorAll(selector)];
+const box = e => e.getBoundingClientRect();
+onload = () => parent.postMessage({
   width: innerWidth,
   needed: document.documentElement.scrollWidth,
-  headings: [...document.querySelectorAll('h1, h2')].filter(e => e.getBoundingClientRect().height > 0).map(e => e.textContent),
-  drawings: [...document.querySelectorAll('svg')].map(e => e.getBoundingClientRect()).map(r => [Math.round(r.width), Math.round(r.height)]),
-  letters: Math.min(...[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect().height).filter(h => h)),
-  loose: [...document.querySelectorAll('main table')].filter(e => !e.closest('.scroll[tabindex][aria-label]')).length,
-  nameless: [...document.querySelectorAll('svg, audio')].filter(e => !e.getAttribute('aria-label')).length,
-  dead: [...document.querySelectorAll('nav a')].filter(e => !document.querySelector(e.getAttribute('href'))).length,
+  headings: all('h1, h2').filter(e => box(e).height > 0).map(e => e.textContent),
+  drawings: all('svg').map(box).map(r => [Math.round(r.width), Math.round(r.height)]),
+  letters: Math.min(...all('svg text').map(e => box(e).height).filter(h => h)),
+  loose: all('main table').filter(e => !e.closest('.scroll[tabindex][aria-label]')).length,
+  nameless: all('svg, audio').filter(e => !e.getAttribute('aria-label')).length,
+  dead: all('nav a').filter(e => !document.querySelector(e.getAttribute('href'))).length,
   paper: getComputedStyle(document.body).backgroundColor,
-}, '*')</script>"""
+}, '*')
+</script>"""
 FRAME = """<!doctype html><iframe src="page.html" width="%d" height="900"></iframe><pre></pre>
-<script>onmessage = e => document.querySelector('pre').textContent = JSON.stringify(e.data)</script>"""
+<script>
+onmessage = e => document.querySelector('pre').textContent = JSON.stringify(e.data)
+</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +184,8 @@ def test_numbers_stand_right_and_words_left():
     ]
     html_text = page.table("t", ["name", "number", "interval", "word", "sentence"], rows)
     assert (
-        '<td>0.500</td><td>0.4 to 0.6</td><td class="text">yes</td><td class="text words">a sentence'
-        in html_text
+        '<td>0.500</td><td>0.4 to 0.6</td><td class="text">yes</td>'
+        '<td class="text words">a sentence' in html_text
     )
     assert (
         '<td>0.000</td><td>–</td><td class="text">–</td><td class="text words">1 word</td>'

@@ -1,4 +1,4 @@
-"""The table of an ablation from predictions alone: what its lines are, what they are compared with, over what is corrected."""
+"""The table of an ablation from predictions alone: its lines, comparisons and corrections."""
 
 import json
 import re
@@ -29,7 +29,10 @@ def guesses(rng: np.random.Generator, labels: np.ndarray, skill: float) -> np.nd
 
 @pytest.fixture(scope="module")
 def known() -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]], list[str]]:
-    """Labels, predictions by row and member, speakers: `worse` is worse, `partial` changes one of the members, and in nothing."""
+    """Labels, predictions by row and member, speakers.
+
+    Row `worse` is worse, `partial` has one of the members, unchanged.
+    """
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, SPEAKERS * EACH)
     base = {"a": guesses(rng, labels, 0.7), "b": guesses(rng, labels, 0.6)}

@@ -1,4 +1,4 @@
-"""The study of ensembles on a small run: its numbers are the run's own, seeds are joined as they should be, and mistakes are told."""
+"""The study of ensembles on a small run: its numbers, its seeds, its command and mistakes."""
 
 import json
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def single(base: Prepared) -> tuple[dict[str, Study], dict[str, list[Path]]]:
 
 @pytest.fixture(scope="module")
 def seeded(out: Path) -> tuple[Prepared, Prepared, dict[str, Study]]:
-    """The study with two seeds of a run that nobody trained: the base, the derived run, and the tables."""
+    """The study with two seeds of an untrained run: the base, the derived run, and the tables."""
     run = Run(RunConfig.model_validate(small_config(**WORDS)), out)
     with opened(run):
         base = prepare(run, features=False)
@@ -155,8 +155,7 @@ def test_a_line_is_the_mean_over_seeds_of_each_seeds_own_members(seeded):
     f1 = []
     for seed in (1, 2):
         said = [
-            prepared.run.predictions(corpus, 0, f"words-{k}.s{seed}").posteriors
-            for k in range(3)
+            prepared.run.predictions(corpus, 0, f"words-{k}.s{seed}").posteriors for k in range(3)
         ]
         guess = np.mean(said, axis=0)[rows].argmax(axis=1)
         f1.append(
@@ -168,10 +167,8 @@ def test_a_line_is_the_mean_over_seeds_of_each_seeds_own_members(seeded):
     assert line["seed_sd"] == pytest.approx(np.std(f1, ddof=1))
 
 
-def test_members_that_were_trained_alike_are_taken_over_with_those_of_the_inner_folds(
-    base, out: Path
-):
-    """Another run of the same name whose meta-classifier learns longer: nothing is trained again, and all members say the same."""
+def test_members_trained_alike_are_reused_with_those_of_the_inner_folds(base, out: Path):
+    """A run whose meta-classifier alone learns longer reuses every member, bit by bit."""
     ensemble = {"fit_on": "out_of_fold", "inner_folds": 2, "epochs": 4}
     run = Run(RunConfig.model_validate(small_config(**{**TAUGHT, "ensemble": ensemble})), out)
     with opened(run):

@@ -1,4 +1,4 @@
-"""The table of the study of ensembles from posteriors alone: what is scored, what it is compared with, over what is corrected."""
+"""The table of the study of ensembles from posteriors alone: scores, rivals, corrections."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The files that circulate: both layouts, both class orders, and an order that is told or proven, never guessed."""
+"""Evaluation files: both layouts, both class orders, and an order that is given or proven."""
 
 from pathlib import Path
 
@@ -61,7 +61,9 @@ def test_both_layouts_round_trip_bit_for_bit_in_any_order(tmp_path: Path, order:
 def test_files_as_their_authors_write_them(tmp_path: Path) -> None:
     path = tmp_path / "theirs.csv"
     path.write_bytes(
-        b'Filename,Label,Prediction\r\nMSP-PODCAST_0001_0008.wav,"1.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0","0.1, -2.5, 3, 0, 0, 0, 0, 1e-3"\r\n'
+        b"Filename,Label,Prediction\r\n"
+        b'MSP-PODCAST_0001_0008.wav,"1.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0",'
+        b'"0.1, -2.5, 3, 0, 0, 0, 0, 1e-3"\r\n'
     )
     row = read_predictions(path, order="organisers").iloc[0]
     assert row["FileName"] == "MSP-PODCAST_0001_0008.wav"
@@ -106,9 +108,9 @@ def test_written_layouts_are_the_documented_ones(tmp_path: Path) -> None:
         write_member(tmp_path / "m.csv", frame.drop(columns="valence"))
 
 
-def test_the_order_must_be_told_or_checked(tmp_path: Path) -> None:
+def test_the_order_must_be_given_or_checked(tmp_path: Path) -> None:
     path = write_member(tmp_path / "m.csv", predictions())
-    with pytest.raises(SubmissionError, match="in which order"):
+    with pytest.raises(SubmissionError, match="class order"):
         read_predictions(path)
     for wrong in ("alphabetic", "ASHUFDC", "AASHUFDC", "ashufdcn"):
         with pytest.raises(SubmissionError, match="unknown class order"):
@@ -123,11 +125,11 @@ def test_labels_find_the_order_out_and_contradict_a_wrong_one(tmp_path: Path, or
     assert read_predictions(path, check_against=answers).equals(frame)
     assert read_predictions(path, order=order, check_against=answers).equals(frame)
     wrong = {"organisers": "alphabetical", "alphabetical": "organisers"}[order]
-    with pytest.raises(SubmissionError, match="contradict the told class order"):
+    with pytest.raises(SubmissionError, match="contradict the given class order"):
         read_predictions(path, order=wrong, check_against=answers)
 
 
-def test_a_told_order_of_eight_letters_is_checked_too(tmp_path: Path) -> None:
+def test_a_given_order_of_eight_letters_is_checked_too(tmp_path: Path) -> None:
     frame, answers = predictions(0.9), labels(tmp_path)
     path = write_member(tmp_path / "m.csv", frame, "NCDFUHSA")
     assert read_predictions(path, order="NCDFUHSA", check_against=answers).equals(frame)

@@ -1,4 +1,4 @@
-"""Scores against answers: hand-computed numbers, arguments in the right places, bad answers named."""
+"""Scores against answers: numbers by hand, arguments in order, bad answers named."""
 
 from pathlib import Path
 
@@ -34,7 +34,8 @@ def categorical(tmp_path: Path, truth: str, predicted: list[str]) -> Path:
 
 
 def test_categorical_scores_by_hand_and_not_swapped(tmp_path: Path) -> None:
-    # 3 angry, 1 sad; predicted: angry, sad, sad, sad. angry: P 1, R 1/3, F1 1/2; sad: P 1/3, R 1, F1 1/2.
+    # 3 angry, 1 sad; predicted: angry, sad, sad, sad.
+    # angry: P 1, R 1/3, F1 1/2; sad: P 1/3, R 1, F1 1/2.
     path = categorical(tmp_path, "AAAS", ["angry", "sad", "sad", "sad"])
     scores = score(path, tmp_path / "answers.csv", INTERSPEECH2025, "categorical")
     assert list(scores.metrics)[:4] == ["macro_f1", "micro_f1", "accuracy", "uar"]
@@ -47,7 +48,8 @@ def test_categorical_scores_by_hand_and_not_swapped(tmp_path: Path) -> None:
 
 
 def test_uar_tells_truth_from_prediction(tmp_path: Path) -> None:
-    # Truth 3 angry, 1 sad; everything predicted angry. Recalls 1 and seven times 0; swapped, the recall of angry would be 3/4.
+    # Truth 3 angry, 1 sad; everything predicted angry. Recalls 1 and seven times 0;
+    # swapped, the recall of angry would be 3/4.
     path = categorical(tmp_path, "AAAS", ["angry"] * 4)
     assert score(path, tmp_path / "answers.csv", INTERSPEECH2025, "categorical").metrics[
         "uar"
@@ -68,7 +70,8 @@ def test_files_without_an_answer_are_left_out_and_counted(tmp_path: Path) -> Non
 
 
 def test_ccc_by_hand_uses_the_population_variance(tmp_path: Path) -> None:
-    # truth 1 2 3, predicted 2 2 5: means 2, 3; population variances 2/3, 2; covariance 1; CCC = 2·1/(2/3 + 2 + 1) = 6/11.
+    # truth 1 2 3, predicted 2 2 5: means 2, 3; population variances 2/3, 2; covariance 1;
+    # CCC = 2·1/(2/3 + 2 + 1) = 6/11.
     # With sample variances and covariance (1, 3, 3/2) it would be 3/(1 + 3 + 1) = 3/5.
     truth = {c: [1, 2, 3] for c in ("EmoAct", "EmoVal", "EmoDom")}
     labels(tmp_path / "answers.csv", 3, **truth, EmoClass=["A", "X", "S"])

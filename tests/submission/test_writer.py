@@ -45,11 +45,8 @@ def test_categorical_is_sorted_and_exact(tmp_path: Path) -> None:
         ["neutral", "contempt", "surprise", "angry"],
         SMALL,
     )
-    stem = "MSP-PODCAST_test3_000"
-    assert (
-        path.read_bytes()
-        == f"FileName,EmoClass\n{stem}1.wav,A\n{stem}2.wav,U\n{stem}3.wav,C\n{stem}4.wav,N\n".encode()
-    )
+    rows = "".join(f"MSP-PODCAST_test3_000{i}.wav,{c}\n" for i, c in enumerate("AUCN", 1))
+    assert path.read_bytes() == f"FileName,EmoClass\n{rows}".encode()
     assert [p.name for p in path.parent.iterdir()] == ["task1.csv"]
 
 
@@ -184,9 +181,13 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
         "from submission.writer import write_categorical\n"
         f"names, path = {NAMES!r}, {str(path)!r}\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
-        "try:\n    write_categorical(path, names, ['angry'] * 4, INTERSPEECH2025.with_names(names))\n"
-        "except SubmissionError as error:\n    assert 'cannot write the file' in str(error), error\n"
-        "else:\n    raise SystemExit('written past the limit')"
+        "small = INTERSPEECH2025.with_names(names)\n"
+        "try:\n"
+        "    write_categorical(path, names, ['angry'] * 4, small)\n"
+        "except SubmissionError as error:\n"
+        "    assert 'cannot write the file' in str(error), error\n"
+        "else:\n"
+        "    raise SystemExit('written past the limit')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""A report page as a test sees it: its tables, what it would load, and whether its tags close."""
+"""A report page in a test: its tables, the files that it loads, and its tags."""
 
 import shutil
 from html.parser import HTMLParser
@@ -10,7 +10,7 @@ VOID = {"meta", "link", "br", "wbr", "img", "path", "use", "rect", "line"}
 
 
 class Reader(HTMLParser):
-    """Checks that tags close in order; collects what the page would load, its tables by caption, and all that is said."""
+    """Checks that tags close in order; collects URIs to load, tables by caption, and the text."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A run whose members' outputs are drawn at random, not trained: everything after training is real, and it takes a second."""
+"""A run with random predictions instead of training; all later steps are real, in a second."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,10 @@ def scored_corpus(
     audio: bool = True,
     name: str = "ravdess",
 ) -> Corpus:
-    """Half of the speakers train, half are test1; `absent` is a class without a test utterance; one second of silence stands for each file."""
+    """Half of the speakers train, half are test1; audio files are silence.
+
+    `absent` is a class without a test utterance.
+    """
     rng, n = np.random.default_rng(0), speakers * EACH
     split = np.repeat(["train", "test1"], n // 2)
     consensus = np.array(CLASSES, dtype=object)[np.arange(n) % 3]
@@ -67,7 +70,7 @@ def scored_corpus(
 def scored_run(
     out: Path, *, members: int = 2, table: Corpus | None = None, **changes: Any
 ) -> Prepared:
-    """The run with its folder: corpus, outputs of every member, logs of two epochs, votes, meta-classifier and soup."""
+    """The run's folder: corpus, members' predictions and logs, votes, meta-classifier and soup."""
     corpus = table or scored_corpus(out / "audio")
     raw = {
         "name": "scored",
