@@ -63,11 +63,9 @@ def details_of(
         "groups": _groups(corpus, own),
         "worst": _worst(corpus, own),
     }
-    return Details(
-        shown.name,
-        {name: [dict(row) for row in rows] for name, (rows, _) in found.items()},
-        {name: lacking for name, (_, lacking) in found.items() if lacking},
-    )
+    tables = {name: list(map(dict, rows)) for name, (rows, _) in found.items()}
+    missing = {name: lacking for name, (_, lacking) in found.items() if lacking}
+    return Details(shown.name, tables, missing)
 
 
 def _comparisons(corpus: Corpus, posteriors: Mapping[str, np.ndarray], shown: str) -> Found:

@@ -4,8 +4,7 @@ Utterances of one speaker are not independent: resampling utterances would give 
 too narrow for a new speaker. So whole speakers are drawn with replacement, each with all its
 utterances. An utterance of unknown speaker is a cluster of its own.
 
-Legend: `n` utterance, `k` cluster, `s` resample, `r` seed, `c` class, `a` attribute, `m` moment,
-`x` any sums over utterances.
+Legend: `n` utterance, `k` cluster, `s` resample, `r` seed, `c` class, `x` sums over utterances.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int, Num
 
 from medusa_jax.errors import EvaluationError
-from medusa_jax.evaluation.metrics import check_ratings, macro_f1_of, scored
+from medusa_jax.evaluation.metrics import macro_f1_of, scored
 
 RESAMPLES = 2000
 
@@ -115,34 +114,6 @@ def cluster_confusions(
     )
 
 
-def ccc_interval(
-    ratings: np.ndarray,
-    predictions: np.ndarray,
-    speakers: Sequence[str | None] | pd.Series,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Interval of the mean concordance of the attributes; `ratings` and `predictions` `[n, 3]`.
-
-    NaN ratings are left out. Raises `EvaluationError` where the score itself would, and for fewer
-    than two clusters.
-    """
-    check_ratings(ratings, predictions)
-    clusters_n = _clusters(speakers, len(ratings))
-    moments_nma = _moments(ratings, predictions)
-    sums_kma = np.zeros((clusters_n.max() + 1, *moments_nma.shape[1:]))
-    np.add.at(sums_kma, clusters_n, moments_nma)
-    return interval_of_sums(
-        sums_kma.reshape(len(sums_kma), -1),
-        lambda x: _mean_ccc(x.reshape(*x.shape[:-1], 6, 3)),
-        resamples=resamples,
-        seed=seed,
-        level=level,
-    )
-
-
 def interval_of_sums(
     sums: Num[np.ndarray, "k x"],
     metric: Callable[[np.ndarray], np.ndarray],
@@ -151,7 +122,7 @@ def interval_of_sums(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of a metric `[…, x] → […]` of sums (counts, moments) that add up over clusters.
+    """Interval of a metric `[…, x] → […]` of sums (counts) that add up over clusters.
 
     Raises `EvaluationError` for fewer than two clusters.
     """
@@ -164,7 +135,7 @@ def interval_of_sums(
         times_sk = _times_drawn(rows_sk.reshape(-1, rows.shape[axis]), len(sums))
         return metric(times_sk @ sums_kx).reshape(rows_sk.shape[:-1])
 
-    return _bootstrap(statistic, len(sums), True, resamples, seed, level)
+    return _bootstrap(statistic, len(sums), resamples, seed, level)
 
 
 def _times_drawn(drawn_sk: np.ndarray, clusters: int) -> np.ndarray:
@@ -174,36 +145,9 @@ def _times_drawn(drawn_sk: np.ndarray, clusters: int) -> np.ndarray:
     return counts.reshape(len(drawn_sk), clusters)
 
 
-def interval_of_rows(
-    metric: Callable[[np.ndarray], float],
-    speakers: Sequence[str | None] | pd.Series,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Interval of any metric, a function of the row numbers drawn (repeats included).
-
-    Slow: one call a resample. Raises `EvaluationError` for fewer than two clusters.
-    """
-    clusters_n = clusters_of(speakers)
-    members = np.split(
-        np.argsort(clusters_n, kind="stable"), np.cumsum(np.bincount(clusters_n))[:-1]
-    )
-    return _bootstrap(
-        lambda drawn: metric(np.concatenate([members[k] for k in drawn])),
-        len(members),
-        False,
-        resamples,
-        seed,
-        level,
-    )
-
-
 def _bootstrap(
     statistic: Callable[..., object],
     clusters: int,
-    vectorized: bool,
     resamples: int,
     seed: int,
     level: float,
@@ -223,7 +167,7 @@ def _bootstrap(
     result = stats.bootstrap(
         (np.arange(clusters),),
         statistic,
-        vectorized=vectorized,
+        vectorized=True,
         n_resamples=resamples,
         batch=max(1, min(resamples, 2_000_000 // clusters)),
         confidence_level=expanded,
@@ -239,21 +183,3 @@ def _clusters(speakers: Sequence[str | None] | pd.Series, utterances: int) -> np
     if len(clusters_n) != utterances:
         raise EvaluationError(f"{len(clusters_n)} speakers do not fit {utterances} utterances")
     return clusters_n
-
-
-def _moments(ratings: np.ndarray, predictions: np.ndarray) -> Float[np.ndarray, "n m a"]:
-    """Count, y, x, y², x² and xy of each rated attribute, for ratings y and predictions x.
-
-    Centred: the moments of numbers near 4 would lose digits that their spread needs.
-    """
-    mean_a = np.nanmean(ratings, axis=0, dtype=np.float64)
-    y_na, x_na = ratings - mean_a, predictions - mean_a
-    every = np.stack([np.ones_like(y_na), y_na, x_na, y_na**2, x_na**2, x_na * y_na], axis=1)
-    return np.where(~np.isnan(ratings)[:, None], every, 0)
-
-
-def _mean_ccc(moments: Float[np.ndarray, "*s 6 a"]) -> Float[np.ndarray, "*s"]:
-    n, y, x, yy, xx, xy = np.moveaxis(moments, -2, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        y, x, yy, xx, xy = y / n, x / n, yy / n, xx / n, xy / n
-        return (2 * (xy - x * y) / (yy - y**2 + xx - x**2 + (y - x) ** 2)).mean(axis=-1)

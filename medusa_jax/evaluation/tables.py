@@ -143,7 +143,8 @@ def csv_text(systems: Sequence[SystemScores | Row]) -> str:
 def cells(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
     """Headers and formatted cells of the `columns` (name → header) that at least one row fills."""
     used = [name for name in columns if any(row.get(name) is not None for row in rows)]
-    return [columns[name] for name in used], [[_cell(row, name) for name in used] for row in rows]
+    lines = [[_cell(row, name) for name in used] for row in rows]
+    return [columns[name] for name in used], lines
 
 
 def _cell(row: Row, name: str) -> str:

@@ -59,6 +59,9 @@ def findings(prepared: Prepared) -> Findings:
         "ensembles": ensembles,
         "questions": questions,
     }
+    notes = {f"ablation-{where}": lines for where, lines in ablation_notes.items()}
+    notes |= {f"ensembles-{where}": lines for where, lines in ensemble_notes.items()}
+    missing = {name: lacking for name, (_, lacking) in found.items() if lacking}
     return Findings(
         run=config.name,
         about=config.about,
@@ -69,11 +72,8 @@ def findings(prepared: Prepared) -> Findings:
         members={member.id: member.modalities for member in config.members},
         learned_from=config.ensemble.learned_from,
         tables={name: rows for name, (rows, _) in found.items()},
-        missing={name: lacking for name, (_, lacking) in found.items() if lacking},
-        notes={
-            **{f"ablation-{where}": notes for where, notes in ablation_notes.items()},
-            **{f"ensembles-{where}": notes for where, notes in ensemble_notes.items()},
-        },
+        missing=missing,
+        notes=notes,
         provenance=_provenance(prepared, curves),
         config=config.model_dump(mode="json"),
         players=players,

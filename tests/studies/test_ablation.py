@@ -14,7 +14,7 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import ConfigError
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import Prepared
-from medusa_jax.studies.ablation import BASE, ROWS, planned
+from medusa_jax.studies.ablation import BASE, ROWS, opened_ablation, planned
 from medusa_jax.studies.derived_run import replicate
 
 
@@ -194,10 +194,14 @@ def test_a_corpus_that_cannot_be_scored_is_told_before_training(medusa, base, ou
     assert not list((tmp_path / "out").glob("small-ablation-*"))
 
 
-def test_an_ablation_has_no_ablation(medusa, done):
-    run, own = done
-    code, _, err = medusa("ablate", own)
-    assert (code, "trains members for a study" in err, run.name in err) == (2, True, True)
+def test_an_ablation_has_no_ablation(medusa, base):
+    ablation = planned(base, seeds=1, rows=["no_mixup"])
+    with opened_ablation(ablation, features=False):
+        pass
+    code, _, err = medusa("ablate", ablation.run.folder)
+    assert code == 2
+    assert "trains members for a study" in err
+    assert base.run.folder.name in err
 
 
 def test_two_at_once_and_another_corpus_are_refused(medusa, base, out, tmp_path):
