@@ -17,23 +17,26 @@ from medusa_jax.corpus.table import Corpus
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.shard import DTYPES
 
+Slots = tuple[np.ndarray | jax.Array, ...]
+
 
 class Batch(NamedTuple):
-    """What one step sees, for every member that trains on it. `inputs[name]` `[b, t_k, d_k]` is zero behind `lengths[name]` `[b]`."""
+    """Arrays of one step, for every member that trains on it.
 
-    inputs: Mapping[str, np.ndarray | jax.Array]
-    lengths: Mapping[str, np.ndarray | jax.Array]
+    `inputs[name]` `[b, t_k, d_k]` is zero behind `lengths[name]` `[b]`; in the view of one member both are in slots.
+    """
+
+    inputs: Mapping[str, np.ndarray | jax.Array] | Slots
+    lengths: Mapping[str, np.ndarray | jax.Array] | Slots
     soft: np.ndarray | jax.Array  # [b, c] target distribution; all zero: no class target
     one_hot: np.ndarray | jax.Array  # [b, c] the consensus class; all zero: no consensus
     attributes: np.ndarray | jax.Array  # [b, 3]; zero where not rated
     rated: np.ndarray | jax.Array  # [b, 3] 1 where rated, else 0
 
     def of(self, modalities: Sequence[str]) -> "Batch":
-        """The same batch with the inputs of these modalities only: a member's program does not see what others read."""
-        inputs, lengths = (
-            {name: self.inputs[name] for name in modalities},
-            {name: self.lengths[name] for name in modalities},
-        )
+        """The same batch with the inputs of these modalities in slots: programs know places, not names."""
+        inputs = tuple(self.inputs[name] for name in modalities)
+        lengths = tuple(self.lengths[name] for name in modalities)
         return self._replace(inputs=inputs, lengths=lengths)
 
 

@@ -51,7 +51,7 @@ def _time(plan: "Plan", pace: "Pace", measured: bool) -> list[str]:
 
 
 def _members(group: "GroupPlan", number: int, speed: float) -> Table:
-    course = f", {group.course}" if group.course else ""
+    course = f", {group.split}" if group.split else ""
     count = f"one pass over the data for {len(group.members)} member(s)"
     title = f"group {number}{course}: {count}"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")

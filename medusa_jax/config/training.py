@@ -20,9 +20,9 @@ class StageConfig(Config):
 
 
 class TrainingConfig(Config):
-    """Stages 1 and 2 (spec sections 3 to 6); the defaults are the paper's, or where it is silent its code's."""
+    """Stages 1 and 2; the defaults are the paper's, or where it is silent its code's."""
 
-    added: ClassVar = frozenset({"selection"})
+    added: ClassVar = frozenset({"selection", "stream"})
     batch_size: int = Field(16, ge=1)
     stage1: StageConfig = StageConfig(epochs=4)
     stage2: StageConfig = StageConfig(epochs=40)
@@ -60,6 +60,11 @@ class TrainingConfig(Config):
         "samples have on average, without their noise",
     )
     selection_draws: int = Field(5, ge=1, description="samples of balanced_draws")
+    stream: Literal["shared", "own"] = Field(
+        "shared",
+        description="batches and balanced subsets: the same for all members of a run, or each "
+        "member's own, from its seed",
+    )
     shapes: int = Field(
         6,
         ge=1,
@@ -77,11 +82,12 @@ class TrainingConfig(Config):
 
 
 class MemberConfig(Config):
-    """One DeepSER of the ensemble; `model` and `training` are the run's where they say nothing else."""
+    """One member of the ensemble; `model` and `training` are the run's where they say nothing else."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     modalities: tuple[str, ...] = Field(min_length=1)
     seed: int = Field(0, ge=0)
+    task: Literal["deepser"] = Field("deepser", description="what is trained")
     model: ModelConfig
     training: TrainingConfig
 

@@ -1,9 +1,9 @@
-"""DeepSER: N modalities, an encoder each, fused layer by layer (spec section 2, paper Algorithm 2).
+"""DeepSER: N modalities, an encoder each, fused layer by layer (paper Algorithm 2).
 
 Legend: `b` utterance, `t` frame, `d` feature width, `h` hidden width, `c` class, `a` attribute; lists run over modalities.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -55,62 +55,50 @@ class DeepSER(nnx.Module):
     """The member of the ensemble.
 
     `fuse` gives the fused representation, `heads` the predictions from it; Manifold MixUp stands between the two in
-    training. With `key=None` nothing is dropped. `widths` maps each modality's name to its feature width; of what a batch
-    holds, the model takes these modalities by name.
+    training. With `key=None` nothing is dropped. Modality k reads slot k of a batch: `widths[k]` features a frame, of
+    which `stacks[k]` neighbours are joined into one.
     """
 
     def __init__(
-        self, config: ModelConfig, widths: Mapping[str, int], classes: int, *, rngs: nnx.Rngs
+        self,
+        config: ModelConfig,
+        widths: Sequence[int],
+        stacks: Sequence[int],
+        classes: int,
+        *,
+        rngs: nnx.Rngs,
     ) -> None:
-        h = config.hidden
-        stacks = [config.stack.get(name, 1) for name in widths]
-        self.modalities = tuple(widths)
-        self.frames = nnx.List(
-            [
-                Frames(width, stack, config.standardise)
-                for width, stack in zip(widths.values(), stacks, strict=True)
-            ]
-        )
-        self.encoders = nnx.List(
-            [
-                Encoder(width * stack, config, rngs=rngs)
-                for width, stack in zip(widths.values(), stacks, strict=True)
-            ]
-        )
-        self.fusions = nnx.List(
-            [
-                Encoder(h, config, rngs=rngs)
-                for _ in range(config.layers if config.fusion == "deep" else 0)
-            ]
-        )
-        self.project = linear(h * (len(widths) + (config.fusion == "deep")), h, rngs)
+        h, deep = config.hidden, config.fusion == "deep"
+        sizes = list(zip(widths, stacks, strict=True))
+        frames = [Frames(width, stack, config.standardise) for width, stack in sizes]
+        self.frames = nnx.List(frames)
+        encoders = [Encoder(width * stack, config, rngs=rngs) for width, stack in sizes]
+        self.encoders = nnx.List(encoders)
+        fusions = [Encoder(h, config, rngs=rngs) for _ in range(config.layers if deep else 0)]
+        self.fusions = nnx.List(fusions)
+        self.project = linear(h * (len(sizes) + deep), h, rngs)
         self.classify = linear(h, classes, rngs)
         self.regress = linear(h, 3, rngs)
 
     def fuse(
         self,
-        inputs: Mapping[str, Float[Array, "b _ _"]],
-        lengths: Mapping[str, Int[Array, " b"]],
+        inputs: Sequence[Float[Array, "b _ _"]],
+        lengths: Sequence[Int[Array, " b"]],
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "b h"]:
-        """`x` of Algorithm 2, before MixUp. By modality, `inputs` are `[b, t_k, d_k]`, padded; `lengths` count their valid frames."""
+        """`x` of Algorithm 2, before MixUp, from padded frames `[b, t_k, d_k]` and their valid `lengths`."""
         count = len(self.encoders) + len(self.fusions)
         keys = iter([None] * count if key is None else jax.random.split(key, count))
-        framed = [
-            frames(inputs[name], lengths[name])
-            for frames, name in zip(self.frames, self.modalities, strict=True)
-        ]
+        slots = zip(self.frames, inputs, lengths, strict=True)
+        framed = [frames(x_btd, length_b) for frames, x_btd, length_b in slots]
         valids = [valid for _, valid in framed]
-        encoded = [
-            encode(x, valid, next(keys))
-            for encode, (x, valid) in zip(self.encoders, framed, strict=True)
-        ]
+        paired = zip(self.encoders, framed, strict=True)
+        encoded = [encode(x, valid, next(keys)) for encode, (x, valid) in paired]
         pooled = [mean for _, mean in encoded]
         fused: list[Array] = []
         fused_valid: list[Array] = []
-        for level, fusion in enumerate(
-            self.fusions
-        ):  # f1 takes every h1; f2 takes every h2 and f1's last layer
+        # f1 takes every h1; f2 takes every h2 and f1's last layer
+        for level, fusion in enumerate(self.fusions):
             joined_valid = jnp.concatenate(valids + fused_valid, axis=1)
             joined = jnp.concatenate([outputs[level] for outputs, _ in encoded] + fused, axis=1)
             outputs, mean = fusion(joined, joined_valid, next(keys))
@@ -120,12 +108,11 @@ class DeepSER(nnx.Module):
     def heads(self, x_bh: Float[Array, "b h"]) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
         """Class logits, and arousal, valence, dominance on 1–7."""
         active_bh = jax.nn.relu(x_bh)
-        return self.classify(active_bh), LOW + (HIGH - LOW) * jax.nn.sigmoid(
-            self.regress(active_bh)
-        )
+        share_ba = jax.nn.sigmoid(self.regress(active_bh))
+        return self.classify(active_bh), LOW + (HIGH - LOW) * share_ba
 
     def __call__(
-        self, inputs: Mapping[str, Float[Array, "b _ _"]], lengths: Mapping[str, Int[Array, " b"]]
+        self, inputs: Sequence[Float[Array, "b _ _"]], lengths: Sequence[Int[Array, " b"]]
     ) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
         """Predictions without dropout or MixUp: logits and attributes."""
         return self.heads(self.fuse(inputs, lengths))

@@ -1,7 +1,7 @@
 """What training a run will do and need, before it is done: `medusa train --plan`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,22 +9,18 @@ import jax
 import numpy as np
 
 from medusa_jax.batches.device_batch import device_batch
-from medusa_jax.batches.epochs import class_targets, epoch_plan, stage_of
 from medusa_jax.batches.examples import Examples
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.machines.compilations import seconds_saved
-from medusa_jax.machines.mesh import devices_of
+from medusa_jax.machines.mesh import Devices, devices_of
 from medusa_jax.models.flops import forward_flops, training_flops
 from medusa_jax.runs.prepare import Prepared
-from medusa_jax.runs.train import all_courses, examples_of, groups_of, needs_of
-from medusa_jax.runs.training_splits import Course
-from medusa_jax.tasks.hyperparameters import settings_of
-from medusa_jax.tasks.objective import class_weights
-from medusa_jax.training.member import build, member_keys
-from medusa_jax.training.memory import Need, budget, group_bytes, runs_side_by_side
+from medusa_jax.runs.training_plan import Group, examples_of, training_plan
+from medusa_jax.tasks.registry import task_of
+from medusa_jax.tasks.utterances import utterances_of
+from medusa_jax.training.members import Member, one_lane
+from medusa_jax.training.memory import Need, budget, group_bytes, steps_side_by_side
 from medusa_jax.training.prediction import prediction_batches
-from medusa_jax.training.stack import Lane, stacks_of
-from medusa_jax.training.step import new_state
 
 STAGES = (1, 2)
 _MEASURED = 3  # steps
@@ -52,7 +48,7 @@ class MemberPlan:
 class GroupPlan:
     """Members that read one stream of batches; `steps`, `epochs` and `padding` (a share of the frames computed) by stage."""
 
-    course: str  # the fold and inner fold, where there are several
+    split: str  # the fold and inner fold, where there are several
     members: tuple[MemberPlan, ...]
     stacks: tuple[tuple[str, ...], ...]
     batch_size: int
@@ -65,13 +61,12 @@ class GroupPlan:
 
     @property
     def programs(self) -> set[Any]:
-        """Training programs, if all members of equal structure go on together: one a structure and shape."""
-        shapes = [tuple(shape.items()) for shape in self.shapes]
-        return {
-            (member.need.structure, self.batch_size, shape)
-            for member in self.members
-            for shape in shapes
-        }
+        """Training programs: one a structure and shape of its inputs."""
+        found: set[Any] = set()
+        for member in self.members:
+            slots = {tuple(shape[name] for name in member.modalities) for shape in self.shapes}
+            found |= {(member.need.program, self.batch_size, lengths) for lengths in slots}
+        return found
 
     @property
     def flops(self) -> float:
@@ -101,66 +96,48 @@ class Plan:
 
 
 def plan_of(prepared: Prepared) -> Plan:
-    """Plan what `runs.train.train` would do now; members that are trained already are left out."""
+    """Plan the rest of the run's training; members that are trained already are left out."""
     engine = prepared.run.config.engine
-    courses = [course for fold in all_courses(prepared) for course in fold]
-    groups = [
-        _group(prepared, course, configs)
-        for course in courses
-        for configs in groups_of(prepared, course)
-    ]
-    return Plan(
-        tuple(groups),
-        budget(engine),
-        runs_side_by_side(engine),
-        jax.devices()[0].device_kind,
-        devices_of(engine.devices).count,
-    )
+    found = training_plan(prepared)
+    needs = [need for group in found.every_group for need in group.needs]
+    side_by_side = steps_side_by_side(engine, needs) if needs else False
+    devices = devices_of(engine.devices)
+    groups = [_group(group, side_by_side, devices) for group in found.every_group]
+    kind = jax.devices()[0].device_kind
+    return Plan(tuple(groups), budget(engine), side_by_side, kind, devices.count)
 
 
-def _group(prepared: Prepared, course: Course, configs: Sequence[MemberConfig]) -> GroupPlan:
-    engine = prepared.run.config.engine
-    first, side_by_side, devices = (
-        configs[0].training,
-        runs_side_by_side(engine),
-        devices_of(engine.devices),
-    )
-    examples = examples_of(prepared, first.shapes)
-    epochs = {
-        stage: max(stage_of(config.training, stage).epochs for config in configs)
-        for stage in STAGES
-    }
-    plans = {
-        stage: epoch_plan(examples, course.fit, first, prepared.run.config.seed, stage, 0)
-        for stage in STAGES
-        if epochs[stage]
-    }
-    needs = needs_of(prepared, configs)
+def _group(group: Group, side_by_side: bool, devices: Devices) -> GroupPlan:
+    data, configs, examples = group.data, group.configs, group.data.examples
+    epochs = {stage: max(_epochs(one, stage) for one in configs) for stage in STAGES}
+    plans = {stage: data.plan(stage - 1, 0) for stage in STAGES if epochs[stage]}
     steps = {stage: _places(examples, plan) for stage, plan in plans.items()}
-    held_out, predicted = (
-        _places(examples, prediction_batches(examples, rows, devices))
-        for rows in (course.held_out, course.predicted)
-    )
+    scored = _places(examples, prediction_batches(data, group.split.held_out, devices))
+    predicted = _places(examples, prediction_batches(data, group.split.predicted, devices))
+    needs = {one.id: need for one, need in zip(configs, group.needs, strict=True)}
     rungs = examples.rungs[next(iter(plans.values()))].max(axis=1)
+    members = []
+    for one in configs:
+        flops = _flops(one, examples, steps, scored, predicted)
+        members.append(MemberPlan(one.id, one.modalities, needs[one.id], flops))
+    shapes = [dict(zip(examples.modalities, row, strict=True)) for row in examples.shapes.tolist()]
     return GroupPlan(
-        course=course.name,
-        members=tuple(
-            MemberPlan(
-                c.id, c.modalities, needs[c.id], _flops(c, examples, steps, held_out, predicted)
-            )
-            for c in configs
-        ),
+        split=group.split.name,
+        members=tuple(members),
         stacks=_stacks(needs, side_by_side),
-        batch_size=first.batch_size,
+        batch_size=data.size,
         steps={stage: len(plan) for stage, plan in plans.items()},
         epochs=epochs,
         padding={stage: examples.padding_share(plan) for stage, plan in plans.items()},
-        shapes=[
-            dict(zip(examples.modalities, shape, strict=True)) for shape in examples.shapes.tolist()
-        ],
-        shares=(np.bincount(rungs, minlength=len(examples.shapes)) / len(rungs)).tolist(),
-        bytes=group_bytes(list(needs.values()), side_by_side),
+        shapes=shapes,
+        shares=(np.bincount(rungs, minlength=len(shapes)) / len(rungs)).tolist(),
+        bytes=group_bytes(list(group.needs), side_by_side),
     )
+
+
+def _epochs(config: MemberConfig, stage: int) -> int:
+    """Most epochs of a stage."""
+    return (config.training.stage1 if stage == 1 else config.training.stage2).epochs
 
 
 def _stacks(needs: dict[str, Need], side_by_side: bool) -> tuple[tuple[str, ...], ...]:
@@ -192,7 +169,7 @@ def _flops(
             count * _flops_on(config, examples, rung, operations) for rung, count in places.items()
         )
 
-    epochs = {stage: stage_of(config.training, stage).epochs for stage in steps}
+    epochs = {stage: _epochs(config, stage) for stage in steps}
     trained = sum(epochs[stage] * of(places, training_flops) for stage, places in steps.items())
     return (
         trained + sum(epochs.values()) * of(held_out, forward_flops) + of(predicted, forward_flops)
@@ -215,24 +192,20 @@ def _flops_on(
 
 
 def measured_pace(prepared: Prepared) -> Pace:
-    """What this machine does in a few real steps of the first member on the most frequent shape, on all devices that share a batch."""
-    config = prepared.run.config.members[0]
-    examples, fit = examples_of(prepared, config.training.shapes), prepared.folds[0].fit
-    devices = devices_of(prepared.run.config.engine.devices)
-    stage = 1 if config.training.stage1.epochs else 2
-    plan = epoch_plan(examples, fit, config.training, 0, stage, 0)
+    """The machine's pace in a few real steps of the first member on the most frequent shape, on all devices of a batch."""
+    config, engine = prepared.run.config.members[0], prepared.run.config.engine
+    examples, devices = examples_of(prepared, config.training.shapes), devices_of(engine.devices)
+    parts = prepared.folds[0]
+    data = utterances_of(config.training, config.seed, examples, parts.fit, parts.held_out, 0)
+    member = Member(config.id, task_of(config, data, {}, 0), (0, config.seed), "")
+    number = 0 if config.training.stage1.epochs else 1
+    plan = data.plan(number, 0)
     rungs = examples.rungs[plan].max(axis=1)
     rung = int(np.bincount(rungs).argmax())
-    member = build(config, examples, {}, 0)
-    weights_c = class_weights(class_targets(examples, config.training)[fit])
-    settings = settings_of(config.training, stage, 1, weights_c, member_keys(0, config)[1])
-    state = new_state(member.params, config.training.ema is not None)
-    (stack,) = stacks_of(
-        [Lane(config.id, member, config.training.micro_batches, settings, state)], False, devices
-    )
-    batch = device_batch(examples, devices, plan[rungs == rung][0])
-    compiling = _seconds(lambda: (stack.step(batch), stack.predict(batch)))
-    seconds = _seconds(lambda: [stack.step(batch) for _ in range(_MEASURED)])
+    lanes = one_lane(member, number, plan.shape, devices)
+    batch = device_batch(data, devices, plan[rungs == rung][0], (number, 0))
+    compiling = _seconds(lambda: (lanes.step(batch), lanes.predict(batch)))
+    seconds = _seconds(lambda: [lanes.step(batch) for _ in range(_MEASURED)])
     speed = _MEASURED * plan.shape[1] * _flops_on(config, examples, rung, training_flops) / seconds
     return Pace(speed, compiling)
 

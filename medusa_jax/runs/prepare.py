@@ -1,16 +1,14 @@
 """A run's corpus, stores and parts: where every step starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from medusa_jax.batches.examples import Examples
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.runs.inputs import load_corpus, load_stores
 from medusa_jax.runs.parts import Parts, parts_of
 from medusa_jax.runs.provenance import keep_provenance
 from medusa_jax.runs.run import Run
 from medusa_jax.store.reader import FeatureStore
-from medusa_jax.training.memory import Need
 
 
 @dataclass(frozen=True)
@@ -21,12 +19,6 @@ class Prepared:
     corpus: Corpus
     stores: Mapping[str, FeatureStore]
     folds: list[Parts]
-    examples: dict[int, Examples] = field(
-        default_factory=dict
-    )  # by number of shapes, gathered when asked for
-    needs: dict[str, Need] = field(
-        default_factory=dict
-    )  # by all of a member but its id and seed, reckoned when asked for
 
 
 def prepare(run: Run, *, features: bool = True, verify: bool = False) -> Prepared:

@@ -6,7 +6,6 @@ only what is new in it has to be trained.
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from medusa_jax.config.training import MemberConfig
@@ -16,10 +15,8 @@ from medusa_jax.machines.processes import several
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.provenance import keep_provenance, known_provenance
 from medusa_jax.runs.run import JOINED, OUTPUTS, Run
-from medusa_jax.runs.train import all_courses, examples_of
-from medusa_jax.runs.training_splits import Course
-from medusa_jax.training import checkpoint
-from medusa_jax.training.member import digests_of_training
+from medusa_jax.runs.training_plan import Group, training_digest, training_plan
+from medusa_jax.training.member_folder import MemberFolder
 
 
 def adopt(prepared: Prepared) -> int:
@@ -30,42 +27,29 @@ def adopt(prepared: Prepared) -> int:
     what came from where. What is damaged there is trained here. Raises `TrainingError` if the disk refuses the copy.
     """
     run, adopted = prepared.run, dict[str, str]()
-    courses = [course for fold in all_courses(prepared) for course in fold]
-    lacking = [
-        (course, members) for course in courses if (members := _unbegun(course, run.config.members))
-    ]
-    known = _trained_beside(run) if lacking and not several() else {}
-    for course, members in lacking if known else ():
-        examples = examples_of(
-            prepared, members[0].training.shapes
-        )  # corpus and features are the same for any number of shapes
-        digests = digests_of_training(
-            members, examples, course.fit, course.held_out, run.config.seed
-        )
-        for config in (one for one in members if digests[one.id] in known):
-            source, target = known[digests[config.id]], course.member_folder(config.id)
-            try:
-                with disk_errors(
-                    TrainingError,
-                    "a member that another run trained",
-                    target,
-                    "what was taken over stays",
-                ):
-                    _copy(source, target, config, digests[config.id])
-            except CheckpointError:
-                continue
-            adopted[target.relative_to(run.folder).as_posix()] = source.relative_to(
-                run.out
-            ).as_posix()
-            keep_provenance(run, adopted=known_provenance(run).get("adopted", {}) | adopted)
+    plan = training_plan(prepared)
+    new = [(group, config) for group in plan.every_group for config in _unbegun(group)]
+    known = _trained_beside(run) if new and not several() else {}
+    for group, config in new if known else ():
+        digest = training_digest(config, group.data, run.config.seed)
+        if digest not in known:
+            continue
+        source, target = known[digest], group.split.member_folder(config.id)
+        kept = "members that were reused stay"
+        try:
+            with disk_errors(TrainingError, "a member of another run", target, kept):
+                _copy(source, target, config, digest)
+        except CheckpointError:
+            continue
+        name = target.relative_to(run.folder).as_posix()
+        adopted[name] = source.relative_to(run.out).as_posix()
+        keep_provenance(run, adopted=known_provenance(run).get("adopted", {}) | adopted)
     return len(adopted)
 
 
-def _unbegun(course: Course, members: Sequence[MemberConfig]) -> list[MemberConfig]:
-    """Those that the course lacks and has nothing of."""
-    return [
-        one for one in members if course.lacks(one.id) and not course.member_folder(one.id).exists()
-    ]
+def _unbegun(group: Group) -> list[MemberConfig]:
+    """Members of a group of which nothing is on disk."""
+    return [one for one in group.configs if not group.split.member_folder(one.id).exists()]
 
 
 def _trained_beside(run: Run) -> dict[str, Path]:
@@ -76,12 +60,10 @@ def _trained_beside(run: Run) -> dict[str, Path]:
             if run.folder in record.parents or record.parent.name.startswith("."):  # half a copy
                 continue
             try:
-                json.loads(record.read_text(encoding="utf-8"))
-                digest = checkpoint.newest_digest(record.parent / "checkpoints", "best")
-            except (CheckpointError, OSError, ValueError):
+                found = MemberFolder(record.parent).record()
+            except CheckpointError:
                 continue
-            if digest is not None:
-                known.setdefault(digest, record.parent)
+            known.setdefault(found["training"], record.parent)
     return known
 
 
@@ -90,14 +72,12 @@ def _copy(source: Path, target: Path, config: MemberConfig, digest: str) -> None
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(OUTPUTS, JOINED, "*.tmp"))
+    folder = MemberFolder(temporary)
     try:
-        checkpoint.restore(temporary / "checkpoints", "best", digest)
+        record = folder.verified(digest)
     except CheckpointError:
         shutil.rmtree(temporary)
         raise
-    record = json.loads((temporary / "member.json").read_text(encoding="utf-8"))
-    write_text(
-        temporary / "member.json",
-        json.dumps(record | {"member": config.model_dump(mode="json")}, indent=1),
-    )
+    record |= {"member": config.model_dump(mode="json")}
+    write_text(temporary / "member.json", json.dumps(record, indent=1) + "\n")
     temporary.rename(target)

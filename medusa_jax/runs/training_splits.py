@@ -1,6 +1,6 @@
-"""The courses of training in a fold: the one that makes its systems and, for out-of-fold outputs, one more without each inner fold.
+"""The training splits of a fold: the one that makes its systems and, for out-of-fold predictions, one without each inner fold.
 
-Members of all courses are trained alike and choose their epoch on the same held-out part; who is learned from differs.
+Members are trained alike in all of them and choose their epoch on the same held-out part; the training part differs.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from medusa_jax.runs.run import JOINED, OUTPUTS, Run
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingSplit:
     """One training of all members: positions in the corpus of who is learned from, who chooses the epoch, and who is predicted then.
 
-    `folder` holds `members/ID/`. `joined` is where an inner course's outputs end up; a member whose file is there needs it no more.
+    `folder` holds `members/ID/`. `joined` is where an inner split's outputs end up; a member whose file is there needs it no more.
     """
 
     name: str  # as progress and plan say it; empty for the only one
@@ -46,14 +46,14 @@ class Course:
         return not self.outputs_file(member).exists()
 
 
-def courses_of(run: Run, corpus: Corpus, folds: Sequence[Parts], fold: int) -> list[Course]:
-    """The courses of a fold, the one that makes its systems first.
+def splits_of(run: Run, corpus: Corpus, folds: Sequence[Parts], fold: int) -> list[TrainingSplit]:
+    """The splits of a fold, the one that makes its systems first.
 
     Raises `CorpusError` where the inner folds that the run asks for cannot be made.
     """
     parts, folder = folds[fold], run.fold_folder(fold)
     name = f"fold {fold + 1} of {len(folds)}" if len(folds) > 1 else ""
-    final = Course(name, folder, parts.fit, parts.held_out, np.arange(len(corpus)))
+    final = TrainingSplit(name, folder, parts.fit, parts.held_out, np.arange(len(corpus)))
     config = run.config.ensemble
     if config.fit_on != "out_of_fold":
         return [final]
@@ -62,7 +62,7 @@ def courses_of(run: Run, corpus: Corpus, folds: Sequence[Parts], fold: int) -> l
     for k in range(config.inner_folds):
         title = ", ".join(filter(None, (name, f"inner fold {k + 1} of {config.inner_folds}")))
         inner.append(
-            Course(
+            TrainingSplit(
                 title,
                 folder / f"inner-{k + 1}",
                 parts.fit[inner_n != k],
@@ -74,16 +74,16 @@ def courses_of(run: Run, corpus: Corpus, folds: Sequence[Parts], fold: int) -> l
     return [final, *inner]
 
 
-def join_out_of_fold(run: Run, corpus: Corpus, courses: Sequence[Course]) -> None:
-    """Write each member's `out_of_fold.parquet` from what the inner `courses` (all but the first) said of the speakers they left out."""
-    final, *inner = courses
-    rows = np.concatenate([course.predicted for course in inner])
+def join_out_of_fold(run: Run, corpus: Corpus, splits: Sequence[TrainingSplit]) -> None:
+    """Write each member's `out_of_fold.parquet` from what the inner `splits` (all but the first) said of the speakers they left out."""
+    final, *inner = splits
+    rows = np.concatenate([split.predicted for split in inner])
     for member in run.config.members:
         path = final.member_folder(member.id) / JOINED
         if not path.exists():
             found = [
-                outputs_of(course.outputs_file(member.id), corpus, course.predicted)
-                for course in inner
+                outputs_of(split.outputs_file(member.id), corpus, split.predicted)
+                for split in inner
             ]
             pooled(found).where(np.argsort(rows)).save(path)
 

@@ -1,6 +1,6 @@
-"""What training minimises: weighted soft-target cross-entropy and the attributes' squared error (spec section 5, paper eq. 1).
+"""Losses of the paper: weighted soft-target cross-entropy and the attributes' squared error (section 3.6, eq. 1).
 
-Legend: `b` utterance, `c` class, `a` attribute.
+Legend: `n` utterance of a set, `b` utterance of a batch, `c` class, `a` attribute.
 """
 
 import jax
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Scalar
 
 
 def class_weights(soft_nc: np.ndarray) -> np.ndarray:
-    """α_c = (N / (|C|·f_c))^½, float32 `[c]`, f_c the sum of the soft labels of class c and N of all (paper section 3.6).
+    """α_c = (N / (|C|·f_c))^½, float32 `[c]`, f_c the sum of the soft labels of class c and N of all (section 3.6).
 
     Rows of zeros (no class target) do not count; a class that never occurs weighs 0.
     """
@@ -23,16 +23,15 @@ def class_weights(soft_nc: np.ndarray) -> np.ndarray:
 def classification_loss(
     logits_bc: Float[Array, "b c"], soft_bc: Float[Array, "b c"], weights_c: Float[Array, " c"]
 ) -> Float[Scalar, ""]:
-    """−Σ_c α_c y_c log p_c, averaged over the utterances that have a class target.
+    """−Σ_c α_c y_c log p_c, averaged over all utterances of the batch; those without a class target add nothing.
 
-    The plain mean: not divided by the weights of the batch, so that an utterance counts the same in any batch.
+    The plain mean over `b`: an utterance counts the same in any batch, whatever stands beside it.
     """
-    total = -(soft_bc * weights_c * jax.nn.log_softmax(logits_bc)).sum()
-    return total / jnp.maximum(soft_bc.sum(), 1e-6)
+    return -(soft_bc * weights_c * jax.nn.log_softmax(logits_bc)).sum() / len(soft_bc)
 
 
 def attribute_loss(
     predicted_ba: Float[Array, "b 3"], truth_ba: Float[Array, "b 3"], rated_ba: Float[Array, "b 3"]
 ) -> Float[Scalar, ""]:
-    """Squared error averaged over the ratings there are; 0 if there are none."""
+    """Squared error averaged over the ratings in the batch; 0 if there are none."""
     return (rated_ba * (predicted_ba - truth_ba) ** 2).sum() / jnp.maximum(rated_ba.sum(), 1)

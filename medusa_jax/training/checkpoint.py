@@ -1,12 +1,13 @@
-"""Checkpoints that plain orbax opens, with a digest of every file and array beside them (house promise 3).
+"""Checkpoints that plain orbax opens, with a digest of every file beside them.
 
 `KIND-STEP/` is orbax's own folder of nested dicts of arrays; `KIND-STEP.json` holds the digests and whatever else must be
 known to go on. A checkpoint counts once its JSON stands, which is written last.
 """
 
-import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +21,63 @@ from medusa_jax.files import digest_of, sha256_of, write_text
 PyTree = Any
 
 
+class Writer:
+    """Writes checkpoints in the background, one at a time.
+
+    `save` returns once the arrays are in orbax's hands; `wait` until they are on disk with their digests. Either raises
+    `CheckpointError` for what went wrong in the background, for instance on a full disk: the older checkpoint stays.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[Path, dict[str, Any]] | None = None
+        self._checkpointer = ocp.StandardCheckpointer(multiprocessing_options=_alone())
+
+    def save(
+        self, folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any], digest: str
+    ) -> None:
+        """Save nested dicts of arrays as the newest checkpoint of `kind`, then drop the older ones.
+
+        `digest` names the training; `restore` refuses another.
+        """
+        self.wait()
+        folder = folder.absolute()  # orbax wants it, and paths compared must be of one kind
+        target = folder / f"{kind}-{step:08d}"
+        with _refused(target):
+            folder.mkdir(parents=True, exist_ok=True)
+            _record_of(target).unlink(missing_ok=True)
+            self._checkpointer.save(target, jax.tree.map(np.asarray, tree), force=True)
+        self._pending = target, {"config": digest, "step": step, "about": about}
+
+    def wait(self) -> None:
+        """Finish what was begun: the record with the digest of every file is written last."""
+        if self._pending is None:
+            return
+        (target, record), self._pending = self._pending, None
+        with _refused(target):
+            self._checkpointer.wait_until_finished()
+            write_text(_record_of(target), _sealed({**record, "files": _files(target)}))
+        _drop_older(target)
+
+    def close(self) -> None:
+        """Finish, and end orbax's threads."""
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def save(
     folder: Path, kind: str, step: int, tree: PyTree, about: dict[str, Any], digest: str
 ) -> None:
-    """Save nested dicts of arrays as the newest checkpoint of `kind` (`last`, `best`), then drop the older ones.
-
-    `digest` names the configuration; `restore` refuses another. On a full disk the older checkpoint stays and `CheckpointError` is raised.
-    """
-    folder = folder.absolute()  # orbax wants it, and every path compared below must be of one kind
-    arrays = jax.tree.map(np.asarray, tree)
-    target = folder / f"{kind}-{step:08d}"
-    record = folder / f"{target.name}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        record.unlink(missing_ok=True)
-        with _checkpointer() as checkpointer:
-            checkpointer.save(target, arrays, force=True)
-        said = {
-            "config": digest,
-            "step": step,
-            "about": about,
-            "leaves": _digests(arrays),
-            "files": _files(target),
-        }
-        write_text(record, _sealed(said))
-    except (OSError, ValueError) as error:
-        hint = "free some disk space and run the same command again"
-        raise CheckpointError(
-            f"the checkpoint could not be written: {error}", where=target, hint=hint
-        ) from error
-    for older in folder.glob(f"{kind}-*.json"):
-        if older != record:
-            older.unlink()
-    for older in folder.glob(f"{kind}-*"):
-        if older.is_dir() and older != target:
-            shutil.rmtree(older, ignore_errors=True)
+    """`Writer.save`, and wait until it is done."""
+    with Writer() as writer:
+        writer.save(folder, kind, step, tree, about, digest)
 
 
 def restore(
@@ -62,53 +85,41 @@ def restore(
 ) -> tuple[PyTree, dict[str, Any]] | None:
     """The newest checkpoint of `kind` as nested dicts of NumPy arrays and its `about`; None if there is none.
 
-    Raises `CheckpointError` naming the file or array if a digest differs, and the folder if it was saved under another
-    configuration. The files are checked before orbax reads them: on a damaged one it spills tracebacks of its threads.
+    Raises `CheckpointError` naming the file if a digest differs, and the folder if it was saved under another
+    configuration. The files are checked before orbax reads them: on a damaged one it prints tracebacks of its threads.
     """
-    records = sorted(folder.glob(f"{kind}-*.json"))
-    if not records:
+    record = _newest(folder, kind)
+    if record is None:
         return None
-    path = records[-1].with_suffix("")
-    again = f"remove {path.name} and {path.name}.json to go on without it"
-    try:
-        record = _opened(records[-1].read_text(encoding="utf-8"))
-        there = _files(path)
-        wrong = sorted(
-            name for name, sha256 in record["files"].items() if there.get(name) != sha256
-        )
-        if wrong:
-            raise ValueError(f"damaged or missing: {', '.join(wrong[:3])}")
-        with _checkpointer() as checkpointer:
-            arrays = jax.tree.map(np.asarray, checkpointer.restore(path.absolute()))
-    except Exception as error:  # orbax, tensorstore and zarr raise what they like on damaged files
-        raise CheckpointError(
-            f"the checkpoint cannot be read: {str(error).splitlines()[0][:200]}",
-            where=path,
-            hint=again,
-        ) from error
+    path = folder / f"{kind}-{record['step']:08d}"
     if digest is not None and record["config"] != digest:
         raise CheckpointError(
             "the checkpoint belongs to another configuration",
             where=path,
             hint="use another run folder (--out)",
         )
-    found = _digests(arrays)
-    damaged = sorted(
-        name
-        for name in {**found, **record["leaves"]}
-        if found.get(name) != record["leaves"].get(name)
-    )
-    if damaged:
-        raise CheckpointError(
-            f"the checkpoint is damaged in {', '.join(damaged[:3])} ({len(damaged)} array(s))",
-            where=path,
-            hint=again,
+    try:
+        found = _files(path)
+        wrong = sorted(
+            name for name, sha256 in record["files"].items() if found.get(name) != sha256
         )
+        if wrong:
+            raise ValueError(f"damaged or missing: {', '.join(wrong[:3])}")
+        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+            arrays = jax.tree.map(np.asarray, checkpointer.restore(path.absolute()))
+    except Exception as error:  # orbax, tensorstore and zarr raise what they like on damaged files
+        reason = str(error).splitlines()[0][:200]
+        raise CheckpointError(
+            f"the checkpoint cannot be read: {reason}", where=path, hint=_without(path)
+        ) from error
     return arrays, record["about"]
 
 
 def newest_about(folder: Path, kind: str) -> dict[str, Any] | None:
-    """The `about` of the newest checkpoint of `kind`, without its arrays; None if there is none. Raises `CheckpointError` if it is damaged."""
+    """The `about` of the newest checkpoint of `kind`, without its arrays; None if there is none.
+
+    Raises `CheckpointError` if its record is damaged.
+    """
     record = _newest(folder, kind)
     return None if record is None else record["about"]
 
@@ -124,25 +135,56 @@ def _newest(folder: Path, kind: str) -> dict[str, Any] | None:
     records = sorted(folder.glob(f"{kind}-*.json"))
     if not records:
         return None
+    path = records[-1].with_suffix("")
     try:
         record = _opened(records[-1].read_text(encoding="utf-8"))
-        if not {"about", "config"} <= record.keys():
-            raise ValueError("its JSON lacks what a checkpoint says")
+        if not {"about", "config", "files", "step"} <= record.keys():
+            raise ValueError("its JSON lacks parts of a checkpoint's record")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        hint = f"remove {records[-1].stem} and {records[-1].name} to go on without it"
         raise CheckpointError(
-            f"the checkpoint cannot be read: {error}", where=records[-1].with_suffix(""), hint=hint
+            f"the checkpoint cannot be read: {error}", where=path, hint=_without(path)
         ) from error
     return record
 
 
-def _checkpointer() -> ocp.StandardCheckpointer:
-    """orbax's own, for this process alone: beside others it would wait for them, and only one writes."""
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Options for this process alone: beside others orbax would wait for them, and only one writes."""
     own = jax.process_index()
-    options = ocp.options.MultiprocessingOptions(
+    return ocp.options.MultiprocessingOptions(
         primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
     )
-    return ocp.StandardCheckpointer(multiprocessing_options=options)
+
+
+@contextmanager
+def _refused(target: Path) -> Iterator[None]:
+    """Turn a refusal to write into `CheckpointError`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint could not be written: {error}",
+            where=target,
+            hint="free some disk space and run the same command again",
+        ) from error
+
+
+def _drop_older(target: Path) -> None:
+    """Remove all checkpoints of the kind of `target` but this one, records first."""
+    kind = target.name.rsplit("-", 1)[0]
+    for older in target.parent.glob(f"{kind}-*.json"):
+        if older != _record_of(target):
+            older.unlink()
+    for older in target.parent.glob(f"{kind}-*"):
+        if older.is_dir() and older != target:
+            shutil.rmtree(older, ignore_errors=True)
+
+
+def _record_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.json")
+
+
+def _without(path: Path) -> str:
+    return f"remove {path.name} and {path.name}.json to go on without it"
 
 
 def _sealed(record: dict[str, Any]) -> str:
@@ -151,8 +193,8 @@ def _sealed(record: dict[str, Any]) -> str:
 
 
 def _opened(text: str) -> dict[str, Any]:
-    """What `_sealed` wrote. Raises `ValueError` if anything in it was changed."""
-    record = json.loads(text)
+    """The record in `_sealed` text. Raises `ValueError` if anything in it was changed."""
+    record: dict[str, Any] = json.loads(text)
     if record.pop("sha256", None) != digest_of(record):
         raise ValueError("its JSON does not match its own digest")
     return record
@@ -160,25 +202,12 @@ def _opened(text: str) -> dict[str, Any]:
 
 def _files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below the folder, by relative path."""
-    return {
-        path.relative_to(folder).as_posix(): sha256_of(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def _digests(tree: PyTree) -> dict[str, str]:
-    """SHA-256 of each array's type, shape and bytes, by its path in the tree."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): hashlib.sha256(
-            f"{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes()
-        ).hexdigest()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
 
 
 def as_dicts(tree: PyTree) -> dict[str, Any]:
-    """Any tree of arrays as nested dicts with string keys: what orbax restores without knowing our classes."""
+    """Any tree of arrays as nested dicts with string keys, which orbax restores without our classes."""
     result: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         *parents, last = _names(path)
@@ -190,16 +219,18 @@ def as_dicts(tree: PyTree) -> dict[str, Any]:
 
 
 def fill(template: PyTree, dicts: dict[str, Any]) -> PyTree:
-    """The tree shaped like `template` with the arrays of `as_dicts`. Raises `CheckpointError` if one is missing or misshapen."""
+    """The tree shaped like `template` with the arrays of `as_dicts`.
+
+    Raises `CheckpointError` if one is missing or has another shape.
+    """
 
     def find(path: tuple[Any, ...], leaf: Any) -> Any:
         node: Any = dicts
         for name in _names(path):
             node = node.get(name) if isinstance(node, dict) else None
         if node is None or np.shape(node) != np.shape(leaf):
-            where = "/".join(_names(path))
             raise CheckpointError(
-                f"the checkpoint has no array {where} of shape {np.shape(leaf)}",
+                f"the checkpoint has no array {'/'.join(_names(path))} of shape {np.shape(leaf)}",
                 hint="was it trained with another model config?",
             )
         return node

@@ -1,381 +1,350 @@
-"""Stages 1 and 2 of a group: members that read one stream of batches, selected and resumable at any step (spec section 6).
+"""The training of a group: members that read one stream of batches, scored each epoch, resumable at any step.
 
-Batch k of epoch e of stage s follows from (run's seed, s, e) alone, dropout and MixUp k from (member's seed, k): a member ends
-the same alone or in company, stopped and gone on or not. The order within an epoch: draw its batches, step through them,
-score the held-out part, log, keep the best, save when it is time, stop if asked.
+Batch k of an epoch follows from the dataset, the phase and the epoch; dropout and other draws of step s from the member's
+seed and s. So a member ends the same alone or in company, stopped and resumed or not.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from medusa_jax.batches.device_batch import device_batch
-from medusa_jax.batches.epochs import class_targets, epoch_plan, stage_of
-from medusa_jax.batches.examples import Examples
 from medusa_jax.batches.prefetch import Loader
-from medusa_jax.config.training import EngineConfig, MemberConfig, TrackingConfig
+from medusa_jax.config.training import EngineConfig, TrackingConfig
 from medusa_jax.errors import Interrupted, TrainingError
-from medusa_jax.evaluation.balanced import balanced_macro_f1
 from medusa_jax.machines.compilations import compilations
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.machines.processes import StopRequest, known_to_all, wait_for_all
 from medusa_jax.machines.stop import stop_requests
 from medusa_jax.progress import Report, silent
-from medusa_jax.tasks.hyperparameters import settings_of
-from medusa_jax.tasks.objective import class_weights
-from medusa_jax.training.group_files import Keeper
-from medusa_jax.training.member import Member, build, load_member, member_keys, moments_of
-from medusa_jax.training.memory import runs_side_by_side
+from medusa_jax.tasks.task import Dataset, Phase
+from medusa_jax.training.group_files import GroupFiles
+from medusa_jax.training.members import Lane, Lanes, Member, lanes_of
+from medusa_jax.training.memory import need_of, steps_side_by_side
 from medusa_jax.training.prediction import predicted
-from medusa_jax.training.schedule import after_epoch, begun, next_cohort, steps_left
-from medusa_jax.training.stack import Lane, Stack, stacks_of
-from medusa_jax.training.step import LOSSES, for_next_stage, new_state
+from medusa_jax.training.schedule import Progress, after_epoch, begun, next_cohort, steps_left
+from medusa_jax.training.step import Epoch, State, epoch_of, new_state, next_phase
+from medusa_jax.training.weights import Weights, new_weights
+
+PyTree = Any
 
 
-def train_group(
-    configs: Sequence[MemberConfig],
-    examples: Examples,
-    fit: np.ndarray,
-    held_out: np.ndarray,
+def train(
+    members: Sequence[Member],
+    data: Dataset,
     folder: Path,
     *,
-    seed: int = 0,
     engine: EngineConfig | None = None,
     tracking: TrackingConfig | None = None,
     report: Report = silent,
-) -> list[Member]:
-    """Train members into `folder/members/ID`, or go on with what is there; each as it was at its best held-out score.
+) -> None:
+    """Train members into `folder/members/ID`, or go on with what is there.
 
-    They must agree on `batch_size`, `shapes` and `no_consensus`, and `examples` hold all their modalities; `fit` and
-    `held_out` are positions in `examples`. Writes each member's `metrics.jsonl` (a line an epoch), best checkpoint and, at
-    its end, `member.json`; until all are finished `folder/groups/` holds what is needed to go on. Raises `Interrupted` after
-    SIGTERM or Ctrl-C, with the state saved; `TrainingError` for a loss that is not finite, naming member, step and
-    utterances; `CheckpointError` for a damaged or foreign checkpoint.
+    Each folder ends with the weights of the epoch that scored best on the held-out part, `metrics.jsonl` (a line an
+    epoch) and `member.json`; until all members are finished `folder/groups/` holds what is needed to go on. Raises
+    `Interrupted` after SIGTERM or Ctrl-C, with the state saved; `TrainingError` for a loss that is not finite, naming
+    member, step and units; `CheckpointError` for a checkpoint that is damaged or of another training.
     """
-    keeper = Keeper(configs, examples, fit, held_out, folder, seed, tracking or TrackingConfig())
-    if not keeper.finished:
-        with closing(keeper):
-            _Training(configs, examples, fit, held_out, seed, engine or EngineConfig()).run(
-                keeper, report
-            )
-    return [
-        load_member(config, examples, keeper.folder_of(config.id), keeper.digests[config.id])
-        for config in configs
-    ]
+    files = GroupFiles(members, data, folder, tracking or TrackingConfig())
+    if files.finished:
+        return
+    data.check()
+    with closing(files), stop_requests() as asked:
+        _Group(members, data, files, engine or EngineConfig(), report).train(asked)
 
 
-class _Training:
-    """One call of `train_group`."""
+class _Group:
+    """One call of `train`: the members' progress, and their states in lanes or waiting for one."""
 
     def __init__(
         self,
-        configs: Sequence[MemberConfig],
-        examples: Examples,
-        fit: np.ndarray,
-        held_out: np.ndarray,
-        seed: int,
+        members: Sequence[Member],
+        data: Dataset,
+        files: GroupFiles,
         engine: EngineConfig,
+        report: Report,
     ) -> None:
-        self.examples, self.fit, self.held_out, self.seed, self.engine = (
-            examples,
-            fit,
-            held_out,
-            seed,
-            engine,
-        )
-        self.configs = {config.id: config for config in configs}
-        self.side_by_side, self.devices = runs_side_by_side(engine), devices_of(engine.devices)
-        if not (examples.corpus.labels[held_out] >= 0).any():
-            raise TrainingError(
-                "no held-out utterance has a consensus class, so no epoch can be chosen",
-                hint="raise corpus.hold_out",
-            )
-        if idle := [config.id for config in configs if begun(config.training).finished]:
-            raise TrainingError(
-                "no epoch was trained",
-                where=f"member {idle[0]}",
-                hint="set training.stage1.epochs or stage2.epochs above 0",
-            )
-        stages = {
-            stage
-            for config in configs
-            for stage in (1, 2)
-            if stage_of(config.training, stage).epochs
-        }
-        plans = {stage: self._plan(stage, 0) for stage in stages}
-        self.sizes = {
-            stage: len(plan) for stage, plan in plans.items()
-        }  # steps of every epoch of a stage
-        for plan in plans.values():
-            self.devices.check(plan.shape[1])
-
-    def run(self, keeper: Keeper, report: Report) -> None:
-        """Every epoch of every member."""
-        self.keeper, self.report = keeper, report
-        self._start()
-        with stop_requests() as asked:
-            stop = known_to_all(asked, self.devices)
-            while cohort := next_cohort(self.progress):
-                self._assemble(cohort)
-                self._epoch(cohort, stop)
-                stopped = stop(wait=True)
-                if (
-                    stopped
-                    or keeper.due(self.engine.save_minutes)
-                    or any(self.progress[name].finished for name in cohort)
-                ):
-                    self._save()
-                if stopped:  # asked while the epoch was scored
-                    raise self._interrupted()
-
-    def _start(self) -> None:
-        """New members, or as they were saved last."""
-        moments = moments_of(list(self.configs.values()), self.examples, self.fit)
-        self.members = {
-            name: build(config, self.examples, moments, self.seed)
-            for name, config in self.configs.items()
-        }
-        states = {
-            name: new_state(member.params, self.configs[name].training.ema is not None)
-            for name, member in self.members.items()
-        }
-        self.waiting, self.progress = self.keeper.restored(states)
-        self.stacks: list[Stack] = []
+        self.members, self.data, self.files = {one.id: one for one in members}, data, files
+        self.engine, self.report, self.devices = engine, report, devices_of(engine.devices)
+        needs = [need_of(one.task, data, self.devices.count) for one in members]
+        self.side_by_side = steps_side_by_side(engine, needs)
+        shapes = _plan_shapes(members, data)
+        self.sizes = {number: steps for number, (steps, _) in shapes.items()}
+        for _, size in shapes.values():
+            self.devices.check(size)
+        self.weights: dict[str, Weights] = {}
+        self.waiting: dict[str, State] = {}  # of members that have no lane yet
+        self.lanes: list[Lanes] = []
+        self.seated: set[str] = set()  # members that have one
         self.unsaved = 0
+        self.progress = files.restored()
+        self._restore()
 
-    def _epoch(self, cohort: tuple[str, ...], stop: StopRequest) -> None:
-        """Train one epoch of the cohort, score it, log it, keep the best, and move those on whose stage is over."""
-        compiled, started = compilations(), time.monotonic()
+    def train(self, asked: Callable[[], bool]) -> None:
+        """Train every epoch of every member."""
+        stop = known_to_all(asked, self.devices)
+        while cohort := next_cohort(self.progress):
+            # The members furthest behind read the same epoch: its batches, draws and learning rates are made first.
+            began, compiled = time.monotonic(), compilations()
+            now = self.progress[cohort[0]]
+            plan = self.data.plan(now.phase, now.epoch)
+            self._begin(cohort, plan)
+            # Steps: dispatch k, then look at the losses of k - 1 while the device works.
+            waited = self._steps(plan, now, stop)
+            seconds = time.monotonic() - began
+            # Score and log before anything moves on, so that a line of metrics is of weights that exist.
+            scores = self._scores()
+            measured = {
+                "steps_per_second": (len(plan) - now.done) / seconds,
+                "input_wait": waited / seconds,
+                "compilations": compilations() - compiled,
+                "seconds": time.monotonic() - began,
+            }
+            self._log(plan, now, scores, measured)
+            # The best weights are noted while the state still is of this epoch; then members move on, which changes it.
+            self._note_best()
+            self._move_on(now.phase)
+            self._tell()
+            # Save when it is time or a member ends. A stop that came while the epoch was scored is honoured here.
+            stopped = stop(wait=True)
+            ended = any(self.progress[name].finished for name in cohort)
+            if stopped or ended or self.files.due(self.engine.save_minutes):
+                self._save()
+            if stopped:
+                raise self._interrupted()
+        self.files.wait()
+
+    def _restore(self) -> None:
+        """The state of every unfinished member: as it was saved last, or new."""
+        for name, member in self.members.items():
+            now = self.progress[name]
+            if not now.finished:
+                blank = self._new(name, member.task.phases[now.phase])
+                self.waiting[name] = self.files.state_of(name, blank)
+
+    def _new(self, name: str, phase: Phase) -> State:
+        """An untrained state; the member's structure and constants are kept."""
+        member = self.members[name]
+        weights = new_weights(member.task, member.initial_key)
+        self.weights[name] = replace(weights, params=None)
+        return new_state(member.task, phase, weights.params)
+
+    def _begin(self, cohort: Sequence[str], plan: np.ndarray) -> None:
+        """Seat the cohort in lanes, and give the lanes what the epoch's steps need."""
         first = self.progress[cohort[0]]
-        plan = self._plan(first.stage, first.epoch)
-        waited = self._steps(plan, stop)
-        seconds = time.monotonic() - started
-        scores = self._scores()
-        losses = {
-            name: row / len(plan)
-            for stack in self.stacks
-            for name, row in zip(stack.ids, stack.losses(), strict=True)
-        }
-        measured = {
-            "utterances_per_second": plan[first.done :].size / seconds,
-            "input_wait": waited / seconds,
-            "compilations": compilations() - compiled,
-            "seconds": time.monotonic() - started,
-        }
-        data = {
-            "steps": len(plan),
-            "utterances": plan.size,
-            "padding": self.examples.padding_share(plan),
-        }
-        for name in cohort:
-            now = self.progress[name] = after_epoch(
-                self.progress[name], scores[name], self.configs[name].training
-            )
-            means = dict(zip(LOSSES, losses[name].tolist(), strict=True))
-            self.keeper.log(
-                name,
-                {
-                    "stage": first.stage,
-                    **means,
-                    "held_out_macro_f1": scores[name],
-                    **data,
-                    **measured,
-                },
-                now.epochs,
-            )
-        self._keep_best()
-        self._move_on(first.stage)
-        self._tell()
+        if any(name in self.waiting for name in cohort):
+            self._assemble(first.phase)
+        for lanes in self.lanes:
+            some = [name for name in lanes.ids if name in cohort]
+            lanes.begin({name: self._epoch(name, plan.shape) for name in some}, first.done == 0)
 
-    def _steps(self, plan: np.ndarray, stop: StopRequest) -> float:
-        """Step through what is left of the epoch's batches; returns the seconds spent waiting for them.
+    def _assemble(self, number: int) -> None:
+        """Build the lanes of a phase, where members step side by side one for each member of the group.
 
-        Step k is dispatched, then the losses of step k−1 are looked at while the device works. Nothing else moves to or from it.
+        So lanes depend on the group and the phase alone: with idle ones for finished members, a resumed run steps in
+        the same programs as one that never stopped, and to the same bits.
         """
+        for lanes in self.lanes:
+            self.waiting |= lanes.take(self.seated & set(lanes.ids))
+        self.seated.clear()
+        places = []
+        for name, member in self.members.items():
+            phase = member.task.phases[min(number, len(member.task.phases) - 1)]
+            if name in self.waiting and self._fits(member, phase):
+                self.seated.add(name)
+                places.append(Lane(member, self.weights[name], phase, self.waiting.pop(name)))
+            elif self.side_by_side:
+                state = self._new(name, phase)
+                places.append(Lane(member, self.weights[name], phase, state))
+        self.lanes = lanes_of(places, self.side_by_side, self.devices)
+
+    def _fits(self, member: Member, phase: Phase) -> bool:
+        """Whether the member's own phase traces like this one."""
+        own = member.task.phases[self.progress[member.id].phase]
+        return member.task.traced(own) == member.task.traced(phase)
+
+    def _epoch(self, name: str, plan_shape: tuple[int, int]) -> Epoch:
+        member, now = self.members[name], self.progress[name]
+        phase = member.task.phases[now.phase]
+        steps, size = plan_shape
+        return epoch_of(
+            member.task,
+            self.weights[name],
+            phase,
+            member.steps_key,
+            first=now.steps,
+            start=now.epoch * steps,
+            steps=steps,
+            rows=max(self.sizes.values()),
+            size=size,
+        )
+
+    def _steps(self, plan: np.ndarray, now: Progress, stop: StopRequest) -> float:
+        """Step through the rest of the epoch's batches; returns the seconds spent waiting for them."""
+        training = [lanes for lanes in self.lanes if lanes.active]
+        names = [name for lanes in training for name in lanes.active]
         late: list[jax.Array] = []
-        rows = plan[self.progress[self.stacks[0].ids[0]].done :]
-        with (
-            Loader(partial(device_batch, self.examples, self.devices), rows) as batches,
-            jax.transfer_guard("disallow"),
-        ):
+        make = partial(device_batch, self.data, self.devices, when=(now.phase, now.epoch))
+        with Loader(make, plan[now.done :]) as batches, jax.transfer_guard("disallow"):
             for batch in batches:
-                now = [stack.step(batch) for stack in self.stacks]
-                self._check(late, plan)
-                late = now
-                for name in (name for stack in self.stacks for name in stack.ids):
+                losses = [lanes.step(batch) for lanes in training]
+                self._check(training, late, plan)
+                late = losses
+                for name in names:
                     self.progress[name] = replace(
                         self.progress[name], done=self.progress[name].done + 1
                     )
                 self.unsaved += 1
                 self._tell()
                 stopped = stop()
-                if stopped or self.keeper.due(self.engine.save_minutes):
-                    self._check(late, plan)
+                if stopped or self.files.due(self.engine.save_minutes):
+                    self._check(training, late, plan)
                     late = []
                     self._save()
                 if stopped:
                     raise self._interrupted()
-            self._check(late, plan)
-        self.unsaved += 1
+            self._check(training, late, plan)
+        self.unsaved += 1  # the epoch's end
         return batches.waited
 
-    def _plan(self, stage: int, epoch: int) -> np.ndarray:
-        """The epoch's batches of positions `[step, b]`; all that they depend on is the same for every member."""
-        return epoch_plan(
-            self.examples,
-            self.fit,
-            next(iter(self.configs.values())).training,
-            self.seed,
-            stage,
-            epoch,
-        )
-
-    def _assemble(self, cohort: tuple[str, ...]) -> None:
-        """The cohort in stacks, with new sums unless its epoch is begun; the states of those that wait stay aside."""
-        if set(cohort) != {name for stack in self.stacks for name in stack.ids}:
-            self._dissolve()
-            self.stacks = stacks_of(
-                [self._lane(name) for name in cohort], self.side_by_side, self.devices
-            )
-        if self.progress[cohort[0]].done == 0:
-            for stack in self.stacks:
-                stack.clear_sums()
-
-    def _lane(self, name: str) -> Lane:
-        config, stage = self.configs[name], self.progress[name].stage
-        steps = self.sizes[stage] * stage_of(config.training, stage).epochs
-        weights_c = class_weights(class_targets(self.examples, config.training)[self.fit])
-        settings = settings_of(
-            config.training, stage, steps, weights_c, member_keys(self.seed, config)[1]
-        )
-        return Lane(
-            name,
-            self.members[name],
-            config.training.micro_batches,
-            settings,
-            self.waiting.pop(name),
-        )
-
-    def _dissolve(self) -> None:
-        """Every state aside."""
-        for stack in self.stacks:
-            self.waiting |= stack.states()
-        self.stacks = []
-
     def _scores(self) -> dict[str, float]:
-        """Each member's selection score on the held-out part."""
-        corpus, scores = self.examples.corpus, {}
-        outputs = predicted(
-            lambda batch: [stack.predict(batch)[0] for stack in self.stacks],
-            self.examples,
-            self.held_out,
-            self.devices,
-        )
-        for stack, logits in zip(self.stacks, outputs, strict=True):
-            for m, name in enumerate(stack.ids):
-                logits_nc = logits[:, m] if stack.several else logits
-                if not np.isfinite(logits_nc).all():
-                    where, hint = f"member {name}", "lower the learning rate"
+        """Each active member's score on the held-out part."""
+        training = [lanes for lanes in self.lanes if lanes.active]
+
+        def run(batch: PyTree) -> list[dict[str, jax.Array]]:
+            return [lanes.predict(batch) for lanes in training]
+
+        outputs = predicted(run, self.data, self.data.held_out, self.devices)
+        scores = {}
+        for lanes, found in zip(training, outputs, strict=True):
+            for name, own in lanes.by_member(found, axis=1).items():
+                if not all(np.isfinite(values).all() for values in own.values()):
                     raise TrainingError(
                         "after this epoch the predictions of the held-out part are not finite",
-                        where=where,
-                        hint=hint,
+                        where=f"member {name}",
+                        hint="lower the learning rate",
                     )
-                classes, draws = len(corpus.classes), self.configs[name].training.selection_draws
-                predictions = logits_nc[:, :classes].argmax(axis=1)
-                scores[name] = balanced_macro_f1(
-                    corpus.labels[self.held_out], predictions, classes, draws, self.seed
-                )
+                scores[name] = self.members[name].task.score(own)
         return scores
 
-    def _keep_best(self) -> None:
+    def _log(
+        self,
+        plan: np.ndarray,
+        now: Progress,
+        scores: Mapping[str, float],
+        measured: Mapping[str, float],
+    ) -> None:
+        """Move the progress on by an epoch, and hand its numbers to the trackers."""
+        about = {"steps": len(plan), **self.data.measures(plan), **measured}
+        for lanes in self.lanes:
+            for name, sums in lanes.sums().items():
+                task = self.members[name].task
+                losses = dict(zip(task.losses, (sums / len(plan)).tolist(), strict=True))
+                score = {"selection_score": scores[name]}
+                phase = {"phase": task.phases[now.phase].name}
+                after = after_epoch(self.progress[name], scores[name], task.phases)
+                self.progress[name] = after
+                self.files.log(name, {**phase, **losses, **score, **about}, after.epochs)
+
+    def _note_best(self) -> None:
         """Note the weights of those whose best epoch this is."""
-        for stack in self.stacks:
-            best = {
-                name
-                for name in stack.ids
-                if self.progress[name].best_epoch == self.progress[name].epochs
-            }
-            for name, state in stack.states().items() if best else ():
-                if name in best:
-                    self.keeper.best(
-                        name, self.progress[name], state.scored, self.members[name].statistics
-                    )
+        for lanes in self.lanes:
+            ahead = [self.progress[name] for name in lanes.active]
+            names = [
+                n
+                for n, one in zip(lanes.active, ahead, strict=True)
+                if one.best_epoch == one.epochs
+            ]
+            for name, state in lanes.take(names).items():
+                self.files.note_best(name, state.scored, self.weights[name])
 
-    def _move_on(self, stage: int) -> None:
-        """Finished members leave; others begin their next stage with a fresh optimiser."""
-        moved = {
-            name
-            for stack in self.stacks
-            for name in stack.ids
-            if self.progress[name].stage != stage
-        }
-        if moved:
-            self._dissolve()
-        for name in moved:
-            if self.progress[name].finished:
-                del self.waiting[name]
-            else:
-                self.waiting[name] = for_next_stage(self.waiting[name])
+    def _move_on(self, number: int) -> None:
+        """Members whose phase is over begin the next one with a fresh optimiser, or leave."""
+        for lanes in self.lanes:
+            for name in lanes.active:
+                member, now = self.members[name], self.progress[name]
+                if now.phase == number:
+                    continue
+                self.seated.discard(name)
+                if now.finished:
+                    continue
+                phase = member.task.phases[now.phase]
+                (state,) = lanes.take([name]).values()
+                best = None
+                if phase.starts_from == "best":
+                    best = self.files.best_params(name, state.params)
+                state = next_phase(member.task, phase, state, best)
+                if member.task.traced(phase) == member.task.traced(lanes.phase):
+                    self.seated.add(name)
+                    lanes.put(name, state)
+                else:
+                    self.waiting[name] = state
 
-    def _check(self, late: list[jax.Array], plan: np.ndarray) -> None:
-        """Log and raise `TrainingError` if a loss of the last step that was counted as done is not finite."""
-        for stack, losses in zip(self.stacks, jax.device_get(late), strict=False):
-            for name, values in zip(stack.ids, np.atleast_2d(losses), strict=True):
+    def _check(self, training: Sequence[Lanes], late: list[jax.Array], plan: np.ndarray) -> None:
+        """Log and raise `TrainingError` if a loss of the last step that counts as done is not finite."""
+        for lanes, losses in zip(training, jax.device_get(late), strict=False):
+            for name, values in lanes.by_member(losses).items():
                 if not np.isfinite(values).all():
-                    named = {
-                        loss: str(value)
-                        for loss, value in zip(LOSSES, values.tolist(), strict=True)
-                    }
-                    now, k = self.progress[name], self.progress[name].done - 1
-                    self.keeper.log(
-                        name,
-                        {
-                            "stage": now.stage,
-                            "step": k,
-                            "stopped": "the loss is not finite",
-                            **named,
-                        },
-                        now.epochs + 1,
-                    )
-                    ids = self.examples.corpus.frame["id"].to_numpy()[plan[k]]
-                    raise TrainingError(
-                        f"the loss is not finite ({', '.join(f'{loss} {value}' for loss, value in named.items())})",
-                        where=f"member {name}, step {k} of its epoch, utterances {', '.join(map(str, ids))}",
-                        hint="lower the learning rate, or look at these utterances' features",
-                    )
+                    self._raise_not_finite(name, values, plan)
+
+    def _raise_not_finite(self, name: str, values: np.ndarray, plan: np.ndarray) -> None:
+        task, now = self.members[name].task, self.progress[name]
+        named = {loss: str(value) for loss, value in zip(task.losses, values.tolist(), strict=True)}
+        k, phase = now.done - 1, task.phases[now.phase].name
+        about = {"phase": phase, "step": k, "stopped": "the loss is not finite", **named}
+        self.files.log(name, about, now.epochs + 1)
+        said = ", ".join(f"{loss} {value}" for loss, value in named.items())
+        units = ", ".join(self.data.names(plan[k]))
+        raise TrainingError(
+            f"the loss is not finite ({said})",
+            where=f"member {name}, step {k} of its epoch, {units}",
+            hint="lower the learning rate, or look at the features of these",
+        )
 
     def _save(self) -> None:
+        """Write all that is needed to go on from here."""
         states = {name: jax.device_get(state) for name, state in self.waiting.items()}
-        for stack in self.stacks:
-            states |= stack.fetched()
-        self.keeper.save(states, self.progress, self.unsaved)
+        for lanes in self.lanes:
+            states |= {n: one for n, one in lanes.fetched().items() if n in self.seated}
+        self.files.save(states, self.progress, self.unsaved)
         self.unsaved = 0
 
     def _tell(self) -> None:
-        """Report how many of all members' steps are done; those that patience spares count as done."""
-        total = sum(
-            steps_left(begun(config.training), config.training, self.sizes)
-            for config in self.configs.values()
-        )
-        left = sum(
-            steps_left(self.progress[name], config.training, self.sizes)
-            for name, config in self.configs.items()
-        )
-        best = [one.best for one in self.progress.values() if one.best_epoch >= 0]
-        note = f"held-out Macro-F1 {max(best):.3f} (best)" if best else ""
-        self.report(total - left, total, note)
+        """Report the steps done, of all that may come; those that patience spares count as done."""
+        total = left = 0
+        for name, member in self.members.items():
+            phases = member.task.phases
+            total += steps_left(begun(phases), phases, self.sizes)
+            left += steps_left(self.progress[name], phases, self.sizes)
+        best = max(one.best for one in self.progress.values())
+        self.report(total - left, total, f"selection score {best:.3f} (best)" if best > -1 else "")
 
     def _interrupted(self) -> Interrupted:
+        self.files.wait()
         wait_for_all("stopped")
         return Interrupted(
             "stopped as asked; the state is saved",
-            where=self.keeper.place,
+            where=self.files.place,
             hint="run the same command again to go on",
         )
+
+
+def _plan_shapes(members: Sequence[Member], data: Dataset) -> dict[int, tuple[int, int]]:
+    """Steps of an epoch and size of its batches, by phase. Raises `TrainingError` for a member without an epoch."""
+    for member in members:
+        if begun(member.task.phases).finished:
+            raise TrainingError(
+                "no epoch was asked for",
+                where=f"member {member.id}",
+                hint="give one of its phases epochs (training.stage1.epochs, training.stage2.epochs)",
+            )
+    wanted = {n for one in members for n, phase in enumerate(one.task.phases) if phase.epochs}
+    shapes = {number: data.plan(number, 0).shape for number in sorted(wanted)}
+    return {number: (steps, size) for number, (steps, size) in shapes.items()}

@@ -1,112 +1,107 @@
 """How much of a device's memory members need to train, from shapes alone: nothing is allocated or compiled for it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
+from flax import nnx
 
-from medusa_jax.batches.examples import Examples
-from medusa_jax.config.training import EngineConfig, MemberConfig
+from medusa_jax.config.training import EngineConfig
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.machines.processes import least
-from medusa_jax.tasks.hyperparameters import settings_of
-from medusa_jax.training.member import outline
-from medusa_jax.training.step import losses, new_state
+from medusa_jax.tasks.task import Dataset, Phase, Task
+from medusa_jax.training.step import new_state
+from medusa_jax.training.weights import Weights, outline
 
 PyTree = Any
 _SHARE = 0.8  # of a device's memory: the rest is for programs, fragments and the display
 _BATCHES = 4  # the one in use and those that the loader has made ahead
+_WIDE = 2**28
+"""Bytes that a member's step keeps from which on it fills a GPU by itself: members then step one after the other.
+Assumed, not measured; `benchmarks/gpu.py` compares both ways."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that one member needs of each device. `parameters` counts its weights; `structure` is equal for members that can be stacked."""
+    """Bytes that one member needs of each device; `program` is equal for members that share compiled steps."""
 
-    structure: Any
-    parameters: int
-    state: int  # weights, AdamW's two moments, and the running mean if there is one: kept as long as the member trains
+    program: Hashable
+    reads: Hashable
+    parameters: int  # a count, not bytes
+    state: int  # weights, optimiser, running mean and constants: held as long as the member trains
     step: (
         int  # gradients and what the forward pass keeps for the backward one: only during its step
     )
     batch: int  # the device's rows of its group's batch, at the largest shape
 
+    @property
+    def structure(self) -> Hashable:
+        """Equal for members that can be stacked: one program, on the same inputs."""
+        return self.program, self.reads
 
-def need_of(config: MemberConfig, examples: Examples, devices: int = 1) -> Need:
-    """What a member needs of each of the `devices` that share its batches, at the largest padded shape.
 
-    `step` is what automatic differentiation keeps before the compiler saves any of it: what is really used is less, rarely
-    under half of it.
+def need_of(task: Task, data: Dataset, devices: int = 1) -> Need:
+    """A member's need of each of the `devices` that share its batches, at the largest padded shape.
+
+    `step` is what automatic differentiation keeps before the compiler saves any of it: what is really used is less,
+    rarely under half of it.
     """
-    member, training = outline(config, examples), config.training
-    state = jax.eval_shape(partial(new_state, ema=training.ema is not None), member.params)
-    size, parts = training.batch_size, training.micro_batches
-    batch = examples.largest_batch(
-        parts * -(-size // (parts * devices))
-    )  # each part of a batch is spread over the devices
-    key = jax.eval_shape(jax.random.key, 0)
-    settings = jax.eval_shape(
-        lambda k: settings_of(training, 1, 1, np.ones(examples.soft.shape[1]), k), key
-    )
+    weights, phase, parts = outline(task), task.phases[0], task.parts
+    state = jax.eval_shape(lambda params: new_state(task, phase, params), weights.params)
+    rows = parts * -(-data.size // (parts * devices))  # each part of a batch is spread over devices
+    batch = data.shapes(rows)
+    kept = bytes_of(_backward(task, phase, weights, batch))
+    if parts > 1:  # the inputs of all parts, and what one part keeps
+        kept += bytes_of(_backward(task.undivided(), phase, weights, batch)) // parts
+    held = bytes_of((state, weights.constants))
+    count = sum(leaf.size for leaf in jax.tree.leaves(weights.params))
+    program = weights.graph, task.traced(phase)
+    shared = bytes_of(data.shapes(-(-data.size // devices)))
+    return Need(program, task.reads, count, held, bytes_of(weights.params) + kept, shared)
 
-    def kept(parts: int) -> int:
-        def backward(
-            params: PyTree, statistics: PyTree, own: Any, arrays: Any, k: jax.Array
-        ) -> Any:
-            return jax.vjp(
-                lambda p: losses(member.graph, parts, p, statistics, own, arrays, k),
-                params,
-                has_aux=True,
-            )[1]
 
-        return bytes_of(
-            jax.eval_shape(
-                backward,
-                member.params,
-                member.statistics,
-                settings,
-                batch.of(config.modalities),
-                key,
-            )
-        )
+def _backward(task: Task, phase: Phase, weights: Weights, batch: PyTree) -> PyTree:
+    """Shapes of all that the backward pass of a step on a batch of these shapes reads."""
+    size = jax.tree.leaves(batch)[0].shape[0]
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    knobs = jax.eval_shape(lambda: task.knobs(phase))
+    drawn = jax.eval_shape(lambda k, own: task.draw(k, own, size), key, knobs)
 
-    step = (
-        kept(1) if parts == 1 else kept(parts) + kept(1) // parts
-    )  # of a batch in parts: the inputs, and one part at a time
-    weights = bytes_of(member.params)
-    structure = (member.graph, training.micro_batches, jax.tree.structure((state, settings)))
-    return Need(
-        structure,
-        weights // 4,
-        bytes_of(state),
-        weights + step,
-        bytes_of(examples.largest_batch(-(-size // devices))),
-    )
+    def backward(
+        params: PyTree, constants: PyTree, own: PyTree, draws: PyTree, k: Any, x: PyTree
+    ) -> Any:
+        trained, rest = nnx.split_state(params, task.trained(phase), ...)
+
+        def loss(some: PyTree) -> tuple[jax.Array, jax.Array]:
+            model = nnx.merge(weights.graph, nnx.merge_state(some, rest), *constants)
+            return task.loss(model, task.view(x), own, draws, k)
+
+        return jax.vjp(loss, trained, has_aux=True)[1]
+
+    return jax.eval_shape(backward, weights.params, weights.constants, knobs, drawn, key, batch)
 
 
 def bytes_of(tree: PyTree) -> int:
     """Bytes of all arrays, or shapes of arrays, in a tree; keys count as nothing."""
-    return sum(
-        leaf.size * leaf.dtype.itemsize
+    leaves = [
+        leaf
         for leaf in jax.tree.leaves(tree)
-        if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    )
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    ]
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def group_bytes(needs: Sequence[Need], side_by_side: bool) -> int:
-    """What members need that train as one group: every state, the batches, and the step of the largest stack."""
+    """The need of members that train as one group: every state, the batches, and the step of the largest stack."""
     steps: dict[Any, int] = {}
     for place, need in enumerate(needs):
         stack = need.structure if side_by_side else place
         steps[stack] = steps.get(stack, 0) + need.step
-    return (
-        sum(need.state for need in needs)
-        + max(steps.values())
-        + _BATCHES * max(need.batch for need in needs)
-    )
+    states = sum(need.state for need in needs)
+    return states + max(steps.values()) + _BATCHES * max(need.batch for need in needs)
 
 
 def budget(engine: EngineConfig) -> int:
@@ -117,16 +112,16 @@ def budget(engine: EngineConfig) -> int:
     if engine.memory_gb is not None:
         return int(engine.memory_gb * 1e9)
     stats = jax.local_devices()[0].memory_stats() or {}
-    free = (
-        os.sysconf("SC_PAGE_SIZE")
-        * os.sysconf("SC_AVPHYS_PAGES")
-        // len(devices_of(engine.devices).mesh.local_devices)
-    )
+    devices = len(devices_of(engine.devices).mesh.local_devices)
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") // devices
     return int(least(_SHARE * stats.get("bytes_limit", free)))
 
 
-def runs_side_by_side(engine: EngineConfig) -> bool:
-    """Whether members of equal structure train in one program: on a CPU they share its cores, and one after the other is no slower."""
-    return engine.side_by_side == "vmap" or (
-        engine.side_by_side == "auto" and jax.default_backend() != "cpu"
-    )
+def steps_side_by_side(engine: EngineConfig, needs: Sequence[Need]) -> bool:
+    """Whether members of equal structure step in one program, as the configuration says or else as their needs say.
+
+    On a CPU they share its cores, and one after the other is no slower; on a GPU only small members gain by it.
+    """
+    if engine.side_by_side != "auto":
+        return engine.side_by_side == "vmap"
+    return jax.default_backend() != "cpu" and max(need.step for need in needs) < _WIDE

@@ -1,84 +1,70 @@
-"""Where each member of a group stands, and which of them train next (spec section 6: two stages, patience).
+"""Each member's progress through its phases, and which members train next.
 
-Members stop at different epochs. Those that are furthest behind train together while the others wait, so that every epoch
-of a stage is one pass over the same batches for as many members as still need it.
+Members stop at different epochs. Those that are furthest behind train while the others wait, so that every epoch of a
+phase is one pass over the same batches for as many members as still need it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from medusa_jax.batches.epochs import stage_of
-from medusa_jax.config.training import TrainingConfig
-
-FINISHED = 3  # the stage after the last
+from medusa_jax.tasks.task import Phase
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a member's training stands; a checkpoint keeps it beside the arrays."""
+    """A member's place in its training; a checkpoint keeps it beside the arrays."""
 
-    stage: int = 1
-    epoch: int = 0  # of this stage
-    epochs: int = 0  # of both stages
+    phase: int = 0  # the number of phases once all are over
+    epoch: int = 0  # of this phase
+    epochs: int = 0  # of all phases
+    steps: int = 0  # of all epochs before this one
     done: int = 0  # steps of this epoch
     best: float = -1.0
     best_epoch: int = -1
-    stale: int = 0  # epochs of this stage since the best
-
-    @property
-    def finished(self) -> bool:
-        """Whether both stages are done."""
-        return self.stage == FINISHED
+    stale: int = 0  # epochs of this phase since the best
+    finished: bool = False
 
 
-def begun(config: TrainingConfig) -> Progress:
+def begun(phases: Sequence[Phase]) -> Progress:
     """Before the first epoch."""
-    return _settled(Progress(), config)
+    return _settled(Progress(), phases)
 
 
-def after_epoch(progress: Progress, score: float, config: TrainingConfig) -> Progress:
-    """Where a member stands once an epoch's held-out score is known: the next epoch, the next stage, or finished."""
-    epochs = progress.epochs + 1
-    moved = replace(
-        progress, epoch=progress.epoch + 1, epochs=epochs, done=0, stale=progress.stale + 1
-    )
+def after_epoch(progress: Progress, score: float, phases: Sequence[Phase]) -> Progress:
+    """The place after an epoch of `progress.done` steps that scored this: next epoch, next phase, or the end."""
+    epochs, steps = progress.epochs + 1, progress.steps + progress.done
+    moved = replace(progress, epoch=progress.epoch + 1, epochs=epochs, steps=steps, done=0)
     if score > progress.best:
         moved = replace(moved, best=score, best_epoch=epochs, stale=0)
-    return _settled(moved, config)
+    else:
+        moved = replace(moved, stale=progress.stale + 1)
+    return _settled(moved, phases)
 
 
-def _settled(progress: Progress, config: TrainingConfig) -> Progress:
-    """Leave every stage that has had its epochs, or `patience` of them without a better score."""
+def _settled(progress: Progress, phases: Sequence[Phase]) -> Progress:
+    """Leave every phase that has had its epochs, or `patience` of them without a better score."""
     while not progress.finished:
-        if (
-            progress.epoch < stage_of(config, progress.stage).epochs
-            and progress.stale < config.patience
-        ):
+        if progress.phase == len(phases):
+            return replace(progress, finished=True)
+        phase = phases[progress.phase]
+        if progress.epoch < phase.epochs and progress.stale < phase.patience:
             break
-        progress = replace(progress, stage=progress.stage + 1, epoch=0, stale=0)
+        progress = replace(progress, phase=progress.phase + 1, epoch=0, stale=0)
     return progress
 
 
 def next_cohort(progress: Mapping[str, Progress]) -> tuple[str, ...]:
-    """The unfinished members at the lowest (stage, epoch, step), in the mapping's order; none once all are finished."""
-    places = {
-        name: (one.stage, one.epoch, one.done) for name, one in progress.items() if not one.finished
-    }
+    """The unfinished members at the lowest (phase, epoch, step), in order; none once all are finished."""
+    unfinished = {name: one for name, one in progress.items() if not one.finished}
+    places = {name: (one.phase, one.epoch, one.done) for name, one in unfinished.items()}
     lowest = min(places.values(), default=None)
     return tuple(name for name, place in places.items() if place == lowest)
 
 
-def steps_left(progress: Progress, config: TrainingConfig, sizes: Mapping[int, int]) -> int:
-    """How many steps of `sizes[stage]` an epoch may still come, if patience does not end them."""
-    epochs = {
-        stage: stage_of(config, stage).epochs - (progress.epoch if stage == progress.stage else 0)
-        for stage in (1, 2)
-    }
-    return (
-        sum(
-            epochs[stage] * sizes[stage]
-            for stage in epochs
-            if stage >= progress.stage and epochs[stage]
-        )
-        - progress.done
-    )
+def steps_left(progress: Progress, phases: Sequence[Phase], sizes: Mapping[int, int]) -> int:
+    """Steps that may still come, of `sizes[phase]` an epoch, if patience ends no phase early."""
+    left = -progress.done
+    for number, phase in enumerate(phases[progress.phase :], progress.phase):
+        epochs = phase.epochs - (progress.epoch if number == progress.phase else 0)
+        left += epochs * sizes.get(number, 0)
+    return left

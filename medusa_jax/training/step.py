@@ -1,11 +1,12 @@
-"""One optimiser step and one prediction step, each a single compiled program for one member or for a stack of them.
+"""One training step and one prediction of any task, each a single compiled program for one member or a stack of them.
 
-Programs are kept by model structure. All that members of a structure may differ in is an argument: weights, `Settings`, keys.
-Legend: `b` utterance, `h` hidden, `c` class, `a` attribute; in a stack every array of a member has a leading `m`.
+Programs are kept by what they trace; all that members of equal structure differ in is an argument.
+Legend: `k` step of an epoch, `l` loss, `b` unit of a batch; in a stack every array of a member has a leading `m`.
 """
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -15,146 +16,190 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from jaxtyping import Array
 
-from medusa_jax.batches.examples import Batch
 from medusa_jax.machines.xla import compiler_options
-from medusa_jax.models.deepser import DeepSER
-from medusa_jax.models.mixup import manifold_mixup
-from medusa_jax.tasks.hyperparameters import Settings, learning_rate
-from medusa_jax.tasks.objective import attribute_loss, classification_loss
+from medusa_jax.tasks.task import Phase, Task
+from medusa_jax.training.weights import Weights
 
 PyTree = Any
-LOSSES = ("loss", "class_loss", "attribute_loss")
-ADAM = optax.scale_by_adam()
 
 
 class State(NamedTuple):
     """All that a step changes: what a checkpoint holds."""
 
     params: PyTree
-    adam: PyTree  # its count is the step of the stage
-    ema: PyTree | None  # running mean of params, if there is one
-    step: Array  # int32, counts over both stages
-    sums: Array  # [3] this epoch's sums of LOSSES
+    optimiser: PyTree  # optax's, with the hyperparameters of the last step
+    mean: PyTree | None  # running mean of params, if there is one
+    step: Array  # int32, counts over all phases
+    sums: Array  # [l] this epoch's sums of losses
 
     @property
     def scored(self) -> PyTree:
         """The weights that are scored and kept."""
-        return self.params if self.ema is None else self.ema
+        return self.params if self.mean is None else self.mean
 
 
-def new_state(params: PyTree, ema: bool) -> State:
-    """The state before the first step. It takes a copy: steps consume their state."""
-    params = jax.tree.map(jnp.copy, params)
-    mean = jax.tree.map(jnp.copy, params) if ema else None
-    return State(params, ADAM.init(params), mean, jnp.zeros((), jnp.int32), jnp.zeros(len(LOSSES)))
+class Epoch(NamedTuple):
+    """What the steps of one epoch need beside state and batch, computed ahead of them; row k is of step `first` + k."""
+
+    key: Array  # step s draws from fold_in(key, s)
+    first: Array  # int32
+    knobs: PyTree
+    drawn: PyTree  # [k, …]
+    rates: dict[str, Array]  # [k] each
+    decay: Array | None  # [k] of the running mean
 
 
-def for_next_stage(state: State) -> State:
-    """The same weights with a fresh optimiser (spec section 6)."""
-    return state._replace(adam=ADAM.init(state.params))
+@dataclass(frozen=True)
+class Program:
+    """What a compiled step depends on: equal for members that share it."""
+
+    graph: nnx.GraphDef
+    traced: Hashable
+    several: bool
+    where: NamedSharding | None
+    task: Task = field(compare=False, repr=False)
+    phase: Phase | None = field(compare=False, repr=False)
+
+
+def program_of(
+    task: Task,
+    graph: nnx.GraphDef,
+    phase: Phase | None,
+    several: bool = False,
+    where: NamedSharding | None = None,
+) -> Program:
+    """The program of a task's steps in `phase`, or of its predictions (None)."""
+    return Program(graph, task.traced(phase), several, where, task, phase)
+
+
+def new_state(task: Task, phase: Phase, params: PyTree) -> State:
+    """The state before the first step of `phase`, the training's first; it takes `params` over."""
+    optimiser = task.optimiser(phase, 1)
+    mean = None if optimiser.mean_decay is None else jax.tree.map(jnp.copy, params)
+    moments = optimiser.transform.init(_trained(task, phase, params)[0])
+    return State(params, moments, mean, jnp.zeros((), jnp.int32), jnp.zeros(len(task.losses)))
+
+
+def next_phase(task: Task, phase: Phase, state: State, best: PyTree | None) -> State:
+    """The state before the first step of a later phase: a fresh optimiser on the last weights, or on the `best`."""
+    if best is not None:
+        mean = None if state.mean is None else jax.tree.map(jnp.copy, best)
+        state = state._replace(params=best, mean=mean)
+    trained = _trained(task, phase, state.params)[0]
+    return state._replace(optimiser=task.optimiser(phase, 1).transform.init(trained))
+
+
+def _trained(task: Task, phase: Phase, params: PyTree) -> tuple[PyTree, PyTree]:
+    """The variables that the phase trains, and the others."""
+    trained, rest = nnx.split_state(params, task.trained(phase), ...)
+    return trained, rest
 
 
 @lru_cache(maxsize=64)
-def train_step(
-    graph: nnx.GraphDef,
-    micro_batches: int = 1,
-    stacked: bool = False,
-    where: NamedSharding | None = None,
-) -> Callable[..., tuple[State, Array]]:
-    """A program `(state, statistics, settings, batch) → (state, losses [3])`; it consumes `state`.
+def train_step(program: Program) -> Callable[..., tuple[State, Array]]:
+    """A program `(state, constants, epoch, active, batch) → (state, losses [l])`; it consumes `state`.
 
-    Dropout and MixUp of step k depend on (settings.key, k) only. `stacked`: all but the batch have a leading member axis. What
-    comes back lies as `where` says.
+    A member that is not `active` keeps its state; its losses mean nothing. In a stack all but the batch have a
+    leading member axis.
     """
+    task, phase = program.task, program.phase
+    assert phase is not None
+    transform = task.optimiser(phase, 1).transform
 
     def step(
-        state: State, statistics: PyTree, settings: Settings, batch: Batch
+        state: State, constants: PyTree, epoch: Epoch, active: Array, batch: PyTree
     ) -> tuple[State, Array]:
-        key = jax.random.fold_in(settings.key, state.step)
-        gradients, parts = jax.grad(partial(losses, graph, micro_batches), has_aux=True)(
-            state.params, statistics, settings, batch, key
+        row = state.step - epoch.first
+        rates, decay, drawn = jax.tree.map(
+            lambda x: jax.lax.dynamic_index_in_dim(x, row, keepdims=False),
+            (epoch.rates, epoch.decay, epoch.drawn),
         )
-        return _updated(state, gradients, settings)._replace(
-            step=state.step + 1, sums=state.sums + parts
-        ), parts
+        key = jax.random.fold_in(epoch.key, state.step)
+        trained, rest = _trained(task, phase, state.params)
 
-    run = jax.vmap(step, in_axes=(0, 0, 0, None)) if stacked else step
-    return jax.jit(run, donate_argnums=0, out_shardings=where, compiler_options=compiler_options())
+        def loss(trained: PyTree) -> tuple[Array, Array]:
+            model = nnx.merge(program.graph, nnx.merge_state(trained, rest), *constants)
+            return task.loss(model, batch, epoch.knobs, drawn, key)
 
+        gradients, losses = jax.grad(loss, has_aux=True)(trained)
+        settings = {**state.optimiser.hyperparams, **rates}
+        before = state.optimiser._replace(hyperparams=settings)
+        updates, optimiser = transform.update(gradients, before, trained)
+        params = nnx.merge_state(optax.apply_updates(trained, updates), rest)
+        mean = state.mean
+        if mean is not None:
+            mean = optax.incremental_update(params, mean, 1 - decay)
+        new = State(params, optimiser, mean, state.step + 1, state.sums + losses)
+        if program.several:
+            new = jax.tree.map(lambda now, old: jnp.where(active, now, old), new, state)
+        return new, losses
 
-def losses(
-    graph: nnx.GraphDef,
-    micro_batches: int,
-    params: PyTree,
-    statistics: PyTree,
-    settings: Settings,
-    batch: Batch,
-    key: Array,
-) -> tuple[Array, Array]:
-    """What a step minimises (paper eq. 1), and LOSSES `[3]`, on a batch with dropout and MixUp drawn from `key`."""
-    model = nnx.merge(graph, params, statistics)
-    k_drop, k_mix = jax.random.split(key)
-    x_bh = _fused(model, batch, micro_batches, k_drop)
-    target_bc = jnp.where(settings.one_hot > 0, batch.one_hot, batch.soft)
-    mixable = (x_bh, target_bc, batch.attributes, batch.rated)
-    (x_bh, target_bc, truth_ba, rated_ba), _ = manifold_mixup(
-        k_mix, mixable, settings.mixup_probability, settings.mixup_alpha
+    run = jax.vmap(step, in_axes=(0, 0, 0, 0, None)) if program.several else step
+    return jax.jit(
+        run,
+        donate_argnums=0,
+        out_shardings=program.where,
+        compiler_options=compiler_options(),
     )
-    logits_bc, predicted_ba = model.heads(x_bh)
-    both_ba = (rated_ba > 1 - 1e-6).astype(
-        jnp.float32
-    )  # a mixed rating exists where both utterances were rated
-    class_part = classification_loss(logits_bc, target_bc, settings.weights_c)
-    attribute_part = attribute_loss(predicted_ba, truth_ba, both_ba)
-    total = settings.class_loss * class_part + settings.attribute_loss * attribute_part
-    return total, jnp.stack([total, class_part, attribute_part])
-
-
-def _fused(model: DeepSER, batch: Batch, parts: int, key: Array) -> Array:
-    """The fused representation `[b, h]`; in `parts` that are computed one by one, and once more for the gradient.
-
-    So a batch in parts costs a third more and the memory of one part, and MixUp still sees the whole batch. A part takes
-    every parts-th utterance: where a batch is spread over devices, so is each part. A batch that does not divide stays whole.
-    """
-    b = len(batch.soft)
-    inputs, lengths = jax.tree.map(jnp.asarray, (batch.inputs, batch.lengths))
-    if parts == 1 or b % parts:
-        return model.fuse(inputs, lengths, key)
-    cut = jax.tree.map(
-        lambda a: a.reshape(b // parts, parts, *a.shape[1:]).swapaxes(0, 1), (inputs, lengths)
-    )
-    fuse = jax.checkpoint(lambda part: model.fuse(*part))
-    x_pbh = jax.lax.map(fuse, (*cut, jax.random.split(key, parts)))
-    return x_pbh.swapaxes(0, 1).reshape(b, -1)
-
-
-def _updated(state: State, gradients: PyTree, settings: Settings) -> State:
-    """AdamW (decoupled decay) at the schedule's rate, clipped and averaged if the settings say so."""
-    if settings.clip is not None:
-        scale = jnp.minimum(1, settings.clip / jnp.maximum(optax.tree.norm(gradients), 1e-12))
-        gradients = jax.tree.map(lambda g: scale * g, gradients)
-    rate = learning_rate(settings, state.adam.count)
-    updates, adam = ADAM.update(gradients, state.adam)
-    params = jax.tree.map(
-        lambda p, u: p - rate * (u + settings.weight_decay * p), state.params, updates
-    )
-    if settings.ema is None:
-        return state._replace(params=params, adam=adam)
-    decay = jnp.minimum(
-        settings.ema, (1 + state.step) / (10 + state.step)
-    )  # short at first: the initial weights are soon forgotten
-    mean = jax.tree.map(lambda m, p: decay * m + (1 - decay) * p, state.ema, params)
-    return state._replace(params=params, adam=adam, ema=mean)
 
 
 @lru_cache(maxsize=64)
-def predict_step(
-    graph: nnx.GraphDef, stacked: bool = False, where: NamedSharding | None = None
-) -> Callable[..., tuple[Array, Array]]:
-    """A program `(params, statistics, batch) → (logits [b, c], attributes [b, 3])`; of a stack, `[b, m, c]` and `[b, m, 3]`."""
+def predict_step(program: Program) -> Callable[..., dict[str, Array]]:
+    """A program `(params, constants, batch) → outputs [b, …]` by name; of a stack, `[b, m, …]`."""
 
-    def step(params: PyTree, statistics: PyTree, batch: Batch) -> tuple[Array, Array]:
-        return nnx.merge(graph, params, statistics)(batch.inputs, batch.lengths)
+    def step(params: PyTree, constants: PyTree, batch: PyTree) -> dict[str, Array]:
+        return program.task.predict(nnx.merge(program.graph, params, *constants), batch)
 
-    run = jax.vmap(step, in_axes=(0, 0, None), out_axes=1) if stacked else step
-    return jax.jit(run, out_shardings=where, compiler_options=compiler_options())
+    run = jax.vmap(step, in_axes=(0, 0, None), out_axes=1) if program.several else step
+    return jax.jit(run, out_shardings=program.where, compiler_options=compiler_options())
+
+
+@lru_cache(maxsize=64)
+def draw_ahead(program: Program, steps: int, size: int) -> Callable[..., PyTree]:
+    """A program `(key, knobs, first) → draws [k, …]` of `steps` steps on batches of `size`, from step `first` on."""
+
+    def draw(key: Array, knobs: PyTree, first: Array) -> PyTree:
+        def one(step: Array) -> PyTree:
+            return program.task.draw(jax.random.fold_in(key, step), knobs, size)
+
+        return jax.vmap(one)(first + jnp.arange(steps))
+
+    return jax.jit(draw)
+
+
+def epoch_of(
+    task: Task,
+    weights: Weights,
+    phase: Phase,
+    key: Array,
+    *,
+    first: int,
+    start: int,
+    steps: int,
+    rows: int,
+    size: int,
+) -> Epoch:
+    """The needs of an epoch of `steps` steps on batches of `size`.
+
+    `first` counts the steps of the whole training before this epoch, `start` those of its phase. Draws and rates have
+    `rows` rows, of which the first `steps` are used: with as many in every phase, phases share a program.
+    """
+    optimiser = task.optimiser(phase, steps * phase.epochs)
+    rates = {name: _values(of, start, rows) for name, of in optimiser.schedules.items()}
+    decay = optimiser.mean_decay
+    knobs = task.knobs(phase)
+    draw = draw_ahead(program_of(task, weights.graph, phase), rows, size)
+    return Epoch(
+        key=key,
+        first=jnp.int32(first),
+        knobs=knobs,
+        drawn=draw(key, knobs, jnp.int32(first)),
+        rates=rates,
+        decay=None if decay is None else _values(decay, first, rows),
+    )
+
+
+def _values(schedule: optax.Schedule, first: int, rows: int) -> Array:
+    """A schedule's values `[k]` from step `first` on."""
+    counts = jnp.arange(first, first + rows)
+    return jnp.broadcast_to(jnp.asarray(schedule(counts), jnp.float32), (rows,))

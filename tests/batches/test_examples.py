@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from medusa_jax.training.member import build
 from toy_task import SILENT, WIDTHS, toy_examples, toy_member, toy_parts
 
 from medusa_jax.batches.examples import gather
 from medusa_jax.batches.moments import frame_statistics
-from medusa_jax.training.member import build
 from medusa_jax.training.step import predict_step
 
 FIT, _ = toy_parts()

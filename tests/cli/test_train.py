@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from medusa_jax.training.member import build
 from small_run import small_config, small_yaml
 
 from medusa_jax.config.run import RunConfig
@@ -16,7 +17,6 @@ from medusa_jax.runs.plan import Plan, plan_of
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.run import Run
 from medusa_jax.runs.train import examples_of
-from medusa_jax.training.member import build
 
 TWINS = [
     {"id": name, "modalities": ["logmel", "text"], "seed": seed}

@@ -1,15 +1,14 @@
 """How often training compiles: once a padded shape and structure, whatever the number of members, stages and epochs; and it says so."""
 
 import pytest
-from toy_task import WIDTHS, toy_examples, toy_member, toy_metrics, toy_parts
-
 from medusa_jax.batches.epochs import epoch_plan
+from toy_task import WIDTHS, toy_examples, toy_member, toy_metrics, toy_parts, toy_train
+
 from medusa_jax.batches.examples import Examples, gather
 from medusa_jax.config.training import EngineConfig, StageConfig, TrainingConfig
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.training import step
-from medusa_jax.training.loop import train_group
 
 FIT, HELD_OUT = toy_parts()
 SHAPES, EPOCHS = 2, 2
@@ -55,7 +54,7 @@ def test_a_step_is_compiled_once_a_shape_and_structure_and_nothing_after_the_fir
         )
     for programs in (step.train_step, step.predict_step):
         programs.cache_clear()  # what other tests compiled does not count
-    members = train_group(
+    members = toy_train(
         configs, examples, FIT, HELD_OUT, tmp_path, engine=EngineConfig(side_by_side=side_by_side)
     )
     where, structures = (

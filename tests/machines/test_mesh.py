@@ -7,7 +7,9 @@ import signal
 import jax
 import numpy as np
 import pytest
-from toy_task import COUNT, toy_examples, toy_member, toy_metrics, toy_parts
+from medusa_jax.tasks.hyperparameters import settings_of
+from medusa_jax.training.member import build
+from toy_task import COUNT, toy_examples, toy_member, toy_metrics, toy_parts, toy_train
 
 from medusa_jax.batches.device_batch import device_batch
 from medusa_jax.config.model import ModelConfig
@@ -15,9 +17,6 @@ from medusa_jax.config.training import EngineConfig
 from medusa_jax.errors import ConfigError, Interrupted
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.progress import silent
-from medusa_jax.tasks.hyperparameters import settings_of
-from medusa_jax.training.loop import train_group
-from medusa_jax.training.member import build
 from medusa_jax.training.memory import need_of
 from medusa_jax.training.step import new_state, train_step
 
@@ -73,7 +72,7 @@ def train(examples, folder, devices, seed=0, report=silent):
     ]
     words = alike[0].model_copy(update={"id": "words", "modalities": ("words",)})
     engine = EngineConfig(devices=devices, side_by_side="loop" if devices == 1 else "vmap")
-    return train_group(
+    return toy_train(
         [*alike, words], examples, FIT, HELD_OUT, folder, seed=seed, engine=engine, report=report
     )
 

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from medusa_jax.tasks.hyperparameters import settings_of
 
 from medusa_jax.batches.examples import Batch
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.training import StageConfig, TrainingConfig
 from medusa_jax.models.deepser import DeepSER, Statistic
-from medusa_jax.tasks.hyperparameters import settings_of
 from medusa_jax.tasks.objective import attribute_loss, class_weights, classification_loss
 from medusa_jax.training.checkpoint import as_dicts
 from medusa_jax.training.step import new_state, predict_step, train_step

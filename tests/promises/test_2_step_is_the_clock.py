@@ -13,13 +13,12 @@ from pathlib import Path
 import jax
 import pytest
 import toy_task
-from toy_task import bits_of, outcome_of, toy_examples, toy_group, toy_metrics, toy_parts
+from toy_task import bits_of, outcome_of, toy_examples, toy_group, toy_metrics, toy_parts, toy_train
 
 from medusa_jax.config.training import EngineConfig, StageConfig
 from medusa_jax.errors import CheckpointError, Interrupted, TrainingError
 from medusa_jax.training import checkpoint
 from medusa_jax.training.group_files import begun_groups
-from medusa_jax.training.loop import train_group
 
 FIT, HELD_OUT = toy_parts()
 NAMES = ("first", "second", "words")
@@ -57,7 +56,7 @@ def train(
             os.kill(os.getpid(), number)
 
     engine = EngineConfig(side_by_side="loop", save_minutes=minutes)
-    return train_group(
+    return toy_train(
         configs or toy_group(),
         examples,
         fit,

@@ -17,8 +17,15 @@ from medusa_jax.config.training import MemberConfig, StageConfig, TrainingConfig
 from medusa_jax.corpus.assembly import assemble
 from medusa_jax.corpus.table import NO_AGREEMENT, Corpus
 from medusa_jax.features.extract import extract
+from medusa_jax.files import digest_of
 from medusa_jax.store.reader import FeatureStore
+from medusa_jax.tasks.registry import moments_of, task_of
+from medusa_jax.tasks.utterances import utterances_of
 from medusa_jax.training import checkpoint
+from medusa_jax.training.loop import train
+from medusa_jax.training.member_folder import MemberFolder
+from medusa_jax.training.members import Member
+from medusa_jax.training.prediction import Trained
 
 CLASSES = ("angry", "happy", "sad")
 WORDS = (("hate", "stop", "furious"), ("love", "great", "sunny"), ("gone", "lonely", "tears"))
@@ -69,6 +76,35 @@ def toy_examples(stores: Path) -> Examples:
             corpus, HashedTextConfig(width=width), stores / name, max_failures=0.05, shard_rows=40
         )
     return gather(corpus, tuple(WIDTHS), made, shapes=1)
+
+
+def toy_data(examples: Examples, config: MemberConfig, fit=None, held_out=None, seed=0):
+    """The dataset of a toy member, by default on `toy_parts`."""
+    parts = toy_parts()
+    fit = parts[0] if fit is None else fit
+    held_out = parts[1] if held_out is None else held_out
+    return utterances_of(config.training, config.seed, examples, fit, held_out, seed)
+
+
+def toy_members(configs, data, seed: int = 0) -> list[Member]:
+    """Members as `runs.training_plan` makes them."""
+    moments = moments_of(list(configs), data.examples, data.fit)
+    members = []
+    for config in configs:
+        task = task_of(config, data, {}, seed, moments)
+        digest = digest_of([config.model_dump(mode="json", exclude={"id"}), seed, data.digest])
+        own = config.model_dump(mode="json")
+        members.append(Member(config.id, task, (seed, config.seed), digest, own))
+    return members
+
+
+def toy_train(configs, examples, fit, held_out, folder, *, seed=0, **options) -> list[Trained]:
+    """Train members of one stream, and load each as it was at its best."""
+    data = toy_data(examples, configs[0], fit, held_out, seed)
+    members = toy_members(configs, data, seed)
+    train(members, data, folder, **options)
+    places = {one.id: MemberFolder(folder / "members" / one.id) for one in members}
+    return [places[one.id].load(one.task, one.digest) for one in members]
 
 
 def toy_parts() -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +172,7 @@ def toy_group(**changes: object) -> list[MemberConfig]:
     ]
 
 
-MEASURED = {"seconds", "utterances_per_second", "input_wait", "compilations"}
+MEASURED = {"seconds", "steps_per_second", "input_wait", "compilations"}
 
 
 def toy_metrics(folder: Path, member: str = "toy", measured: bool = False) -> list[dict[str, Any]]:
@@ -174,7 +210,6 @@ def outcome_of(folder: Path, member: str) -> Any:
 if __name__ == "__main__":
     from medusa_jax.config.training import EngineConfig
     from medusa_jax.errors import MedusaError
-    from medusa_jax.training.loop import train_group
 
     kill_at = int(os.environ.get("TOY_KILL_AT", sys.maxsize))
     stores, folder, minutes = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
@@ -196,7 +231,7 @@ if __name__ == "__main__":
             os.kill(os.getpid(), signal.SIGKILL)
 
     try:
-        train_group(
+        toy_train(
             toy_group(),
             toy_examples(stores),
             *toy_parts(),

@@ -5,12 +5,12 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from medusa_jax.training.member import build
 from toy_task import toy_examples, toy_group, toy_member
 
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.training import EngineConfig, TrainingConfig
 from medusa_jax.training.groups import grouped
-from medusa_jax.training.member import build
 from medusa_jax.training.memory import Need, budget, bytes_of, group_bytes, need_of
 from medusa_jax.training.schedule import (
     FINISHED,

@@ -2,24 +2,38 @@
 
 import json
 import os
+import re
 import signal
 
 import jax
 import numpy as np
 import pytest
-from toy_task import SILENT, outcome_of, toy_examples, toy_group, toy_member, toy_metrics, toy_parts
+from toy_task import (
+    SILENT,
+    outcome_of,
+    toy_data,
+    toy_examples,
+    toy_group,
+    toy_member,
+    toy_metrics,
+    toy_parts,
+    toy_train,
+)
 
-from medusa_jax.batches.epochs import epoch_plan
 from medusa_jax.config.training import EngineConfig, StageConfig
 from medusa_jax.errors import TrainingError
 from medusa_jax.machines.compilations import compilations
 from medusa_jax.machines.mesh import devices_of
+from medusa_jax.tasks.deepser import DeepSERTask
 from medusa_jax.training import step
-from medusa_jax.training.loop import train_group
 
 FIT, HELD_OUT = toy_parts()
 LOOP, VMAP = EngineConfig(side_by_side="loop"), EngineConfig(side_by_side="vmap")
-PASSES = [(1, 1), (1, 2), (2, 3)]  # stage and epoch that all three members train
+PASSES = [
+    ("stage1", 1),
+    ("stage1", 2),
+    ("stage2", 3),
+]  # stage and epoch that all three members train
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +43,7 @@ def examples(tmp_path_factory):
 
 def train(examples, folder, configs=None, fit=FIT, held_out=HELD_OUT, **options):
     """Train, by default the toy group."""
-    return train_group(
+    return toy_train(
         configs or toy_group(), examples, fit, held_out, folder, **{"engine": LOOP, **options}
     )
 
@@ -42,12 +56,13 @@ def finished(examples, tmp_path_factory):
 
 
 def weights(member):
-    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(member.params)])
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(member.weights.params)])
 
 
 def test_it_learns_and_says_so(examples, finished):
     (member, *_), _, folder = finished
-    logits, attributes = member.predict(examples, HELD_OUT)
+    found = member.predict(toy_data(examples, toy_group()[0]), HELD_OUT)
+    logits, attributes = found["logits"], found["attributes"]
     labels = examples.corpus.labels[HELD_OUT]
     hits = (logits.argmax(axis=1) == labels)[labels >= 0]
     assert hits.mean() > 0.6, "three classes"
@@ -55,11 +70,15 @@ def test_it_learns_and_says_so(examples, finished):
     errors = np.abs(attributes - examples.attributes[HELD_OUT])[rated]
     assert errors.mean() < np.abs(4 - examples.attributes[HELD_OUT])[rated].mean()
     lines = toy_metrics(folder, "first")
-    assert [(line["stage"], line["epoch"]) for line in lines] == [*PASSES, (2, 4), (2, 5)]
+    assert [(line["phase"], line["epoch"]) for line in lines] == [
+        *PASSES,
+        ("stage2", 4),
+        ("stage2", 5),
+    ]
     assert lines[-1]["loss"] < lines[0]["loss"]
     record = json.loads((folder / "members/first/member.json").read_text())
-    assert record["held_out_macro_f1"] == max(line["held_out_macro_f1"] for line in lines)
-    assert lines[record["best_epoch"] - 1]["held_out_macro_f1"] == record["best"]
+    assert record["selection_score"] == max(line["selection_score"] for line in lines)
+    assert lines[record["best_epoch"] - 1]["selection_score"] == record["best"]
 
 
 def test_members_stop_at_their_own_epochs_and_leave_no_trace_of_the_group(finished):
@@ -70,6 +89,7 @@ def test_members_stop_at_their_own_epochs_and_leave_no_trace_of_the_group(finish
     assert {path.name for path in (folder / "members/words").iterdir()} == {
         "metrics.jsonl",
         "member.json",
+        "weights.safetensors",
         "checkpoints",
     }
 
@@ -107,7 +127,7 @@ def test_side_by_side_in_one_program_is_the_same_within_rounding(examples, finis
     for name in ("first", "second", "words"):
         one, other = toy_metrics(finished[2], name), toy_metrics(tmp_path, name)
         assert [line["epoch"] for line in one] == [line["epoch"] for line in other]
-        for loss in step.LOSSES:
+        for loss in DeepSERTask.losses:
             np.testing.assert_allclose(
                 [line[loss] for line in other], [line[loss] for line in one], rtol=1e-4
             )
@@ -126,13 +146,16 @@ def test_another_seed_ends_elsewhere(examples, finished, tmp_path):
 def test_few_programs_are_compiled(examples, finished, tmp_path):
     """A step and a prediction for each structure and shape; settings, seeds, stages, epochs and cohorts bring no more."""
     assert len(examples.shapes) == 1
-    structures = {member.graph for member in finished[0]}
-    assert len(structures) == 2
     where = devices_of(1).everywhere
-    for made in (
-        (step.train_step(graph, 1, False, where) for graph in structures),
-        (step.predict_step(graph, False, where) for graph in structures),
-    ):
+    programs = {kind: set() for kind in ("step", "prediction")}
+    for member in finished[0]:
+        task, graph = member.task, member.weights.graph
+        made = step.program_of(task, graph, task.phases[0], False, where)
+        programs["step"].add(step.train_step(made))
+        made = step.program_of(task, graph, None, False, where)
+        programs["prediction"].add(step.predict_step(made))
+    assert {kind: len(made) for kind, made in programs.items()} == {"step": 2, "prediction": 2}
+    for made in programs.values():
         assert {program._cache_size() for program in made} == {1}
     assert (
         sum(line["compilations"] for line in toy_metrics(finished[2], "words", measured=True)[1:])
@@ -148,7 +171,8 @@ def test_few_programs_are_compiled(examples, finished, tmp_path):
 def test_the_loop_moves_nothing_but_batches_and_late_metrics(examples, tmp_path, monkeypatch):
     """A step that brings a number of the host is refused; on a CPU the way back is no move and cannot be seen."""
     monkeypatch.setattr(
-        "medusa_jax.training.loop.Stack.step", lambda stack, batch: stack.state.sums + np.float32(1)
+        "medusa_jax.training.loop.Lanes.step",
+        lambda lanes, batch: lanes._state.sums + np.float32(1),
     )
     with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
         train(examples, tmp_path)
@@ -160,7 +184,7 @@ def test_a_loss_that_explodes_names_member_step_and_utterances(examples, tmp_pat
         train(examples, tmp_path, configs)
     where = str(caught.value.where)
     assert "member second, step 1 of its epoch" in where, "the first step is still finite"
-    named = where.split("utterances ")[1].split(", ")
+    named = re.findall(r"utterance (\S+?)(?:,|$)", where)
     assert len(named) == 16
     assert set(named) <= set(examples.corpus.frame["id"][FIT])
     assert "learning rate" in caught.value.hint
@@ -190,15 +214,16 @@ def test_patience_ends_a_stage(examples, tmp_path):
     """At a learning rate of nothing no epoch is better than the first: Stage 1 ends `patience` epochs later, Stage 2 after `patience`."""
     still = StageConfig(epochs=50, learning_rate=1e-30)
     train(examples, tmp_path, toy_group(stage1=still, stage2=still, patience=2)[:1])
-    assert [line["stage"] for line in toy_metrics(tmp_path, "first")] == [1, 1, 1, 2, 2]
+    assert [line["phase"] for line in toy_metrics(tmp_path, "first")] == ["stage1"] * 3 + [
+        "stage2"
+    ] * 2
     assert json.loads((tmp_path / "members/first/member.json").read_text())["best_epoch"] == 1
 
 
 def test_stage_two_is_balanced_and_new_each_epoch(examples):
-    plans = [epoch_plan(examples, FIT, toy_member().training, 0, 2, epoch) for epoch in range(2)]
-    whole = examples.corpus.labels[
-        epoch_plan(examples, FIT, toy_member().training, 0, 1, 0).ravel()
-    ]
+    data = toy_data(examples, toy_member())
+    plans = [data.plan(1, epoch) for epoch in range(2)]
+    whole = examples.corpus.labels[data.plan(0, 0).ravel()]
     none, *classes = np.bincount(whole + 1, minlength=4)
     assert none > 0, "Stage 1 takes utterances without consensus"
     assert max(classes) > 1.3 * min(classes), "Stage 1 is as unbalanced as the corpus"
@@ -213,7 +238,7 @@ def test_stage_two_is_balanced_and_new_each_epoch(examples):
 
 
 def test_no_consensus_utterances_join_stage_two_if_asked(examples):
-    plan = epoch_plan(examples, FIT, toy_member(no_consensus=True).training, 0, 2, 0)
+    plan = toy_data(examples, toy_member(no_consensus=True)).plan(1, 0)
     assert examples.corpus.labels[plan.ravel()].min() == -1
 
 
@@ -221,7 +246,7 @@ def test_no_consensus_utterances_join_stage_two_if_asked(examples):
     ("change", "message"),
     [
         (dict(held_out=np.array([0, 8])), "no held-out utterance has a consensus"),
-        (dict(configs=[toy_member(stage1=0, stage2=0)]), "no epoch was trained"),
+        (dict(configs=[toy_member(stage1=0, stage2=0)]), "no epoch was asked for"),
         (
             dict(configs=[toy_member(stage1=0, stage2=1)], fit=np.array([0, 8, 16])),
             "no training utterance has the consensus 'angry'",
@@ -251,20 +276,20 @@ def test_a_second_signal_is_not_waited_for(examples, tmp_path):
 
 def test_predictions_depend_on_neither_order_nor_company(examples, finished):
     member, everyone = finished[0][0], np.arange(len(examples))
-    logits, attributes = member.predict(examples, everyone)
+    data = toy_data(examples, toy_group()[0])
+    whole = member.predict(data, everyone)
     rng = np.random.default_rng(0)
     for size in (len(everyone), 40):
         rows = rng.permutation(everyone)[:size]
-        some_logits, some_attributes = member.predict(examples, rows)
-        np.testing.assert_allclose(some_logits, logits[rows], atol=1e-5)
-        np.testing.assert_allclose(some_attributes, attributes[rows], atol=1e-5)
-    one, _ = member.predict(examples, np.array([17]))
-    np.testing.assert_allclose(one[0], logits[17], atol=1e-5)
-    assert np.ptp(logits, axis=0).min() > 0.1, "they do differ"
+        for name, values in member.predict(data, rows).items():
+            np.testing.assert_allclose(values, whole[name][rows], atol=1e-5)
+    one = member.predict(data, np.array([17]))
+    np.testing.assert_allclose(one["logits"][0], whole["logits"][17], atol=1e-5)
+    assert np.ptp(whole["logits"], axis=0).min() > 0.1, "they do differ"
 
 
 def test_an_utterance_without_features_is_predicted_too(examples, finished):
     assert (examples.lengths[SILENT] == 0).all()
-    logits, attributes = finished[0][0].predict(examples, np.array([3, SILENT, 4]))
-    assert np.isfinite(logits).all()
-    assert np.isfinite(attributes).all()
+    data = toy_data(examples, toy_group()[0])
+    found = finished[0][0].predict(data, np.array([3, SILENT, 4]))
+    assert all(np.isfinite(values).all() for values in found.values())

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from medusa_jax.tasks.hyperparameters import Settings, learning_rate, settings_of
+from medusa_jax.training.member import build, member_keys, moments_of
+from medusa_jax.training.stack import Lane, Stack, stacks_of
 from toy_task import toy_examples, toy_member, toy_parts
 
 from medusa_jax.config.training import StageConfig
 from medusa_jax.machines.mesh import devices_of
-from medusa_jax.tasks.hyperparameters import Settings, learning_rate, settings_of
-from medusa_jax.training.member import build, member_keys, moments_of
-from medusa_jax.training.stack import Lane, Stack, stacks_of
 from medusa_jax.training.step import for_next_stage, new_state, train_step
 
 FIT, _ = toy_parts()

@@ -1,0 +1,162 @@
+"""The training that a run still needs, as groups of members that share a stream: made once, then printed or done."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from medusa_jax.batches.examples import Examples, gather
+from medusa_jax.config.run import RunConfig
+from medusa_jax.config.training import MemberConfig
+from medusa_jax.files import digest_of
+from medusa_jax.machines.mesh import devices_of
+from medusa_jax.runs.prepare import Prepared
+from medusa_jax.runs.training_splits import TrainingSplit, splits_of
+from medusa_jax.tasks.registry import moments_of, task_of
+from medusa_jax.tasks.utterances import Utterances, stream_of, utterances_of
+from medusa_jax.training.group_files import begun_groups
+from medusa_jax.training.groups import grouped
+from medusa_jax.training.members import Member
+from medusa_jax.training.memory import Need, budget, need_of, steps_side_by_side
+
+
+@dataclass(frozen=True)
+class Group:
+    """Members of one training split that read one stream of batches."""
+
+    split: TrainingSplit
+    configs: tuple[MemberConfig, ...]
+    data: Utterances
+    needs: tuple[Need, ...]
+    extractors: Mapping[str, object]
+    seed: int  # the run's
+
+    @property
+    def title(self) -> str:
+        """Names of the members, for its progress."""
+        first, last = self.configs[0].id, self.configs[-1].id
+        if len(self.configs) <= 4:
+            return ", ".join(config.id for config in self.configs)
+        return f"{len(self.configs)} members, {first} to {last}"
+
+    def members(self) -> list[Member]:
+        """The members ready to be trained; the frames that they standardise are measured now."""
+        moments = moments_of(list(self.configs), self.data.examples, self.data.fit)
+        members = []
+        for config in self.configs:
+            task = task_of(config, self.data, self.extractors, self.seed, moments)
+            digest = training_digest(config, self.data, self.seed)
+            own = config.model_dump(mode="json")
+            members.append(Member(config.id, task, (self.seed, config.seed), digest, own))
+        return members
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The splits of every fold, and by fold the groups that are not trained yet, in order."""
+
+    splits: list[list[TrainingSplit]]
+    groups: list[list[Group]]
+
+    @property
+    def every_group(self) -> list[Group]:
+        """The groups of all folds."""
+        return [group for groups in self.groups for group in groups]
+
+
+def training_plan(prepared: Prepared) -> TrainingPlan:
+    """The plan of what `runs.train.train` has to do now; members that are trained and predicted are left out.
+
+    Raises `CorpusError`, before anything is trained, where inner folds cannot be made.
+    """
+    run, folds = prepared.run, range(len(prepared.folds))
+    splits = [splits_of(run, prepared.corpus, prepared.folds, fold) for fold in folds]
+    shapes = {config.training.shapes for config in run.config.members}
+    examples = {count: examples_of(prepared, count) for count in sorted(shapes)}
+    needs = _needs_of(prepared, splits[0][0], examples)
+    groups = []
+    for some in splits:
+        made = [_groups(prepared, split, examples, needs) for split in some]
+        groups.append([group for own in made for group in own])
+    return TrainingPlan(splits, groups)
+
+
+def examples_of(prepared: Prepared, shapes: int) -> Examples:
+    """The run's utterances with all features that any of its members reads: so batches are the same for every member."""
+    config = prepared.run.config
+    used = {name for member in config.members for name in member.modalities}
+    names = [name for name in config.features if name in used]
+    return gather(prepared.corpus, names, prepared.stores, shapes)
+
+
+def data_of(
+    config: MemberConfig, examples: Examples, split: TrainingSplit, seed: int
+) -> Utterances:
+    """The dataset of a member in a split."""
+    return utterances_of(config.training, config.seed, examples, split.fit, split.held_out, seed)
+
+
+def training_digest(config: MemberConfig, data: Utterances, seed: int) -> str:
+    """Digest of all that determines a member's weights, which its name does not."""
+    return digest_of([config.model_dump(mode="json", exclude={"id"}), seed, data.digest])
+
+
+def _needs_of(
+    prepared: Prepared, split: TrainingSplit, examples: Mapping[int, Examples]
+) -> dict[str, Need]:
+    """Each member's need by id, which no split changes; members that differ in their seed only need the same."""
+    config = prepared.run.config
+    devices = devices_of(config.engine.devices).count
+    known: dict[str, Need] = {}
+    needs = {}
+    for member in config.members:
+        key = digest_of(member.model_dump(mode="json", exclude={"id", "seed"}))
+        if key not in known:
+            data = data_of(member, examples[member.training.shapes], split, config.seed)
+            known[key] = need_of(task_of(member, data, {}, config.seed), data, devices)
+        needs[member.id] = known[key]
+    return needs
+
+
+def _groups(
+    prepared: Prepared,
+    split: TrainingSplit,
+    examples: Mapping[int, Examples],
+    needs: Mapping[str, Need],
+) -> list[Group]:
+    """The groups of a split: begun ones go on as they were; those that only lack predictions come last."""
+    config = prepared.run.config
+    members = {one.id: one for one in config.members}
+    groups = []
+    for names in _names_of_groups(config, split, needs):
+        configs = tuple(members[name] for name in names)
+        first = configs[0]
+        data = data_of(first, examples[first.training.shapes], split, config.seed)
+        own = tuple(needs[name] for name in names)
+        groups.append(Group(split, configs, data, own, _extractors(prepared), config.seed))
+    return groups
+
+
+def _names_of_groups(
+    config: RunConfig, split: TrainingSplit, needs: Mapping[str, Need]
+) -> list[list[str]]:
+    pending = [one.id for one in config.members if split.lacks(one.id)]
+    begun = [names for names in begun_groups(split.folder) if set(names) & set(pending)]
+    rest = [name for name in pending if not any(name in names for names in begun)]
+    trained = [name for name in rest if (split.member_folder(name) / "member.json").exists()]
+    new = [name for name in rest if name not in trained]
+    side_by_side = steps_side_by_side(config.engine, list(needs.values()))
+    streams: dict[str, Hashable] = {}
+    for one in config.members:
+        streams[one.id] = one.task, stream_of(one.training, one.seed)
+    limit, found = budget(config.engine), list(begun)
+    for some in (new, trained):
+        own = {name: streams[name] for name in some}
+        found += grouped(own, needs, limit, side_by_side)
+    return found
+
+
+def _extractors(prepared: Prepared) -> dict[str, object]:
+    """Facts about the extractor of each feature set, for the members' records."""
+    return {
+        name: {"identity": store.plan.extractor, "store": store.digest}
+        for name, store in prepared.stores.items()
+    }

@@ -1,0 +1,221 @@
+"""MEDUSA's member: DeepSER in two stages, on soft labels with Manifold MixUp (paper sections 3.3 to 3.7).
+
+Legend: `n` utterance of a set, `b` utterance of a batch, `h` hidden, `c` class, `a` attribute, `p` part of a batch.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array
+
+from medusa_jax.batches.examples import Batch
+from medusa_jax.config.training import MemberConfig, StageConfig
+from medusa_jax.evaluation.balanced import balanced_macro_f1
+from medusa_jax.models.deepser import DeepSER
+from medusa_jax.models.mixup import Mix, draw_mix, manifold_mixup
+from medusa_jax.tasks.objective import attribute_loss, classification_loss
+from medusa_jax.tasks.optimisers import injected, mean_decay, rate_of
+from medusa_jax.tasks.task import Optimiser, Phase
+
+PyTree = Any
+Moments = Mapping[str, tuple[np.ndarray, np.ndarray]]
+_LEAST = 1e-5  # a feature that varies less is not scaled
+
+
+class Knobs(NamedTuple):
+    """Numbers that members may differ in without another program, float32."""
+
+    class_loss: Array  # λ1
+    attribute_loss: Array  # λ2
+    mixup_probability: Array
+    mixup_alpha: Array
+    one_hot: Array  # 1: one-hot targets, 0: soft ones
+    weights_c: Array  # α of the class loss
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a DeepSER must know of the corpus and its features.
+
+    `targets` are the classes that it is trained for, `classes` the first of them, which it predicts. `widths` and
+    `extractors` go by modality; `weights_c` weigh the classes; `labels` are those of the held-out part, −1 without
+    consensus; `moments` are mean and deviation of the frames of modalities that are standardised.
+    """
+
+    classes: tuple[str, ...]
+    targets: tuple[str, ...]
+    attributes: tuple[str, ...]
+    widths: Mapping[str, int]
+    extractors: Mapping[str, Any]
+    weights_c: np.ndarray
+    labels: np.ndarray
+    seed: int
+    moments: Moments = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class DeepSERTask:
+    """Implements `tasks.task.Task` for one member."""
+
+    config: MemberConfig
+    facts: Facts
+
+    name: ClassVar[str] = "deepser"
+    losses: ClassVar[tuple[str, ...]] = ("loss", "class_loss", "attribute_loss")
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Stage 1 on all utterances, Stage 2 on balanced subsets; a fresh optimiser in each."""
+        own = self.config.training
+        return (
+            Phase("stage1", own.stage1.epochs, own.patience),
+            Phase("stage2", own.stage2.epochs, own.patience),
+        )
+
+    @property
+    def reads(self) -> Hashable:
+        """The modalities, in order."""
+        return self.config.modalities
+
+    @property
+    def parts(self) -> int:
+        """Micro-batches."""
+        return self.config.training.micro_batches
+
+    def undivided(self) -> "DeepSERTask":
+        """The same member without micro-batches."""
+        training = self.config.training.model_copy(update={"micro_batches": 1})
+        return replace(self, config=self.config.model_copy(update={"training": training}))
+
+    def traced(self, phase: Phase | None) -> Hashable:
+        """Both stages are one program; what is not asked for (a clip, a running mean) is not in it."""
+        own = self.config.training
+        if phase is None:
+            return self.name
+        return self.name, own.micro_batches, own.clip is None, own.ema is None
+
+    def build(self, key: jax.Array) -> DeepSER:
+        """A DeepSER with random weights, and the statistics of its training frames if it standardises them."""
+        names, widths = self.config.modalities, self.facts.widths
+        stacks = [self.config.model.stack.get(name, 1) for name in names]
+        classes = len(self.facts.targets)
+        own = [widths[name] for name in names]
+        model = DeepSER(self.config.model, own, stacks, classes, rngs=nnx.Rngs(key))
+        if self.config.model.standardise:
+            for name, frames in zip(names, model.frames, strict=True):
+                if name in self.facts.moments:
+                    mean, deviation = self.facts.moments[name]
+                    scale = np.where(deviation > _LEAST, 1 / np.maximum(deviation, _LEAST), 1.0)
+                    frames.mean[...] = jnp.asarray(mean)
+                    frames.scale[...] = jnp.asarray(scale, jnp.float32)
+        return model
+
+    def trained(self, phase: Phase) -> nnx.filterlib.Filter:
+        """All parameters."""
+        return nnx.Param
+
+    def stage(self, phase: Phase) -> StageConfig:
+        """The configuration of a phase."""
+        own = self.config.training
+        return own.stage1 if phase.name == "stage1" else own.stage2
+
+    def optimiser(self, phase: Phase, steps: int) -> Optimiser:
+        """AdamW at the stage's rate, clipped and averaged if the configuration says so."""
+        own = self.config.training
+        schedules = {
+            "learning_rate": rate_of(self.stage(phase), steps),
+            "weight_decay": lambda _: jnp.float32(own.weight_decay),
+        }
+        if own.clip is not None:
+            schedules["clip"] = lambda _: jnp.float32(own.clip)
+        decay = None if own.ema is None else mean_decay(own.ema)
+        return Optimiser(injected(own.clip is not None), schedules, decay)
+
+    def knobs(self, phase: Phase) -> Knobs:
+        """Weights of losses and classes (in Stage 1 alone), targets, and MixUp's settings."""
+        own, weights_c = self.config.training, self.facts.weights_c
+        knobs = Knobs(
+            class_loss=own.class_loss,
+            attribute_loss=own.attribute_loss,
+            mixup_probability=own.mixup_probability,
+            mixup_alpha=own.mixup_alpha,
+            one_hot=own.targets == "one_hot",
+            weights_c=weights_c if phase.name == "stage1" else np.ones_like(weights_c),
+        )
+        return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), knobs)
+
+    def draw(self, key: Array, knobs: Knobs, size: int) -> Mix:
+        """MixUp's coin, partners and λ of a step."""
+        _, k_mix = jax.random.split(key)
+        return draw_mix(k_mix, size, knobs.mixup_probability, knobs.mixup_alpha)
+
+    def view(self, batch: Batch) -> Batch:
+        """The member's modalities as slots, in its order."""
+        return batch.of(self.config.modalities)
+
+    def loss(
+        self, model: DeepSER, batch: Batch, knobs: Knobs, drawn: Mix, key: Array
+    ) -> tuple[Array, Array]:
+        """λ1 · cross-entropy + λ2 · squared error (paper eq. 1) on a batch with dropout and MixUp."""
+        k_drop, _ = jax.random.split(key)
+        x_bh = _fused(model, batch, self.parts, k_drop)
+        target_bc = jnp.where(knobs.one_hot > 0, batch.one_hot, batch.soft)
+        mixable = (x_bh, target_bc, batch.attributes, batch.rated)
+        x_bh, target_bc, truth_ba, rated_ba = manifold_mixup(drawn, mixable)
+        logits_bc, predicted_ba = model.heads(x_bh)
+        both_ba = (rated_ba > 1 - 1e-6).astype(jnp.float32)  # a mixed rating needs both to be rated
+        class_part = classification_loss(logits_bc, target_bc, knobs.weights_c)
+        attribute_part = attribute_loss(predicted_ba, truth_ba, both_ba)
+        total = knobs.class_loss * class_part + knobs.attribute_loss * attribute_part
+        return total, jnp.stack([total, class_part, attribute_part])
+
+    def predict(self, model: DeepSER, batch: Batch) -> dict[str, Array]:
+        """Logits `[b, c]` over all targets, and attributes `[b, 3]` on 1–7."""
+        logits_bc, attributes_ba = model(batch.inputs, batch.lengths)
+        return {"logits": logits_bc, "attributes": attributes_ba}
+
+    def score(self, predicted: dict[str, np.ndarray]) -> float:
+        """Mean Macro-F1 over class-balanced samples of the held-out part."""
+        classes = len(self.facts.classes)
+        guesses_n = predicted["logits"][:, :classes].argmax(axis=1)
+        draws = self.config.training.selection_draws
+        return balanced_macro_f1(self.facts.labels, guesses_n, classes, draws, self.facts.seed)
+
+    def describe(self) -> dict[str, Any]:
+        """Classes and attributes in order, widths and extractors of the modalities, sampling rate."""
+        names, facts = self.config.modalities, self.facts
+        return {
+            "classes": list(facts.classes),
+            "targets": list(facts.targets),
+            "attributes": list(facts.attributes),
+            "modalities": list(names),
+            "widths": [facts.widths[name] for name in names],
+            "extractors": {name: facts.extractors.get(name) for name in names},
+        }
+
+
+def _fused(model: DeepSER, batch: Batch, parts: int, key: Array) -> Array:
+    """The fused representation `[b, h]`; in `parts` that are computed one by one, and once more for the gradient.
+
+    A batch in parts costs a third more and the memory of one part, and MixUp still sees the whole batch. A part takes
+    every parts-th utterance: where a batch is spread over devices, so is each part. A batch that does not divide stays
+    whole.
+    """
+    b = len(batch.soft)
+    inputs, lengths = jax.tree.map(jnp.asarray, (batch.inputs, batch.lengths))
+    if parts == 1 or b % parts:
+        return model.fuse(inputs, lengths, key)
+    cut = jax.tree.map(lambda a: _dealt(a, parts), (inputs, lengths))
+    fuse = jax.checkpoint(lambda part: model.fuse(*part))
+    x_pbh = jax.lax.map(fuse, (*cut, jax.random.split(key, parts)))
+    return x_pbh.swapaxes(0, 1).reshape(b, -1)
+
+
+def _dealt(a: Array, parts: int) -> Array:
+    """`a` `[b, …]` as `[p, b/p, …]`, every parts-th row together."""
+    return a.reshape(len(a) // parts, parts, *a.shape[1:]).swapaxes(0, 1)

@@ -1,0 +1,50 @@
+"""From a member's configuration to its task: the one place that knows every task by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from medusa_jax.batches.examples import Examples
+from medusa_jax.batches.moments import frame_statistics
+from medusa_jax.config.training import MemberConfig
+from medusa_jax.corpus.table import ATTRIBUTES
+from medusa_jax.tasks.deepser import DeepSERTask, Facts, Moments
+from medusa_jax.tasks.objective import class_weights
+from medusa_jax.tasks.task import Task
+from medusa_jax.tasks.utterances import Utterances
+
+
+def task_of(
+    config: MemberConfig,
+    data: Utterances,
+    extractors: Mapping[str, Any],
+    seed: int,
+    moments: Moments | None = None,
+) -> Task:
+    """The task of a member on this data, in the run of this seed.
+
+    `extractors`: facts about the extractor of each modality, for the member's record. `moments`: as of `moments_of`;
+    without them the task tells shapes and needs, but is not to be trained.
+    """
+    examples, corpus = data.examples, data.examples.corpus
+    targets = examples.one_hot if config.training.targets == "one_hot" else examples.soft
+    facts = Facts(
+        classes=corpus.classes,
+        targets=corpus.targets,
+        attributes=tuple(ATTRIBUTES),
+        widths=examples.widths,
+        extractors=extractors,
+        weights_c=class_weights(targets[data.fit]),
+        labels=corpus.labels[data.held_out],
+        seed=seed,
+        moments=moments or {},
+    )
+    return DeepSERTask(config, facts)
+
+
+def moments_of(configs: list[MemberConfig], examples: Examples, fit: np.ndarray) -> Moments:
+    """Mean and deviation over `fit` of each modality that a member standardises, measured once for all members."""
+    wanted = {name for one in configs if one.model.standardise for name in one.modalities}
+    names = [name for name in examples.modalities if name in wanted]
+    return {name: frame_statistics(examples, name, fit) for name in names}

@@ -1,0 +1,42 @@
+"""A model taken apart: structure, what is trained, what is frozen, and what was measured."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from flax import nnx
+
+from medusa_jax.tasks.task import Task
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A task's model: `params` are trained in some phase, `frozen` parameters in none, `measured` are statistics."""
+
+    graph: nnx.GraphDef
+    params: PyTree
+    frozen: PyTree
+    measured: PyTree
+
+    @property
+    def constants(self) -> tuple[PyTree, PyTree]:
+        """All that no step changes."""
+        return self.frozen, self.measured
+
+
+def taken_apart(task: Task, model: nnx.Module) -> Weights:
+    """The parts of a model."""
+    trained = nnx.filterlib.Any(*map(task.trained, task.phases))
+    return Weights(*nnx.split(model, trained, nnx.Param, ...))
+
+
+def new_weights(task: Task, key: jax.Array) -> Weights:
+    """Untrained weights that follow from the key."""
+    return taken_apart(task, task.build(key))
+
+
+def outline(task: Task) -> Weights:
+    """The structure and the shapes of a task's weights, without making any."""
+    return taken_apart(task, nnx.eval_shape(lambda: task.build(jax.random.key(0))))
