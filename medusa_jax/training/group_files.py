@@ -40,6 +40,7 @@ class GroupFiles:
         self._digest = digest_of({one.id: one.digest for one in members} | {"data": data.digest})
         self._group = place / "groups" / digest_of(sorted(self.members))[:8]
         self._best: dict[str, PyTree] = {}
+        self._frozen: dict[str, str | None] = {}
         self._saved: dict[str, PyTree] = {}
         self._tracking, self._trackers = tracking, dict[str, Tracker]()
         self._steps, self._last_save = 0, time.monotonic()
@@ -75,8 +76,9 @@ class GroupFiles:
                 self._trackers[name] = trackers_of(self._tracking, folder, member.digest, epochs)
         return progress
 
-    def state_of(self, name: str, blank: State) -> State:
-        """A member's state as restored, or `blank`, a new one of its structure."""
+    def state_of(self, name: str, blank: State, weights: Weights) -> State:
+        """A member's state as restored, or `blank`, a new one of its structure; `weights` are its constants."""
+        self._frozen[name] = weights.frozen_digest()
         saved = self._saved.pop(name, None)
         return blank if saved is None else jax.device_put(checkpoint.fill(blank, saved))
 
@@ -101,7 +103,7 @@ class GroupFiles:
             if one.finished and name in self._best:
                 best = self._best.pop(name)
                 if leads():
-                    self.folders[name].write(self.members[name], one, best)
+                    self.folders[name].write(self.members[name], one, best, self._frozen[name])
         self._steps += steps
         if states and leads():
             about = {"members": {name: asdict(one) for name, one in progress.items()}}

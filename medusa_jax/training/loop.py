@@ -92,10 +92,11 @@ class _Group:
         stop = known_to_all(asked, self.devices)
         while cohort := next_cohort(self.progress):
             # The members furthest behind read the same epoch: its batches, draws and learning rates are made first.
-            began, compiled = time.monotonic(), compilations()
+            began = time.monotonic()
             now = self.progress[cohort[0]]
             plan = self.data.plan(now.phase, now.epoch)
             self._begin(cohort, plan)
+            compiled = compilations()
             # Steps: dispatch k, then look at the losses of k - 1 while the device works.
             waited = self._steps(plan, now, stop)
             seconds = time.monotonic() - began
@@ -127,7 +128,7 @@ class _Group:
             now = self.progress[name]
             if not now.finished:
                 blank = self._new(name, member.task.phases[now.phase])
-                self.waiting[name] = self.files.state_of(name, blank)
+                self.waiting[name] = self.files.state_of(name, blank, self.weights[name])
 
     def _new(self, name: str, phase: Phase) -> State:
         """An untrained state; the member's structure and constants are kept."""

@@ -44,13 +44,19 @@ class MemberFolder:
         """Whether the member's training has come to its end."""
         return (self.path / RECORD).exists()
 
-    def write(self, member: Member, progress: Progress, best: PyTree) -> None:
-        """Write the weights of the best epoch, `params` and `statistics`, and then the record."""
+    def write(
+        self, member: Member, progress: Progress, best: PyTree, frozen: str | None = None
+    ) -> None:
+        """Write the weights of the best epoch, `params` and `statistics`, and then the record.
+
+        `frozen`: digest of the parameters that no phase trains, which are not written.
+        """
         record = {
             "member": dict(member.config),
             "task": member.task.name,
             "library": f"medusa-jax {version('medusa-jax')}",
             "training": member.digest,
+            "frozen": frozen,
             "selection_score": progress.best,
             **asdict(progress),
             **member.task.describe(),
@@ -122,6 +128,12 @@ class MemberFolder:
         weights = outline(task)
         if jax.tree.leaves(weights.frozen):  # pretrained: not in the member's folder
             weights = new_weights(task, jax.random.key(0))
+            if weights.frozen_digest() != record.get("frozen"):
+                raise CheckpointError(
+                    "the pretrained weights are not those that the member was trained on",
+                    where=self.path / RECORD,
+                    hint="fetch the revision named in its record, or train it anew",
+                )
         blank = {"params": weights.params, "statistics": weights.measured}
 
         def read() -> PyTree:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import NamedSharding
@@ -201,5 +202,5 @@ def epoch_of(
 
 def _values(schedule: optax.Schedule, first: int, rows: int) -> Array:
     """A schedule's values `[k]` from step `first` on."""
-    counts = jnp.arange(first, first + rows)
+    counts = np.arange(first, first + rows)
     return jnp.broadcast_to(jnp.asarray(schedule(counts), jnp.float32), (rows,))

@@ -1,9 +1,11 @@
 """A model taken apart: structure, what is trained, what is frozen, and what was measured."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from medusa_jax.tasks.task import Task
@@ -24,6 +26,18 @@ class Weights:
     def constants(self) -> tuple[PyTree, PyTree]:
         """All that no step changes."""
         return self.frozen, self.measured
+
+    def frozen_digest(self) -> str | None:
+        """SHA-256 of the frozen parameters, which no member's folder holds; None if there are none."""
+        leaves = jax.tree_util.tree_leaves_with_path(self.frozen)
+        if not leaves:
+            return None
+        found = hashlib.sha256()
+        for path, leaf in leaves:
+            array = np.ascontiguousarray(leaf)
+            found.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())
+            found.update(array.tobytes())
+        return found.hexdigest()
 
 
 def taken_apart(task: Task, model: nnx.Module) -> Weights:

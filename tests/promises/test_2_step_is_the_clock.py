@@ -273,16 +273,13 @@ def test_a_member_that_is_removed_is_trained_again_in_its_group(examples, finish
 
 def test_saves_come_as_often_as_asked(examples, tmp_path, monkeypatch):
     """Every step, or only when a member is finished."""
-    saves = []
-    save = checkpoint.save
-    monkeypatch.setattr(
-        checkpoint,
-        "save",
-        lambda folder, kind, step, *rest: (
-            saves.append((kind, step)),
-            save(folder, kind, step, *rest),
-        ),
-    )
+    saves, save = [], checkpoint.Writer.save
+
+    def noted(writer, folder, kind, step, *rest):
+        saves.append((kind, step))
+        save(writer, folder, kind, step, *rest)
+
+    monkeypatch.setattr(checkpoint.Writer, "save", noted)
     configs = toy_group(stage1=StageConfig(epochs=1, learning_rate=1e-2))[:1]
     train(examples, tmp_path / "often", configs, minutes=0)
     assert [step for kind, step in saves if kind == "last"] == list(range(1, 4 + 3 * 2 + 4))
