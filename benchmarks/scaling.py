@@ -74,7 +74,10 @@ def corpus_of(count: int) -> Corpus:
 
 def measure(count: int) -> dict[str, float]:
     """Median seconds of an epoch of `count` utterances through the engine, and peak GB."""
-    from medusa_jax.training.loop import train_group
+    from medusa_jax.tasks.registry import task_of
+    from medusa_jax.tasks.utterances import utterances_of
+    from medusa_jax.training.loop import train
+    from medusa_jax.training.members import Member
 
     with tempfile.TemporaryDirectory() as name:
         folder, corpus = Path(name), corpus_of(count + 200)
@@ -90,13 +93,10 @@ def measure(count: int) -> dict[str, float]:
             model=ModelConfig(hidden=64, feedforward=128),
             training=TrainingConfig(shapes=2, **stages),
         )
-        train_group(
-            [config],
-            gather(corpus, list(widths), stores, 2),
-            np.arange(count),
-            np.arange(count, count + 200),
-            folder / "run",
-        )
+        examples = gather(corpus, list(widths), stores, 2)
+        parts = np.arange(count), np.arange(count, count + 200)
+        data = utterances_of(config.training, 0, examples, *parts, 0)
+        train([Member("one", task_of(config, data, {}, 0), (0, 0), "one")], data, folder / "run")
         lines = [
             json.loads(line)
             for line in (folder / "run" / "members" / "one" / "metrics.jsonl")
@@ -104,7 +104,7 @@ def measure(count: int) -> dict[str, float]:
             .splitlines()
         ]
     seconds = [
-        line["utterances"] / line["utterances_per_second"] for line in lines[1:]
+        line["steps"] / line["steps_per_second"] for line in lines[1:]
     ]  # without the scoring, which is of one size
     return {
         "utterances": count,

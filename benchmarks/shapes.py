@@ -18,17 +18,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from results import machine, save, target
 
 from medusa_jax.batches.buckets import ladder_of
 from medusa_jax.batches.examples import Batch
 from medusa_jax.batches.sampling import epoch_batches
 from medusa_jax.config.model import ModelConfig
-from medusa_jax.config.training import TrainingConfig
-from medusa_jax.models.deepser import DeepSER, Statistic
-from medusa_jax.tasks.hyperparameters import settings_of
-from medusa_jax.training.step import new_state, predict_step, train_step
+from medusa_jax.config.training import MemberConfig, TrainingConfig
+from medusa_jax.tasks.deepser import DeepSERTask, Facts
+from medusa_jax.training.step import epoch_of, new_state, predict_step, program_of, train_step
+from medusa_jax.training.weights import new_weights
 
 WIDTHS = {"hubert": 1024, "roberta": 1024, "wavlm": 1024}
 TRAINED = 4 * 75_000 + 40 * 10_000  # utterances
@@ -71,15 +70,26 @@ def work(length_nk: np.ndarray, hidden: int, wide: int = 2048) -> float:
 
 def compile_seconds(hidden: int, frames: int) -> float:
     """Seconds to compile the training and the predicting step for one shape."""
-    graph, params, statistics = nnx.split(
-        DeepSER(ModelConfig(hidden=hidden), WIDTHS, 8, rngs=nnx.Rngs(0)), nnx.Param, Statistic
+    config = MemberConfig(
+        id="one",
+        modalities=tuple(WIDTHS),
+        model=ModelConfig(hidden=hidden),
+        training=TrainingConfig(),
     )
-    settings = settings_of(TrainingConfig(), 1, 1, np.ones(8), jax.random.key(0))
+    names = tuple("abcdefgh")
+    facts = Facts(names, names, (), WIDTHS, {}, np.ones(8, np.float32), np.zeros(1, int), 0)
+    task = DeepSERTask(config, facts)
+    weights, phase, key = new_weights(task, jax.random.key(0)), task.phases[0], jax.random.key(0)
+    rows = dict(first=0, start=0, steps=1, rows=1, size=16)
+    epoch, state = (
+        epoch_of(task, weights, phase, key, **rows),
+        new_state(task, phase, weights.params),
+    )
     began = time.monotonic()
-    train_step(graph).lower(
-        new_state(params, ema=False), statistics, settings, blank(16, frames)
-    ).compile()
-    predict_step(graph).lower(params, statistics, blank(32, frames)).compile()
+    step = train_step(program_of(task, weights.graph, phase))
+    step.lower(state, weights.constants, epoch, True, task.view(blank(16, frames))).compile()
+    step = predict_step(program_of(task, weights.graph, None))
+    step.lower(weights.params, weights.constants, task.view(blank(32, frames))).compile()
     return time.monotonic() - began
 
 

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import jax
 import numpy as np
 from train_task import WIDTHS, operations
 
-from medusa_jax.batches.epochs import epoch_plan
 from medusa_jax.batches.examples import Batch, Examples, gather
 from medusa_jax.batches.prefetch import Loader
 from medusa_jax.config.model import ModelConfig
@@ -25,13 +25,13 @@ from medusa_jax.config.training import EngineConfig, MemberConfig, TrainingConfi
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.store.reader import FeatureStore
-from medusa_jax.tasks.hyperparameters import settings_of
-from medusa_jax.tasks.objective import class_weights
+from medusa_jax.tasks.registry import task_of
+from medusa_jax.tasks.utterances import Utterances, utterances_of
 from medusa_jax.training import step
-from medusa_jax.training.member import build, member_keys
+from medusa_jax.training.members import Lane, Lanes, Member, lanes_of
 from medusa_jax.training.memory import group_bytes, need_of, runs_side_by_side
-from medusa_jax.training.stack import Lane, Stack, stacks_of
-from medusa_jax.training.step import new_state
+from medusa_jax.training.step import epoch_of, new_state
+from medusa_jax.training.weights import new_weights
 
 
 def members_of(task: dict[str, Any]) -> list[MemberConfig]:
@@ -58,27 +58,42 @@ def side_by_side(task: dict[str, Any]) -> bool:
     return runs_side_by_side(EngineConfig()) if wanted is None else bool(wanted)
 
 
-def stacks(task: dict[str, Any], examples: Examples, steps: int) -> list[Stack]:
+def lanes_of_task(
+    task: dict[str, Any], data: Utterances, plan_shape: tuple[int, int]
+) -> list[Lanes]:
     """The members as the engine would train them."""
-    training, lanes = training_of(task), []
-    weights_c = class_weights(examples.soft)
+    places, epochs = [], {}
+    steps, size = plan_shape
     for config in members_of(task):
-        member = build(config, examples, {}, 0)
-        settings = settings_of(training, 1, steps, weights_c, member_keys(0, config)[1])
-        lanes.append(Lane(config.id, member, 1, settings, new_state(member.params, False)))
-    return stacks_of(lanes, side_by_side(task), devices_of(1))
+        member = Member(config.id, task_of(config, data, {}, 0), (0, config.seed), "")
+        own, phase = member.task, member.task.phases[0]
+        weights = new_weights(own, member.initial_key)
+        rows = dict(first=0, start=0, steps=steps, rows=2 * steps, size=size)
+        epochs[member.id] = epoch_of(own, weights, phase, member.steps_key, **rows)
+        state = new_state(own, phase, weights.params)
+        places.append(Lane(member, replace(weights, params=None), phase, state))
+    found = lanes_of(places, side_by_side(task), devices_of(1))
+    for lanes in found:
+        lanes.begin({name: epochs[name] for name in lanes.ids}, fresh=True)
+    return found
 
 
-def planned_bytes(task: dict[str, Any], examples: Examples) -> int:
+def planned_bytes(task: dict[str, Any], data: Utterances) -> int:
     """The memory that the engine's planner expects."""
-    needs = [need_of(config, examples) for config in members_of(task)]
+    needs = [need_of(task_of(config, data, {}, 0), data) for config in members_of(task)]
     return group_bytes(needs, side_by_side(task))
+
+
+def data_of(task: dict[str, Any], examples: Examples) -> Utterances:
+    """All utterances as the training part, and as the held-out part too: nothing is scored here."""
+    every = np.arange(len(examples))
+    return utterances_of(training_of(task), 0, examples, every, every, 0)
 
 
 class Epoch:
     """Steps through batches, with the bytes of input that were read."""
 
-    def __init__(self, examples: Examples, trained: list[Stack]) -> None:
+    def __init__(self, examples: Examples, trained: list[Lanes]) -> None:
         self.examples, self.trained, self.read = examples, trained, 0
 
     def made(self, row: np.ndarray) -> Batch:
@@ -92,7 +107,7 @@ class Epoch:
         late: list[jax.Array] = []
         with Loader(self.made, rows) as batches, jax.transfer_guard("disallow"):
             for batch in batches:
-                now = [stack.step(batch) for stack in self.trained]
+                now = [lanes.step(batch) for lanes in self.trained]
                 jax.device_get(late)  # one step late, as the engine does
                 late = now
         return batches.waited, np.concatenate([np.ravel(losses) for losses in jax.device_get(late)])
@@ -100,10 +115,10 @@ class Epoch:
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
     """An epoch, after one batch of every shape."""
-    examples, training = examples_of(task), training_of(task)
-    every = np.arange(len(examples))
-    warm, plan = (epoch_plan(examples, every, training, 0, 1, epoch) for epoch in (0, 1))
-    epoch = Epoch(examples, stacks(task, examples, len(plan)))
+    examples = examples_of(task)
+    data = data_of(task, examples)
+    warm, plan = (data.plan(0, epoch) for epoch in (0, 1))
+    epoch = Epoch(examples, lanes_of_task(task, data, plan.shape))
     both, began = np.concatenate([warm, plan]), time.perf_counter()
     _, firsts = np.unique(examples.rungs[both].max(axis=1), return_index=True)
     epoch.steps(both[firsts])
@@ -134,7 +149,7 @@ def main() -> None:
     if os.environ.get("MEDUSA_BENCHMARK_PLAIN"):
         step.compiler_options = lambda: None
     found = measure(task)
-    found["planned"] = planned_bytes(task, examples_of(task))
+    found["planned"] = planned_bytes(task, data_of(task, examples_of(task)))
     print(json.dumps(found, default=float))
 
 

@@ -6,7 +6,7 @@ Legend: `n` utterance of the set, `b` utterance of a batch, `t` frame, `d` featu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +17,19 @@ from medusa_jax.corpus.table import Corpus
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.shard import DTYPES
 
-Slots = tuple[np.ndarray | jax.Array, ...]
+Arrays = Any
+"""NumPy or JAX arrays: by modality, or in the slots of one member."""
 
 
 class Batch(NamedTuple):
     """Arrays of one step, for every member that trains on it.
 
-    `inputs[name]` `[b, t_k, d_k]` is zero behind `lengths[name]` `[b]`; in the view of one member both are in slots.
+    `inputs[name]` `[b, t_k, d_k]` is zero behind `lengths[name]` `[b]`; in the view of one member
+    both are tuples of slots.
     """
 
-    inputs: Mapping[str, np.ndarray | jax.Array] | Slots
-    lengths: Mapping[str, np.ndarray | jax.Array] | Slots
+    inputs: Arrays
+    lengths: Arrays
     soft: np.ndarray | jax.Array  # [b, c] target distribution; all zero: no class target
     one_hot: np.ndarray | jax.Array  # [b, c] the consensus class; all zero: no consensus
     attributes: np.ndarray | jax.Array  # [b, 3]; zero where not rated

@@ -84,6 +84,7 @@ class TrainingConfig(Config):
 class MemberConfig(Config):
     """One member of the ensemble; `model` and `training` are the run's where they say nothing else."""
 
+    added: ClassVar = frozenset({"task"})
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     modalities: tuple[str, ...] = Field(min_length=1)
     seed: int = Field(0, ge=0)

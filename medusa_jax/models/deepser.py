@@ -56,20 +56,20 @@ class DeepSER(nnx.Module):
 
     `fuse` gives the fused representation, `heads` the predictions from it; Manifold MixUp stands between the two in
     training. With `key=None` nothing is dropped. Modality k reads slot k of a batch: `widths[k]` features a frame, of
-    which `stacks[k]` neighbours are joined into one.
+    which `stacks[k]` neighbours (1 if not given) are joined into one.
     """
 
     def __init__(
         self,
         config: ModelConfig,
         widths: Sequence[int],
-        stacks: Sequence[int],
         classes: int,
+        stacks: Sequence[int] | None = None,
         *,
         rngs: nnx.Rngs,
     ) -> None:
         h, deep = config.hidden, config.fusion == "deep"
-        sizes = list(zip(widths, stacks, strict=True))
+        sizes = list(zip(widths, stacks or [1] * len(widths), strict=True))
         frames = [Frames(width, stack, config.standardise) for width, stack in sizes]
         self.frames = nnx.List(frames)
         encoders = [Encoder(width * stack, config, rngs=rngs) for width, stack in sizes]

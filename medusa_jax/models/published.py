@@ -48,7 +48,7 @@ def published_deepser(
     keys that are missing or unknown and shapes that differ.
     """
     _check_config(config)
-    model = DeepSER(config, widths, CLASSES, rngs=nnx.Rngs(0))
+    model = DeepSER(config, list(widths.values()), CLASSES, rngs=nnx.Rngs(0))
     params = nnx.to_flat_state(nnx.state(model, nnx.Param))
     shapes = {published_name(path): _torch_shape(path, leaf.shape) for path, leaf in params}
     _check_arrays(shapes, arrays)

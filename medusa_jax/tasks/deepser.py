@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from medusa_jax.batches.examples import Batch
 from medusa_jax.config.training import MemberConfig, StageConfig
-from medusa_jax.evaluation.balanced import balanced_macro_f1
+from medusa_jax.evaluation.balanced import selection_score
 from medusa_jax.models.deepser import DeepSER
 from medusa_jax.models.mixup import Mix, draw_mix, manifold_mixup
 from medusa_jax.tasks.objective import attribute_loss, classification_loss
@@ -105,7 +105,7 @@ class DeepSERTask:
         stacks = [self.config.model.stack.get(name, 1) for name in names]
         classes = len(self.facts.targets)
         own = [widths[name] for name in names]
-        model = DeepSER(self.config.model, own, stacks, classes, rngs=nnx.Rngs(key))
+        model = DeepSER(self.config.model, own, classes, stacks, rngs=nnx.Rngs(key))
         if self.config.model.standardise:
             for name, frames in zip(names, model.frames, strict=True):
                 if name in self.facts.moments:
@@ -139,15 +139,14 @@ class DeepSERTask:
     def knobs(self, phase: Phase) -> Knobs:
         """Weights of losses and classes (in Stage 1 alone), targets, and MixUp's settings."""
         own, weights_c = self.config.training, self.facts.weights_c
-        knobs = Knobs(
-            class_loss=own.class_loss,
-            attribute_loss=own.attribute_loss,
-            mixup_probability=own.mixup_probability,
-            mixup_alpha=own.mixup_alpha,
-            one_hot=own.targets == "one_hot",
-            weights_c=weights_c if phase.name == "stage1" else np.ones_like(weights_c),
+        return Knobs(
+            class_loss=jnp.float32(own.class_loss),
+            attribute_loss=jnp.float32(own.attribute_loss),
+            mixup_probability=jnp.float32(own.mixup_probability),
+            mixup_alpha=jnp.float32(own.mixup_alpha),
+            one_hot=jnp.float32(own.targets == "one_hot"),
+            weights_c=jnp.asarray(weights_c if phase.name == "stage1" else np.ones_like(weights_c)),
         )
-        return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), knobs)
 
     def draw(self, key: Array, knobs: Knobs, size: int) -> Mix:
         """MixUp's coin, partners and λ of a step."""
@@ -180,11 +179,12 @@ class DeepSERTask:
         return {"logits": logits_bc, "attributes": attributes_ba}
 
     def score(self, predicted: dict[str, np.ndarray]) -> float:
-        """Mean Macro-F1 over class-balanced samples of the held-out part."""
-        classes = len(self.facts.classes)
+        """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for it."""
+        own, facts = self.config.training, self.facts
+        classes = len(facts.classes)
         guesses_n = predicted["logits"][:, :classes].argmax(axis=1)
-        draws = self.config.training.selection_draws
-        return balanced_macro_f1(self.facts.labels, guesses_n, classes, draws, self.facts.seed)
+        how, draws = own.selection, own.selection_draws
+        return selection_score(facts.labels, guesses_n, classes, how, draws, facts.seed)
 
     def describe(self) -> dict[str, Any]:
         """Classes and attributes in order, widths and extractors of the modalities, sampling rate."""

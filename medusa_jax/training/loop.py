@@ -243,13 +243,13 @@ class _Group:
         measured: Mapping[str, float],
     ) -> None:
         """Move the progress on by an epoch, and hand its numbers to the trackers."""
-        about = {"steps": len(plan), **self.data.measures(plan), **measured}
+        about: dict[str, int | float] = {"steps": len(plan), **self.data.measures(plan), **measured}
         for lanes in self.lanes:
             for name, sums in lanes.sums().items():
                 task = self.members[name].task
                 losses = dict(zip(task.losses, (sums / len(plan)).tolist(), strict=True))
                 score = {"selection_score": scores[name]}
-                phase = {"phase": task.phases[now.phase].name}
+                phase: dict[str, str | float | int] = {"phase": task.phases[now.phase].name}
                 after = after_epoch(self.progress[name], scores[name], task.phases)
                 self.progress[name] = after
                 self.files.log(name, {**phase, **losses, **score, **about}, after.epochs)

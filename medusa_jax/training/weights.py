@@ -43,7 +43,8 @@ class Weights:
 def taken_apart(task: Task, model: nnx.Module) -> Weights:
     """The parts of a model."""
     trained = nnx.filterlib.Any(*map(task.trained, task.phases))
-    return Weights(*nnx.split(model, trained, nnx.Param, ...))
+    parts: tuple[Any, ...] = nnx.split(model, trained, nnx.Param, ...)
+    return Weights(*parts)
 
 
 def new_weights(task: Task, key: jax.Array) -> Weights:

@@ -3,12 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from medusa_jax.training.member import build
-from toy_task import SILENT, WIDTHS, toy_examples, toy_member, toy_parts
+from toy_task import SILENT, WIDTHS, toy_examples, toy_parts
 
 from medusa_jax.batches.examples import gather
 from medusa_jax.batches.moments import frame_statistics
-from medusa_jax.training.step import predict_step
 
 FIT, _ = toy_parts()
 
@@ -43,18 +41,15 @@ def test_a_batch_holds_both_kinds_of_target(examples):
     assert set(batch.one_hot.sum(axis=1)[labels >= 0]) == {1.0}
 
 
-def test_a_member_takes_its_modalities_by_name(examples):
-    """It gives the same numbers whatever else the batch holds."""
-    config = toy_member().model_copy(update={"modalities": ("letters",)})
-    alone = build(config, toy_like(examples, ("letters",)), {}, 0)
+def test_a_members_view_has_its_modalities_in_slots(examples):
     whole = examples.batch(FIT[:8])
-    step = predict_step(alone.graph)
-    own = step(alone.params, alone.statistics, whole.of(["letters"]))
-    assert set(whole.of(["letters"]).inputs) == set(whole.of(["letters"]).lengths) == {"letters"}
-    for one, other in zip(own, step(alone.params, alone.statistics, whole), strict=True):
-        np.testing.assert_array_equal(one, other)
-    changed = whole._replace(inputs={**whole.inputs, "letters": whole.inputs["letters"] + 1})
-    assert np.abs(step(alone.params, alone.statistics, changed)[0] - own[0]).max() > 1e-3
+    turned = whole.of(["letters", "words"])
+    assert [x.shape[2] for x in turned.inputs] == [WIDTHS["letters"], WIDTHS["words"]]
+    np.testing.assert_array_equal(turned.inputs[0], whole.inputs["letters"])
+    np.testing.assert_array_equal(turned.lengths[1], whole.lengths["words"])
+    np.testing.assert_array_equal(turned.soft, whole.soft)
+    alone = toy_like(examples, ("letters",)).batch(FIT[:8]).of(["letters"])
+    np.testing.assert_array_equal(alone.inputs[0], turned.inputs[0])
 
 
 def test_the_largest_batch_is_known_without_reading_it(examples):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import jax
 import pytest
-from medusa_jax.training.member import build
 from small_run import small_config, small_yaml
 
 from medusa_jax.config.run import RunConfig
@@ -16,7 +15,9 @@ from medusa_jax.runs.folder import opened, unfinished
 from medusa_jax.runs.plan import Plan, plan_of
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.run import Run
-from medusa_jax.runs.train import examples_of
+from medusa_jax.runs.training_plan import data_of, examples_of, training_plan
+from medusa_jax.tasks.registry import task_of
+from medusa_jax.training.weights import outline
 
 TWINS = [
     {"id": name, "modalities": ["logmel", "text"], "seed": seed}
@@ -65,10 +66,10 @@ def test_the_plan_counts_what_is_there(plan: Plan, prepared: Prepared):
         assert sum(group.shares) == pytest.approx(1)
         assert all(0 <= share < 1 for share in group.padding.values())
         assert max(member.need.state for member in group.members) < group.bytes < plan.budget
-    made = build(config, examples, {}, 0)
-    assert plan.groups[0].members[0].need.parameters == sum(
-        leaf.size for leaf in jax.tree.leaves(made.params)
-    )
+    (split,) = training_plan(prepared).splits[0]
+    made = outline(task_of(config, data_of(config, examples, split, 0), {}, 0))
+    count = sum(leaf.size for leaf in jax.tree.leaves(made.params))
+    assert plan.groups[0].members[0].need.parameters == count
     assert plan.flops == sum(member.flops for group in plan.groups for member in group.members)
 
 

@@ -7,9 +7,16 @@ import signal
 import jax
 import numpy as np
 import pytest
-from medusa_jax.tasks.hyperparameters import settings_of
-from medusa_jax.training.member import build
-from toy_task import COUNT, toy_examples, toy_member, toy_metrics, toy_parts, toy_train
+from toy_task import (
+    COUNT,
+    toy_data,
+    toy_examples,
+    toy_member,
+    toy_members,
+    toy_metrics,
+    toy_parts,
+    toy_train,
+)
 
 from medusa_jax.batches.device_batch import device_batch
 from medusa_jax.config.model import ModelConfig
@@ -18,7 +25,8 @@ from medusa_jax.errors import ConfigError, Interrupted
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.progress import silent
 from medusa_jax.training.memory import need_of
-from medusa_jax.training.step import new_state, train_step
+from medusa_jax.training.step import epoch_of, new_state, program_of, train_step
+from medusa_jax.training.weights import new_weights
 
 pytestmark = pytest.mark.skipif(
     len(jax.devices()) < 4,
@@ -36,7 +44,7 @@ def test_each_device_holds_its_rows_of_the_batch(examples):
     devices, positions = devices_of("all"), np.random.default_rng(0).permutation(16)
     whole = examples.batch(positions)
     for spread, x in zip(
-        jax.tree.leaves(device_batch(examples, devices, positions)),
+        jax.tree.leaves(device_batch(toy_data(examples, toy_member()), devices, positions)),
         jax.tree.leaves(whole),
         strict=True,
     ):
@@ -87,10 +95,10 @@ def test_a_batch_that_cannot_be_shared_is_refused_before_training(examples, tmp_
 
 
 def predictions(members, examples):
-    """Logits and attributes of everyone `[member, n, …]`."""
-    return np.array(
-        [np.concatenate(member.predict(examples, np.arange(COUNT)), axis=1) for member in members]
-    )
+    """Logits and attributes of every utterance `[member, n, …]`."""
+    data, rows = toy_data(examples, toy_member()), np.arange(COUNT)
+    found = [member.predict(data, rows) for member in members]
+    return np.array([np.concatenate([one["logits"], one["attributes"]], axis=1) for one in found])
 
 
 @pytest.mark.slow
@@ -99,17 +107,19 @@ def test_each_device_does_its_share_of_the_work(examples):
     config = toy_member().model_copy(
         update={"model": ModelConfig(hidden=64, feedforward=128, layers=1)}
     )
-    member, work, needed = build(config, examples, {}, 0), {}, {}
+    data = toy_data(examples, config)
+    (member,) = toy_members([config], data)
+    task, phase, work, needed = member.task, member.task.phases[0], {}, {}
+    weights = new_weights(task, member.initial_key)
+    places = dict(first=0, start=0, steps=1, rows=1, size=16)
+    epoch = epoch_of(task, weights, phase, member.steps_key, **places)
     for devices in (devices_of(1), devices_of(4)):
-        settings = settings_of(config.training, 1, 1, np.ones(3), jax.random.key(0))
         given = devices.replicated(
-            (new_state(member.params, ema=False), member.statistics, settings)
+            (new_state(task, phase, weights.params), weights.constants, epoch, np.True_)
         )
-        program = (
-            train_step(member.graph, 1, False, devices.everywhere)
-            .lower(*given, device_batch(examples, devices, FIT[:16]))
-            .compile()
-        )
+        made = program_of(task, weights.graph, phase, False, devices.everywhere)
+        batch = task.view(device_batch(data, devices, FIT[:16]))
+        program = train_step(made).lower(*given, batch).compile()
         largest = max(
             int(np.prod([*map(int, found.split(","))]))
             for found in re.findall(r"u32\[([\d,]+)\]", program.as_text())
@@ -117,7 +127,7 @@ def test_each_device_does_its_share_of_the_work(examples):
         work[devices.count] = np.array([program.cost_analysis()["flops"], largest])
         needed[devices.count] = (
             program.memory_analysis().temp_size_in_bytes,
-            need_of(config, examples, devices.count).step,
+            need_of(task, data, devices.count).step,
         )
     assert all(real < planned < 4 * real for real, planned in needed.values()), needed
     np.testing.assert_allclose(work[4] / work[1], 0.25, rtol=0.2)

@@ -1,5 +1,7 @@
 """DeepSER: padding never changes an output, missing features count as average ones, dropout is what it says."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,6 @@ from medusa_jax.batches.examples import Batch
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.models.deepser import FARTHEST, DeepSER, Frames, Statistic
 from medusa_jax.models.encoder import Encoder
-from medusa_jax.training.step import predict_step
 
 WIDTHS = {"speech": 6, "text": 5}
 PADDED = (12, 7)  # at this length, and at others
@@ -36,7 +37,7 @@ def member(fusion="deep", stack=1, standardise=False, layers=2):
         stack={"speech": stack},
         standardise=standardise,
     )
-    model = DeepSER(config, WIDTHS, 4, rngs=nnx.Rngs(0))
+    model = DeepSER(config, list(WIDTHS.values()), 4, rngs=nnx.Rngs(0))
     if standardise:
         for frames in model.frames:
             width = frames.mean[...].shape[0]
@@ -75,9 +76,15 @@ def padded(chosen, to, fill=0.0):
     return jax.device_put(Batch(inputs, lengths, targets, targets, ratings, ratings))
 
 
+@partial(jax.jit, static_argnums=0)
+def predicted(graph, params, statistics, batch):
+    return nnx.merge(graph, params, statistics)(batch.inputs, batch.lengths)
+
+
 def predict(parts, batch):
     graph, params, statistics = parts
-    return np.concatenate(jax.device_get(predict_step(graph)(params, statistics, batch)), axis=1)
+    own = batch.of(tuple(WIDTHS))
+    return np.concatenate(jax.device_get(predicted(graph, params, statistics, own)), axis=1)
 
 
 @pytest.fixture(
@@ -177,7 +184,7 @@ def test_raw_frames_are_not_clipped():
 
 def test_a_key_drops_something_in_the_model():
     graph, params, statistics = member("late", layers=1)
-    batch = padded(utterances(), PADDED)
+    batch = padded(utterances(), PADDED).of(tuple(WIDTHS))
     fuse = jax.jit(
         lambda key: nnx.merge(graph, params, statistics).fuse(batch.inputs, batch.lengths, key)
     )

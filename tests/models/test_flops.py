@@ -15,11 +15,9 @@ SIZES = dict(hidden=64, feedforward=128, heads=1)
 
 def counted_by_xla(config: ModelConfig, batch: int, frames: dict[str, int]) -> float:
     """Operations a batch in one forward pass, products and all else."""
-    model = DeepSER(config, WIDTHS, 8, rngs=nnx.Rngs(0))
-    inputs = {
-        name: np.zeros((batch, frames[name], width), np.float32) for name, width in WIDTHS.items()
-    }
-    lengths = {name: np.full(batch, frames[name], np.int32) for name in WIDTHS}
+    model = DeepSER(config, list(WIDTHS.values()), 8, rngs=nnx.Rngs(0))
+    inputs = [np.zeros((batch, frames[name], width), np.float32) for name, width in WIDTHS.items()]
+    lengths = [np.full(batch, frames[name], np.int32) for name in WIDTHS]
     graph, state = nnx.split(model)
     lowered = jax.jit(lambda s, x, n: nnx.merge(graph, s)(x, n)).lower(state, inputs, lengths)
     return float(lowered.cost_analysis()["flops"])

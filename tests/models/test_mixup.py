@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medusa_jax.models.mixup import manifold_mixup, mix_pair
+from medusa_jax.models.mixup import draw_mix, manifold_mixup, mix_pair
 
 SIZE, DRAWS = 16, 2000
 
@@ -21,11 +21,17 @@ def tagged_batch(size=SIZE):
     )
 
 
+def mixed(key, batch, probability, alpha):
+    """The mixed batch and λ `[b]`."""
+    mix = draw_mix(key, len(batch[0]), probability, alpha)
+    return manifold_mixup(mix, batch), mix.lam_b
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def draws(probability, alpha):
     """Representation `[draw, b, b]`, soft labels, attributes and λ `[draw, b]` under many keys."""
     keys = jax.random.split(jax.random.key(0), DRAWS)
-    return jax.vmap(lambda key: manifold_mixup(key, tagged_batch(), probability, alpha))(keys)
+    return jax.vmap(lambda key: mixed(key, tagged_batch(), probability, alpha))(keys)
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_a_published_file_gives_the_same_predictions(tmp_path):
     rng = np.random.default_rng(1)
     lengths = {name: np.array([9, 4], np.int32) for name in WIDTHS}
     inputs = {name: rng.normal(size=(2, 9, d)).astype(np.float32) for name, d in WIDTHS.items()}
-    logits, attributes = ours(*jax.device_put((inputs, lengths)))
+    logits, attributes = ours(*jax.device_put((list(inputs.values()), list(lengths.values()))))
     with torch.no_grad():
         wanted = reference()(
             [torch.tensor(x) for x in inputs.values()], [torch.tensor(n) for n in lengths.values()]
@@ -68,7 +68,7 @@ def test_a_published_file_gives_the_same_predictions(tmp_path):
 
 
 def test_every_parameter_has_one_published_name(arrays):
-    model = DeepSER(CONFIG, WIDTHS, 8, rngs=nnx.Rngs(0))
+    model = DeepSER(CONFIG, list(WIDTHS.values()), 8, rngs=nnx.Rngs(0))
     names = [published_name(path) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))]
     assert len(set(names)) == len(names)
     assert set(names) == set(arrays)

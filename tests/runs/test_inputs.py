@@ -22,7 +22,7 @@ from medusa_jax.runs.folder import opened
 from medusa_jax.runs.inputs import read_corpus
 from medusa_jax.runs.prepare import prepare
 from medusa_jax.runs.run import Run
-from medusa_jax.runs.train import all_courses
+from medusa_jax.runs.training_splits import splits_of
 from medusa_jax.synthetic.generate import ASR
 
 
@@ -112,7 +112,7 @@ def test_one_fold_alone_is_what_it_is_among_all_also_out_of_fold(prepared, out, 
         ).read_bytes()
     (parts,) = alone.folds
     np.testing.assert_array_equal(parts.rest, every.folds[1].rest)
-    for course in all_courses(every)[1][1:]:
+    for course in splits_of(every.run, every.corpus, every.folds, 1)[1:]:
         speakers = [
             set(known.frame["speaker"].iloc[rows])
             for rows in (course.fit, course.predicted, course.held_out, parts.rest)

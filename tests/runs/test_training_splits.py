@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_run import finish, small_config
 from split_corpus import CLASSES, corpus_of
+from toy_task import toy_train
 
 from medusa_jax.config.run import RunConfig
 from medusa_jax.corpus.splits import check_speakers_disjoint, inner_folds
@@ -23,8 +24,9 @@ from medusa_jax.runs.folder import opened, unfinished
 from medusa_jax.runs.plan import plan_of
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.run import Run
-from medusa_jax.runs.train import all_courses, train
-from medusa_jax.training.loop import train_group
+from medusa_jax.runs.train import train
+from medusa_jax.runs.training_plan import data_of, examples_of
+from medusa_jax.runs.training_splits import splits_of
 
 OUT_OF_FOLD = {"corpus": {"size": 160}, "ensemble": {"fit_on": "out_of_fold", "inner_folds": 2}}
 LEARNED = "out-of-fold outputs of the training part (2 speaker-disjoint folds)"
@@ -75,7 +77,7 @@ def test_every_utterance_of_the_training_part_is_predicted_once_by_members_that_
 ):
     prepared, _ = done
     corpus, (parts,) = prepared.corpus, prepared.folds
-    final, *inner = all_courses(prepared)[0]
+    final, *inner = splits_of(prepared.run, prepared.corpus, prepared.folds, 0)
     assert (final.fit == parts.fit).all()
     assert sorted(np.concatenate([course.predicted for course in inner])) == list(parts.fit)
     for course in inner:
@@ -98,12 +100,13 @@ def test_every_utterance_of_the_training_part_is_predicted_once_by_members_that_
 def test_an_inner_member_is_what_training_on_the_other_folds_makes(done, tmp_path: Path):
     """Trained by hand on the complement alone: the same outputs, so that nothing of the left-out speakers was learned."""
     prepared, _ = done
-    (examples,) = prepared.examples.values()
-    course, words = all_courses(prepared)[0][1], prepared.run.config.members[1]
-    (member,) = train_group(
-        [words], examples, course.fit, course.held_out, tmp_path, seed=prepared.run.config.seed
-    )
-    logits, _ = member.predict(examples, course.predicted)
+    config = prepared.run.config
+    examples, words = examples_of(prepared, config.training.shapes), config.members[1]
+    course = splits_of(prepared.run, prepared.corpus, prepared.folds, 0)[1]
+    parts = course.fit, course.held_out
+    (member,) = toy_train([words], examples, *parts, tmp_path, seed=config.seed)
+    found = member.predict(data_of(words, examples, course, config.seed), course.predicted)
+    logits = found["logits"]
     said = Predictions.load(course.outputs_file("words"), prepared.corpus.classes)
     np.testing.assert_allclose(logits, said.logits, atol=1e-5)
     in_sample = prepared.run.predictions(prepared.corpus, 0, "words").where(course.predicted)

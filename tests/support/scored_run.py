@@ -98,7 +98,7 @@ def scored_run(
     return prepared
 
 
-_EPOCH = '{"epoch": %d, "stage": %d, "loss": %r, "held_out_macro_f1": %r, "seconds": 2.0}\n'
+_EPOCH = '{"epoch": %d, "phase": "stage%d", "loss": %r, "selection_score": %r, "seconds": 2.0}\n'
 
 
 def drawn_outputs(corpus: Corpus, seed: int) -> Predictions:
