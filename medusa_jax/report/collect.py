@@ -26,9 +26,9 @@ _STUDIES = {
 # Key of `metrics.jsonl` → column. The score that selects epochs was maximised over them.
 _CURVES = {
     "epoch": "epoch",
-    "stage": "stage",
+    "phase": "phase",
     "loss": "loss",
-    "held_out_macro_f1": "selection_score",
+    "selection_score": "selection_score",
     "seconds": "seconds",
 }
 

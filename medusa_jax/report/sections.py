@@ -162,7 +162,7 @@ def _curve(member: str, rows: Sequence[Row], name: str) -> figures.Curve:
 def _stage2(of_member: Mapping[str, Sequence[Row]]) -> dict[str, float]:
     """The first epoch of Stage 2, where it is the same for all members."""
     starts = {
-        next((_number(row["epoch"]) for row in rows if row["stage"] == 2), None)
+        next((_number(row["epoch"]) for row in rows if row["phase"] == "stage2"), None)
         for rows in of_member.values()
     }
     start = starts.pop() if len(starts) == 1 else None

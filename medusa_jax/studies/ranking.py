@@ -84,7 +84,7 @@ def _selection_score(prepared: Prepared, fold: int, member: str) -> float:
     """The balanced score on the held-out part that chose the member's epoch."""
     path = prepared.run.record_file(fold, member)
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["held_out_macro_f1"])
+        return float(json.loads(path.read_text(encoding="utf-8"))["selection_score"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"member {member} is not trained yet, or its record is damaged",

@@ -243,16 +243,15 @@ class _Group:
         measured: Mapping[str, float],
     ) -> None:
         """Move the progress on by an epoch, and hand its numbers to the trackers."""
-        about: dict[str, int | float] = {"steps": len(plan), **self.data.measures(plan), **measured}
+        about = {"steps": len(plan), **self.data.measures(plan), **measured}
         for lanes in self.lanes:
             for name, sums in lanes.sums().items():
-                task = self.members[name].task
-                losses = dict(zip(task.losses, (sums / len(plan)).tolist(), strict=True))
-                score = {"selection_score": scores[name]}
-                phase: dict[str, str | float | int] = {"phase": task.phases[now.phase].name}
-                after = after_epoch(self.progress[name], scores[name], task.phases)
-                self.progress[name] = after
-                self.files.log(name, {**phase, **losses, **score, **about}, after.epochs)
+                task, score = self.members[name].task, scores[name]
+                line: dict[str, int | float | str] = {"phase": task.phases[now.phase].name}
+                line |= dict(zip(task.losses, (sums / len(plan)).tolist(), strict=True))
+                line |= {"selection_score": score, **about}
+                self.progress[name] = after_epoch(self.progress[name], score, task.phases)
+                self.files.log(name, line, self.progress[name].epochs)
 
     def _note_best(self) -> None:
         """Note the weights of those whose best epoch this is."""

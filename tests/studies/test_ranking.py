@@ -20,7 +20,7 @@ def with_records(prepared: Prepared, scores: tuple[float, ...]) -> Prepared:
     """Write each member's record with its selection score."""
     for (member,), score in zip(MEMBERS, scores, strict=True):
         path = prepared.run.member_folder(0, member) / "member.json"
-        path.write_text(json.dumps({"held_out_macro_f1": score}), encoding="utf-8")
+        path.write_text(json.dumps({"selection_score": score}), encoding="utf-8")
     return prepared
 
 
