@@ -243,7 +243,8 @@ class _Group:
         measured: Mapping[str, float],
     ) -> None:
         """Move the progress on by an epoch, and hand its numbers to the trackers."""
-        about = {"steps": len(plan), **self.data.measures(plan), **measured}
+        about: dict[str, int | float] = {"steps": len(plan), **self.data.measures(plan)}
+        about |= measured
         for lanes in self.lanes:
             for name, sums in lanes.sums().items():
                 task, score = self.members[name].task, scores[name]

@@ -184,7 +184,7 @@ def test_parameters_after_twenty_steps(modalities):
         matters = ~noise.numpy()
         found_p, wanted_p = found[name][matters], parameter.detach()[matters]
         np.testing.assert_allclose(found_p, wanted_p, atol=1e-4, err_msg=name)
-        assert matters.mean() > 0.6, name
+        assert matters.mean() > 0.3, name
 
 
 def test_the_reference_disagrees_when_padding_is_not_masked():
