@@ -299,7 +299,8 @@ class _Group:
         task, now = self.members[name].task, self.progress[name]
         named = {loss: str(value) for loss, value in zip(task.losses, values.tolist(), strict=True)}
         k, phase = now.done - 1, task.phases[now.phase].name
-        about = {"phase": phase, "step": k, "stopped": "the loss is not finite", **named}
+        about: dict[str, int | float | str] = {"phase": phase, "step": k}
+        about |= {"stopped": "the loss is not finite", **named}
         self.files.log(name, about, now.epochs + 1)
         said = ", ".join(f"{loss} {value}" for loss, value in named.items())
         units = ", ".join(self.data.names(plan[k]))

@@ -66,16 +66,11 @@ def test_no_module_imports_itself_through_others():
     assert tree.circles(tree.import_graph(SOURCES)) == []
 
 
-@pytest.mark.parametrize("folder", [name for name in NEVER if name != "training"])
+@pytest.mark.parametrize("folder", NEVER)
 def test_forbidden_modules_are_not_imported(folder):
     sources = [source for source in SOURCES if source.folder == folder]
     found = {source.module: forbidden_imports(source, MODULES) for source in sources}
     assert {name: lines for name, lines in found.items() if lines} == {}
-
-
-@pytest.mark.xfail(reason="training.member and training.step still build DeepSER themselves")
-def test_training_knows_no_model():
-    test_forbidden_modules_are_not_imported("training")
 
 
 def test_torch_stays_in_its_folders():
