@@ -128,7 +128,7 @@ def labelled_parts(prepared: Prepared) -> list[Part]:
 
 
 def with_answers(corpus: Corpus) -> Corpus:
-    """The corpus with test3's hidden labels, if its folder has them: for scoring, never training."""
+    """The corpus with test3's hidden labels, if it has them: to score, never to train."""
     path = answers_of(corpus)
     if path is None:
         return corpus
