@@ -127,6 +127,8 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     waited, losses = epoch.steps(plan)
     seconds = time.perf_counter() - began
     system = resource.getrusage(resource.RUSAGE_SELF).ru_stime - used
+    if task.get("trace"):
+        trace(epoch, plan[:3], task["trace"])
     computed = np.repeat(examples.shapes[examples.rungs[plan].max(axis=1)], plan.shape[1], axis=0)
     found: dict[str, Any] = {"seconds": seconds, "utterances": plan.size, "steps": len(plan)}
     found |= {"loss": losses[0], "memory": peak_memory(), "waited": waited / seconds}
@@ -134,6 +136,15 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     found |= {"first_pass_seconds": compiled, "shapes": len(firsts)}
     found |= {"real": operations(examples.lengths[plan.ravel()], task["hidden"])}
     return found | {"computed": operations(computed, task["hidden"])}
+
+
+def trace(epoch: Epoch, rows: np.ndarray, folder: str) -> None:
+    """Write a profiler trace of these steps, without Python's own calls."""
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    jax.profiler.start_trace(folder, create_perfetto_trace=True, profiler_options=options)
+    epoch.steps(rows)
+    jax.profiler.stop_trace()
 
 
 def peak_memory() -> int:

@@ -1,0 +1,255 @@
+"""The checks of benchmarks/gpu.py. Each prints lines for people, and a JSON on the last line.
+
+    python benchmarks/gpu_checks.py NAME JSON
+
+- `tests`: `pytest -m gpu`.
+- `peak`: operations a second of a large matrix product, the better of PyTorch and XLA.
+- `step-16`, `step-64`: an epoch of DeepSER at h = 1024, batch 16 or 64, as shipped and with each
+  switch alone, beside PyTorch in eager float32 and in bfloat16 under torch.compile.
+- `members`: four members under vmap, one after the other on each batch, and in four runs.
+- `resume`: a run that was killed and started again against one that was not, bit for bit.
+- `memory`: the peak of a training step against the plan of `medusa train --plan`.
+- `trace`: a profiler trace of three steps, and the kernels that take the most time.
+
+Timings come from benchmarks/train_ours.py and train_torch.py, each in a fresh process.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import train_task
+from gpu_resume import killed_and_resumed
+from gpu_trace import heaviest, newest_trace
+from results import target
+from train import backend, in_torch, once, ours, peaks
+
+ROOT = Path(__file__).parents[1]
+FULL = {"hidden": 1024, "utterances": 512, "longest": 550, "shapes": 2}
+TINY = {"hidden": 16, "utterances": 16, "longest": 100, "shapes": 1}
+SWITCHES = {
+    "tuned for CPUs": {"MEDUSA_TUNED": "cpu"},
+    "XLA's own paths": {"MEDUSA_TUNED": "xla"},
+    "XLA's own options": {"MEDUSA_BENCHMARK_PLAIN": "1"},
+}
+Row = dict[str, Any]
+Found = dict[str, Any]
+
+
+def check_tests(task: Row) -> Found:
+    """The tests marked `gpu`; none is no failure."""
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    print(*lines[-30:], sep="\n")
+    summary = lines[-1] if lines else done.stderr[-200:]
+    return {"passed": done.returncode in (0, 5), "summary": summary, "code": done.returncode}
+
+
+def check_peak(task: Row) -> Found:
+    """The peak that later checks stand beside, kept in the output folder."""
+    found = peaks(backend(), 256 if task["tiny"] else None)
+    Path(task["out"], "peak.json").write_text(json.dumps(found))
+    parts = [f"{value / 1e12:.2f} TFLOP/s in {name}" for name, value in found.items()]
+    return {"passed": True, "summary": ", ".join(parts), "peak": found}
+
+
+def check_step(task: Row, batch: int) -> Found:
+    """Every contender at one batch size. Passed if ours ran as shipped, in both precisions."""
+    settings = settings_of(task, batch=batch)
+    shipped = {f"ours {name}": (ours(name), {}) for name in ("bfloat16", "float32")}
+    every: dict[str, tuple[Row, dict[str, str]]] = {**shipped, **in_other_libraries(settings)}
+    switches = {} if task["tiny"] and batch > 16 else SWITCHES
+    every |= {f"ours, {name}": (ours("bfloat16"), around) for name, around in switches.items()}
+    rows = {}
+    for name, (own, around) in every.items():
+        rows[name] = attempt({**settings, **own}, around)
+        print(described(name, rows[name], peak_of(task, own["precision"])), flush=True)
+    for line in judged(rows, peak_of(task, "bfloat16"), settings):
+        print(line)
+    passed = all("error" not in rows[name] for name in shipped)
+    return {"passed": passed, "summary": speeds(rows), "rows": rows}
+
+
+def in_other_libraries(settings: Row) -> dict[str, tuple[Row, dict[str, str]]]:
+    """PyTorch's contenders, where PyTorch is installed; the compiled one on a GPU."""
+    if importlib.util.find_spec("torch") is None:
+        return {}
+    found: dict[str, tuple[Row, dict[str, str]]] = {
+        "torch float32": (in_torch("float32", False), {})
+    }
+    if settings["device"] == "cuda":
+        found["torch bfloat16 compiled"] = (in_torch("bfloat16", True), {})
+    return found
+
+
+def check_members(task: Row) -> Found:
+    """Four members that share batches, in both ways, against four runs of one."""
+    rows = members_of(task)
+    if any("error" in row for row in rows.values()):
+        return {"passed": False, "summary": "a way broke", "rows": rows}
+    runs = 4 * rows["one member"]["seconds"]
+    gains = {name: runs / rows[name]["seconds"] for name in ("vmap", "loop")}
+    best = max(gains.values())
+    print(target("gpu-group-of-4", "2.5 times cheaper than 4 runs", f"{best:.2f}", best >= 2.5))
+    summary = ", ".join(f"{name} x{gain:.2f}" for name, gain in gains.items())
+    return {"passed": True, "summary": f"{summary} against four runs", "rows": rows}
+
+
+def members_of(task: Row) -> dict[str, Row]:
+    """One member, and four in both ways; measured once for the checks that need them."""
+    file = Path(task["data"]) / "members.json"
+    if file.is_file():
+        return dict(json.loads(file.read_text()))
+    settings, rows = settings_of(task, batch=16), {}
+    ways = {
+        "vmap": ours("bfloat16", 4, side_by_side=True),
+        "loop": ours("bfloat16", 4, side_by_side=False),
+        "one member": ours("bfloat16"),
+    }
+    for name, own in ways.items():
+        rows[name] = attempt({**settings, **own}, {})
+        print(described(name, rows[name], peak_of(task, "bfloat16")), flush=True)
+    file.write_text(json.dumps(rows))
+    return rows
+
+
+def check_resume(task: Row) -> Found:
+    """Equal predictions and weights after a SIGKILL in the middle of training."""
+    sizes = {"hidden": 512, "layers": 2, "members": 2}
+    if task["tiny"]:
+        sizes = {"hidden": 16, "layers": 1, "members": 1}
+    found = killed_and_resumed(Path(task["data"]), **sizes)
+    if found["different"]:
+        print("these files differ:", *found["different"], sep="\n  ")
+    same = not found["different"] and found["compared"] > 0
+    what = f"{found['compared']} files compared, {len(found['different'])} differ"
+    return {"passed": same and found["killed"], "summary": what, **found}
+
+
+def check_memory(task: Row) -> Found:
+    """Members alone and in company. A host's memory is not comparable, so it is not judged."""
+    rows, card = members_of(task), backend() == "cuda"
+    shares = {
+        name: row["memory"] / row["planned"] for name, row in rows.items() if "error" not in row
+    }
+    for name, share in shares.items():
+        row = rows[name]
+        print(f"{name}: peak {row['memory'] / 1e9:.2f} GB, planned {row['planned'] / 1e9:.2f} GB")
+        title = f"gpu-memory-{name.replace(' ', '-')}"
+        print(target(title, "at most the plan", f"{share:.2f}" if card else None, share <= 1))
+    summary = ", ".join(f"{name} {share:.2f} of the plan" for name, share in shares.items())
+    return {"passed": len(shares) == len(rows), "summary": summary, "shares": shares}
+
+
+def check_trace(task: Row) -> Found:
+    """A trace of three steps, left in the output folder as trace.json.gz."""
+    folder = Path(task["data"]) / "trace"
+    own = {**settings_of(task, batch=16), **ours("bfloat16"), "trace": str(folder)}
+    row = attempt(own, {})
+    found = newest_trace(folder)
+    if "error" in row or found is None:
+        return {"passed": False, "summary": row.get("error", "no trace was written")}
+    Path(task["out"], "trace.json.gz").write_bytes(found.read_bytes())
+    kernels = heaviest(found)
+    print(*(f"{share:6.1%}  {name}" for name, share in kernels.items()), sep="\n")
+    return {"passed": True, "summary": "trace.json.gz", "kernels": kernels}
+
+
+def settings_of(task: Row, batch: int) -> Row:
+    """What every contender gets; the data are written by the first check that needs them."""
+    sizes = TINY if task["tiny"] else FULL
+    folder = Path(task["data"]) / "utterances"
+    if not (folder / "stores").exists():
+        train_task.write(folder, sizes["utterances"], sizes["longest"])
+    batch = min(batch // 2, 8) if task["tiny"] else batch
+    chosen = {"hidden": sizes["hidden"], "shapes": sizes["shapes"], "batch": batch}
+    return {"out": task["out"], "folder": str(folder), "device": backend(), **chosen}
+
+
+def attempt(task: Row, around: dict[str, str]) -> Row:
+    """One contender's measurements, or `error` with the end of its errors.
+
+    They are appended to the output folder's rows.jsonl at once: a check may run out of time.
+    """
+    try:
+        row = once(task, **around)
+    except SystemExit as failed:
+        row = {"error": str(failed)[-1500:]}
+    with Path(task["out"], "rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"task": task, "switches": around, **row}, default=float) + "\n")
+    return row
+
+
+def peak_of(task: Row, precision: str) -> float | None:
+    """The measured peak, if the check of it ran."""
+    file = Path(task["out"], "peak.json")
+    return json.loads(file.read_text())[precision] if file.is_file() else None
+
+
+def described(name: str, row: Row, peak: float | None) -> str:
+    """One line for people."""
+    if "error" in row:
+        return f"{name:26s} broke: {row['error'].splitlines()[-1]}"
+    speed = row["computed"] / row["seconds"]
+    share = "" if peak is None else f" ({speed / peak:.1%} of the peak)"
+    milliseconds = 1e3 * row["seconds"] / row["steps"]
+    parts = [
+        f"{name:26s} {row['rate']:8.1f} utterances/s, {milliseconds:.1f} ms a step",
+        f"{speed / 1e12:.2f} TFLOP/s{share}",
+        f"first pass {row['first_pass_seconds']:.0f} s",
+        f"peak memory {row['memory'] / 1e9:.2f} GB",
+    ]
+    return "; ".join(parts)
+
+
+def judged(rows: dict[str, Row], peak: float | None, settings: Row) -> list[str]:
+    """The targets of a GPU."""
+    if settings["device"] != "cuda" or "error" in rows["ours bfloat16"]:
+        return []
+    own, batch, lines = rows["ours bfloat16"], settings["batch"], []
+    for name, wanted in {"torch float32": 10.0, "torch bfloat16 compiled": 3.0}.items():
+        if "rate" in rows.get(name, {}):
+            ratio = own["rate"] / rows[name]["rate"]
+            title = f"gpu-{batch}-against-{name.replace(' ', '-')}"
+            lines.append(target(title, f"{wanted:g} times", f"{ratio:.2f}", ratio >= wanted))
+    if peak is not None and batch == 64:
+        share = own["computed"] / own["seconds"] / peak
+        lines.append(target("gpu-64-peak", "40 % of the peak", f"{share:.1%}", share >= 0.4))
+    return lines
+
+
+def speeds(rows: dict[str, Row]) -> str:
+    """The fastest of ours against each of PyTorch's."""
+    rates = {name: row["rate"] for name, row in rows.items() if "rate" in row}
+    own = {name: rate for name, rate in rates.items() if name.startswith("ours")}
+    if not own:
+        return "nothing of ours ran"
+    best = max(own, key=lambda name: own[name])
+    others = [f"x{own[best] / rate:.2f} {name}" for name, rate in rates.items() if name not in own]
+    return ", ".join([f"{best} {own[best]:.1f} utterances/s", *others])
+
+
+CHECKS: dict[str, Callable[[Row], Found]] = {
+    "tests": check_tests,
+    "peak": check_peak,
+    "step-16": lambda task: check_step(task, 16),
+    "step-64": lambda task: check_step(task, 64),
+    "members": check_members,
+    "resume": check_resume,
+    "memory": check_memory,
+    "trace": check_trace,
+}
+
+
+def main() -> None:
+    name, task = sys.argv[1], json.loads(sys.argv[2])
+    print(json.dumps(CHECKS[name](task), default=float))
+
+
+if __name__ == "__main__":
+    main()
