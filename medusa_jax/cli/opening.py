@@ -97,9 +97,9 @@ def warn_of_failures(prepared: "Prepared") -> None:
 
 def reuse_members(prepared: "Prepared") -> None:
     """Copy the members that another run trained identically, and print their number."""
-    from medusa_jax.runs.reuse import adopt
+    from medusa_jax.runs import reuse
 
-    if count := adopt(prepared):
+    if count := reuse.reuse_members(prepared):
         say(f"reused {count} training(s) of other runs, identical to this run's")
 
 

@@ -51,9 +51,9 @@ def _time(plan: "Plan", pace: "Pace", measured: bool) -> list[str]:
 
 
 def _members(group: "GroupPlan", number: int, speed: float) -> Table:
-    course = f", {group.split}" if group.split else ""
+    split = f", {group.split}" if group.split else ""
     count = f"one pass over the data for {len(group.members)} member(s)"
-    title = f"group {number}{course}: {count}"
+    title = f"group {number}{split}: {count}"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for name in ("member", "modalities", "stack"):
         table.add_column(name)

@@ -8,7 +8,7 @@ from medusa_jax.config.section import Config
 
 
 class ModelConfig(Config):
-    """DeepSER (spec section 2); the defaults are the paper's."""
+    """DeepSER (paper Algorithm 2); the defaults are the paper's or its code's."""
 
     hidden: int = Field(1024, ge=8)
     feedforward: int = Field(2048, ge=8)
@@ -18,18 +18,20 @@ class ModelConfig(Config):
     fusion: Literal["deep", "late"] = "deep"
     stack: dict[str, Annotated[int, Field(ge=1, le=64)]] = Field(
         default_factory=dict,
-        description="by modality: neighbouring frames joined into one, s times shorter and s times wider; 1 where not named",
+        description="by modality, default 1: s neighbouring frames joined into one, s times wider",
     )
     standardise: bool = Field(
         False,
         description="shift and scale every feature to mean 0 and deviation 1 on the training part",
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of what is multiplied; weights, sums, norms and softmax are float32"
+        "float32",
+        description="operands of matrix products; weights, sums, norms and softmax are float32",
     )
     remat: bool = Field(
         False,
-        description="compute each layer again for its gradient, to save memory; XLA for CPUs undoes it",
+        description="compute each layer again for its gradient, to save memory (not on CPUs, where "
+        "XLA undoes it)",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""How a member is trained."""
+"""Training of a member."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -32,17 +32,19 @@ class TrainingConfig(Config):
         None,
         gt=0,
         lt=1,
-        description="decay of a running mean of the weights, which is then scored and kept in their place",
+        description="decay of a running mean of the weights, which is scored and kept instead of "
+        "them",
     )
     micro_batches: int = Field(
         1,
         ge=1,
-        description="parts that a batch is computed in, to save memory: the same gradient, a third slower",
+        description="parts in which a batch is computed, to save memory: the same gradient, a "
+        "third slower",
     )
     patience: int = Field(
         8,
         ge=1,
-        description="epochs without a better held-out score: Stage 1 hands over to Stage 2, Stage 2 ends",
+        description="epochs without a better selection score that end a stage",
     )
     mixup_probability: float = Field(0.3, ge=0, le=1)
     mixup_alpha: float = Field(0.2, gt=0)
@@ -51,7 +53,8 @@ class TrainingConfig(Config):
     targets: Literal["soft", "one_hot"] = "soft"
     no_consensus: bool = Field(
         False,
-        description="Stage 2 also draws as many utterances without consensus as one class has (as the published code)",
+        description="Stage 2 also draws as many utterances without consensus as one class has, as "
+        "the published code",
     )
     selection: Literal["balanced_draws", "class_weighted"] = Field(
         "balanced_draws",
@@ -76,13 +79,14 @@ class TrainingConfig(Config):
     def _divides(self) -> Self:
         if self.batch_size % self.micro_batches:
             raise ValueError(
-                f"batch_size ({self.batch_size}) must be a multiple of micro_batches ({self.micro_batches})"
+                f"batch_size ({self.batch_size}) must be a multiple of "
+                f"micro_batches ({self.micro_batches})"
             )
         return self
 
 
 class MemberConfig(Config):
-    """One member of the ensemble; `model` and `training` are the run's where they say nothing else."""
+    """One member of the ensemble; keys missing in its `model` and `training` are the run's."""
 
     added: ClassVar = frozenset({"task"})
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -94,7 +98,7 @@ class MemberConfig(Config):
 
 
 class TrackingConfig(Config):
-    """Where metrics go besides each member's `metrics.jsonl`; changes no number, so that another choice is no other run."""
+    """Where metrics go besides each member's `metrics.jsonl`; changes no number."""
 
     tensorboard: bool = False
     wandb: Literal["offline", "online"] | None = Field(
@@ -104,20 +108,21 @@ class TrackingConfig(Config):
 
 
 class EngineConfig(Config):
-    """How members are trained; changes no number beyond rounding, so that another choice is no other run."""
+    """How members are trained; changes no number beyond rounding."""
 
     side_by_side: Literal["auto", "vmap", "loop"] = Field(
         "auto",
-        description="members of equal structure in one program (vmap) or one after the other on each batch (loop); auto: vmap unless on a CPU",
+        description="members of equal structure step in one program (vmap) or one after the other "
+        "on each batch (loop); auto: vmap on a GPU if they are small",
     )
     devices: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
-        1, description="of this machine, that share every batch evenly"
+        1, description="devices of this machine that share every batch evenly"
     )
     save_minutes: float = Field(
-        10.0, ge=0, description="a killed run loses at most so much; 0: saved after every step"
+        10.0, ge=0, description="time between saves; 0: every step. A killed run loses at most that"
     )
     memory_gb: float | None = Field(
         None,
         gt=0,
-        description="of the device, for the members that train together; none: 80 % of what it has",
+        description="memory of a device for the members that train together; none: 80 % of it",
     )

@@ -15,7 +15,7 @@ from medusa_jax.evaluation.tables import Row
 from medusa_jax.report.contents import Findings
 from medusa_jax.runs.evaluate import scores_of
 from medusa_jax.runs.prepare import Prepared
-from medusa_jax.runs.provenance import known_provenance
+from medusa_jax.runs.provenance import known_provenance, reused_members
 from medusa_jax.runs.run import Run
 from medusa_jax.studies.study_file import ABLATION, ENSEMBLE, read_study
 
@@ -183,12 +183,12 @@ def _provenance(prepared: Prepared, epochs: Sequence[Row]) -> dict[str, object]:
         **{f"{name} features": digest for name, digest in known.get("stores", {}).items()},
         **first,
         **({"later worked on by": later} if others else {}),
-        **_training(run, epochs, known.get("adopted", {})),
+        **_training(run, epochs, reused_members(run)),
         "report written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
 
-def _training(run: Run, epochs: Sequence[Row], adopted: dict[str, str]) -> dict[str, object]:
+def _training(run: Run, epochs: Sequence[Row], reused: dict[str, str]) -> dict[str, object]:
     """Seconds of the run's own training, and the other runs whose members are reused."""
 
     def place(row: Row) -> str:
@@ -197,14 +197,14 @@ def _training(run: Run, epochs: Sequence[Row], adopted: dict[str, str]) -> dict[
 
     # Members that train together share the seconds of their epochs.
     own = {
-        (row["fold"], row["epoch"], row["seconds"]) for row in epochs if place(row) not in adopted
+        (row["fold"], row["epoch"], row["seconds"]) for row in epochs if place(row) not in reused
     }
     found: dict[str, object] = {}
     if own:
         found["seconds of training"] = round(sum(float(seconds or 0) for *_, seconds in own))
-    if adopted:
-        runs = sorted({origin.split("/")[0] for origin in adopted.values()})
-        found["reused"] = f"{len(adopted)} training(s), done in {', '.join(runs)}"
+    if reused:
+        runs = sorted({origin.split("/")[0] for origin in reused.values()})
+        found["reused"] = f"{len(reused)} training(s), done in {', '.join(runs)}"
     return found
 
 

@@ -1,4 +1,4 @@
-"""What training a run will do and need, before it is done: `medusa train --plan`."""
+"""Groups, memory and operations of a run's training, before it starts: `medusa train --plan`."""
 
 import time
 from collections.abc import Callable
@@ -28,25 +28,25 @@ _MEASURED = 3  # steps
 
 @dataclass(frozen=True)
 class Pace:
-    """What the machine does: floating-point operations a second, and seconds to compile one structure's step and prediction for one shape."""
+    """Speed of the machine."""
 
-    speed: float
-    compiling: float = 0.0
+    speed: float  # floating-point operations a second
+    compiling: float = 0.0  # seconds for the step and the prediction of one structure and shape
 
 
 @dataclass(frozen=True)
 class MemberPlan:
-    """What one member needs, and the operations of its training, its scores and its predictions, if patience ends no stage early."""
+    """One member's need of memory, and its operations if patience ends no stage early."""
 
     id: str
     modalities: tuple[str, ...]
     need: Need
-    flops: float
+    flops: float  # of training, scores and predictions
 
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """Members that read one stream of batches; `steps`, `epochs` and `padding` (a share of the frames computed) by stage."""
+    """Members that read one stream of batches; `steps`, `epochs` and `padding` are by stage."""
 
     split: str  # the fold and inner fold, where there are several
     members: tuple[MemberPlan, ...]
@@ -54,14 +54,14 @@ class GroupPlan:
     batch_size: int
     steps: dict[int, int]  # of one epoch
     epochs: dict[int, int]  # of the member that has most
-    padding: dict[int, float]
+    padding: dict[int, float]  # share of the computed frames
     shapes: list[dict[str, int]]  # padded frames by modality
     shares: list[float]  # of Stage 1's batches, or of Stage 2's if there is no Stage 1
     bytes: int  # of each device
 
     @property
     def programs(self) -> set[Any]:
-        """Training programs: one a structure and shape of its inputs."""
+        """Training programs, one for each structure and shape of inputs."""
         found: set[Any] = set()
         for member in self.members:
             slots = {tuple(shape[name] for name in member.modalities) for shape in self.shapes}
@@ -76,7 +76,7 @@ class GroupPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All groups that are still to be trained, in order, and the device that they are planned for."""
+    """Groups still to be trained, in order, and the device that they are planned for."""
 
     groups: tuple[GroupPlan, ...]
     budget: int  # bytes of each device
@@ -162,7 +162,10 @@ def _flops(
     held_out: dict[int, int],
     predicted: dict[int, int],
 ) -> float:
-    """Of all epochs of both stages, the held-out part scored after each, and of the predictions at the end; all as `_places`."""
+    """Operations of both stages, of scoring the held-out part each epoch, and of the predictions.
+
+    The last three arguments are as of `_places`.
+    """
 
     def of(places: dict[int, int], operations: Callable[..., float]) -> float:
         return sum(
@@ -179,7 +182,7 @@ def _flops(
 def _flops_on(
     config: MemberConfig, examples: Examples, rung: int, operations: Callable[..., float]
 ) -> float:
-    """Of one utterance padded to this shape."""
+    """Operations on one utterance padded to this shape."""
     shape = dict(zip(examples.modalities, examples.shapes[rung].tolist(), strict=True))
     names = config.modalities
     stacks = [config.model.stack.get(name, 1) for name in names]
@@ -192,7 +195,7 @@ def _flops_on(
 
 
 def measured_pace(prepared: Prepared) -> Pace:
-    """The machine's pace in a few real steps of the first member on the most frequent shape, on all devices of a batch."""
+    """The pace of a few real steps of the first member, on the most frequent shape."""
     config, engine = prepared.run.config.members[0], prepared.run.config.engine
     examples, devices = examples_of(prepared, config.training.shapes), devices_of(engine.devices)
     parts = prepared.folds[0]
@@ -211,7 +214,7 @@ def measured_pace(prepared: Prepared) -> Pace:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """How long the devices take for it; programs that are read from the cache on disk count as compiled."""
+    """Seconds until the devices are done; programs read from the disk cache count as compiled."""
     saved, began = seconds_saved(), time.monotonic()
     jax.block_until_ready(work())
     return time.monotonic() - began + seconds_saved() - saved

@@ -22,9 +22,10 @@ class Prepared:
 
 
 def prepare(run: Run, *, features: bool = True, verify: bool = False) -> Prepared:
-    """Corpus, parts and (unless a step needs none) features, made where they are not there yet; `provenance.json` names them.
+    """Corpus, parts and, if `features`, feature stores: read, or made if missing.
 
-    `verify`: every byte of the features is read now, not each shard when a step first needs it.
+    `provenance.json` names them. `verify`: read every byte of the features now, not each shard when
+    a step first needs it.
     """
     corpus = load_corpus(run)
     folds = parts_of(run, corpus)

@@ -52,6 +52,16 @@ def known_provenance(run: Run) -> dict[str, Any]:
     return known
 
 
+def reused_members(run: Run) -> dict[str, str]:
+    """Folders of members copied from other runs: the place in the run, and the source below `out`.
+
+    Earlier versions called the entry `adopted`.
+    """
+    known = known_provenance(run)
+    reused: dict[str, str] = known.get("reused") or known.get("adopted") or {}
+    return reused
+
+
 def provenance(run: Run) -> dict[str, object]:
     """Configuration digest, versions and machine of this process."""
     import jax

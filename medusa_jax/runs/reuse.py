@@ -1,7 +1,7 @@
-"""Members that another run under the same `out` has trained already, to the same bits: taken over instead of trained again.
+"""Reuse of members that another run under the same `out` has trained to the same bits.
 
-A run with one more member or another meta-classifier, and a study with one more row or seed, is another run in another folder;
-only what is new in it has to be trained.
+A run with one more member or another meta-classifier, and a study with one more row or seed, is
+another run in another folder; only its new members are trained.
 """
 
 import json
@@ -13,20 +13,21 @@ from medusa_jax.errors import CheckpointError, TrainingError
 from medusa_jax.files import disk_errors, write_text
 from medusa_jax.machines.processes import several
 from medusa_jax.runs.prepare import Prepared
-from medusa_jax.runs.provenance import keep_provenance, known_provenance
+from medusa_jax.runs.provenance import keep_provenance, reused_members
 from medusa_jax.runs.run import JOINED, OUTPUTS, Run
 from medusa_jax.runs.training_plan import Group, training_digest, training_plan
 from medusa_jax.training.member_folder import MemberFolder
 
 
-def adopt(prepared: Prepared) -> int:
-    """Copy finished members from runs that trained them alike, and return how many; several processes take over none.
+def reuse_members(prepared: Prepared) -> int:
+    """Copy members that other runs trained identically; their number, 0 in several processes.
 
-    Alike: same configuration (whatever its id), seeds, utterances, features and parts, which a member's checkpoint names by a
-    digest; every byte of the copied weights is read. The copy has no outputs: `runs.train.train` makes them. `provenance.json` says
-    what came from where. What is damaged there is trained here. Raises `TrainingError` if the disk refuses the copy.
+    Identical: configuration (except the id), seeds, utterances, features and parts, by the digest
+    in the member's record. Every byte of the copied weights is read. The copy has no predictions:
+    `runs.train.train` makes them. `provenance.json` names the source of each copy. A damaged member
+    is left to be trained. Raises `TrainingError` if the disk refuses the copy.
     """
-    run, adopted = prepared.run, dict[str, str]()
+    run, reused = prepared.run, dict[str, str]()
     plan = training_plan(prepared)
     new = [(group, config) for group in plan.every_group for config in _unbegun(group)]
     known = _trained_beside(run) if new and not several() else {}
@@ -42,18 +43,21 @@ def adopt(prepared: Prepared) -> int:
         except CheckpointError:
             continue
         name = target.relative_to(run.folder).as_posix()
-        adopted[name] = source.relative_to(run.out).as_posix()
-        keep_provenance(run, adopted=known_provenance(run).get("adopted", {}) | adopted)
-    return len(adopted)
+        reused[name] = source.relative_to(run.out).as_posix()
+        keep_provenance(run, reused=reused_members(run) | reused)
+    return len(reused)
 
 
 def _unbegun(group: Group) -> list[MemberConfig]:
-    """Members of a group of which nothing is on disk."""
+    """Members of a group without a folder."""
     return [one for one in group.configs if not group.split.member_folder(one.id).exists()]
 
 
 def _trained_beside(run: Run) -> dict[str, Path]:
-    """Folders of the finished members of all other runs, by the digest of their training; a record that cannot be read is nobody's."""
+    """Folders of the finished members of all other runs, by the digest of their training.
+
+    Members whose record cannot be read are left out.
+    """
     known: dict[str, Path] = {}
     for below in ("", "fold-*/", "inner-*/", "fold-*/inner-*/"):
         for record in sorted(run.out.glob(f"*/{below}members/*/member.json")):
@@ -68,7 +72,10 @@ def _trained_beside(run: Run) -> dict[str, Path]:
 
 
 def _copy(source: Path, target: Path, config: MemberConfig, digest: str) -> None:
-    """All of a member but its outputs, under its new name, whole or not at all. Raises `CheckpointError` if its weights are damaged."""
+    """Copy a member without its predictions, under its new name, whole or not at all.
+
+    Raises `CheckpointError` if its weights are damaged.
+    """
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(OUTPUTS, JOINED, "*.tmp"))

@@ -24,8 +24,9 @@ def train(
 ) -> None:
     """Train every member of every fold, group by group, and predict the whole corpus with each.
 
-    If the meta-classifier learns out of fold, the same for every inner fold, and the predictions of the left-out speakers
-    in one file. `watch` may wrap each group's report; `plan` is `training_plan(prepared)`.
+    If the meta-classifier learns out of fold, the same is done for every inner fold, and the
+    predictions of the left-out speakers are joined in one file. `watch` may wrap each group's
+    report; `plan` is `training_plan(prepared)`.
     """
     plan, config = plan or training_plan(prepared), prepared.run.config
     for splits, groups in zip(plan.splits, plan.groups, strict=True):
@@ -57,11 +58,11 @@ def _predict(prepared: Prepared, group: Group, members: list[Member]) -> None:
     for member, found in zip(members, predict_all(trained, data, rows, devices), strict=True):
         if leads():
             outputs = _outputs(prepared.corpus, ids, found)
-            outputs.save(group.split.outputs_file(member.id))
+            outputs.save(group.split.predictions_file(member.id))
 
 
 def _outputs(corpus: Corpus, ids: tuple[str, ...], found: dict) -> Predictions:
-    """Predictions of the classes; the bucket `other`, where there is one, is trained but never predicted."""
+    """Predictions of the classes; the target `other`, if there is one, is never predicted."""
     logits = found["logits"][:, : len(corpus.classes)]
     return Predictions(ids, corpus.classes, logits, found["attributes"])
 

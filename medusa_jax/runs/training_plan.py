@@ -1,4 +1,7 @@
-"""The training that a run still needs, as groups of members that share a stream: made once, then printed or done."""
+"""The training that a run still needs, as groups of members that share a stream.
+
+The plan is made once, then printed by `--plan` or carried out by `runs.train`.
+"""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -63,7 +66,7 @@ class TrainingPlan:
 
 
 def training_plan(prepared: Prepared) -> TrainingPlan:
-    """The plan of what `runs.train.train` has to do now; members that are trained and predicted are left out.
+    """The training left to do; members that are trained and whose predictions exist are left out.
 
     Raises `CorpusError`, before anything is trained, where inner folds cannot be made.
     """
@@ -80,7 +83,7 @@ def training_plan(prepared: Prepared) -> TrainingPlan:
 
 
 def examples_of(prepared: Prepared, shapes: int) -> Examples:
-    """The run's utterances with all features that any of its members reads: so batches are the same for every member."""
+    """The run's utterances with all features that any member reads: batches are alike for all."""
     config = prepared.run.config
     used = {name for member in config.members for name in member.modalities}
     names = [name for name in config.features if name in used]
@@ -102,7 +105,7 @@ def training_digest(config: MemberConfig, data: Utterances, seed: int) -> str:
 def _needs_of(
     prepared: Prepared, split: TrainingSplit, examples: Mapping[int, Examples]
 ) -> dict[str, Need]:
-    """Each member's need by id, which no split changes; members that differ in their seed only need the same."""
+    """Each member's need by id, the same in every split; a seed changes none."""
     config = prepared.run.config
     devices = devices_of(config.engine.devices).count
     known: dict[str, Need] = {}
@@ -122,7 +125,7 @@ def _groups(
     examples: Mapping[int, Examples],
     needs: Mapping[str, Need],
 ) -> list[Group]:
-    """The groups of a split: begun ones go on as they were; those that only lack predictions come last."""
+    """The groups of a split: begun ones stay as they are, those without predictions come last."""
     config = prepared.run.config
     members = {one.id: one for one in config.members}
     groups = []

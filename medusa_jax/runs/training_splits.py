@@ -1,6 +1,7 @@
-"""The training splits of a fold: the one that makes its systems and, for out-of-fold predictions, one without each inner fold.
+"""Training splits of a fold: the one that makes its systems, and one without each inner fold.
 
-Members are trained alike in all of them and choose their epoch on the same held-out part; the training part differs.
+The latter are for out-of-fold predictions. Members are trained alike in all of them and choose
+their epoch on the same held-out part; the training part differs.
 """
 
 from collections.abc import Sequence
@@ -11,39 +12,40 @@ import numpy as np
 
 from medusa_jax.corpus.splits import inner_folds
 from medusa_jax.corpus.table import Corpus
-from medusa_jax.ensemble.predictions import Predictions, pooled
-from medusa_jax.errors import EvaluationError
+from medusa_jax.ensemble.predictions import pooled
 from medusa_jax.runs.parts import Parts
+from medusa_jax.runs.predictions import read_predictions
 from medusa_jax.runs.run import JOINED, OUTPUTS, Run
 
 
 @dataclass(frozen=True)
 class TrainingSplit:
-    """One training of all members: positions in the corpus of who is learned from, who chooses the epoch, and who is predicted then.
+    """One training of all members, on positions in the corpus; `folder` holds `members/ID/`.
 
-    `folder` holds `members/ID/`. `joined` is where an inner split's outputs end up; a member whose file is there needs it no more.
+    An inner split's predictions are joined below `joined`; a member whose joined file is there
+    needs the split no more.
     """
 
-    name: str  # as progress and plan say it; empty for the only one
+    name: str  # in progress and plan; empty for the only one
     folder: Path
-    fit: np.ndarray
-    held_out: np.ndarray
-    predicted: np.ndarray
+    fit: np.ndarray  # learned from
+    held_out: np.ndarray  # chooses the epoch
+    predicted: np.ndarray  # at the end
     joined: Path | None = None
 
     def member_folder(self, member: str) -> Path:
-        """Where a member lies."""
+        """The folder of a member."""
         return self.folder / "members" / member
 
-    def outputs_file(self, member: str) -> Path:
-        """What a member says of those it predicts."""
+    def predictions_file(self, member: str) -> Path:
+        """A member's predictions of `predicted`."""
         return self.member_folder(member) / OUTPUTS
 
     def lacks(self, member: str) -> bool:
-        """Whether the member is still to be trained, or to predict."""
+        """True if the member is still to be trained, or to predict."""
         if self.joined is not None and (self.joined / "members" / member / JOINED).exists():
             return False
-        return not self.outputs_file(member).exists()
+        return not self.predictions_file(member).exists()
 
 
 def splits_of(run: Run, corpus: Corpus, folds: Sequence[Parts], fold: int) -> list[TrainingSplit]:
@@ -75,26 +77,14 @@ def splits_of(run: Run, corpus: Corpus, folds: Sequence[Parts], fold: int) -> li
 
 
 def join_out_of_fold(run: Run, corpus: Corpus, splits: Sequence[TrainingSplit]) -> None:
-    """Write each member's `out_of_fold.parquet` from what the inner `splits` (all but the first) said of the speakers they left out."""
+    """Join predictions of the inner `splits` (all but the first) as each `out_of_fold.parquet`."""
     final, *inner = splits
     rows = np.concatenate([split.predicted for split in inner])
     for member in run.config.members:
         path = final.member_folder(member.id) / JOINED
         if not path.exists():
             found = [
-                outputs_of(split.outputs_file(member.id), corpus, split.predicted)
+                read_predictions(split.predictions_file(member.id), corpus, split.predicted)
                 for split in inner
             ]
             pooled(found).where(np.argsort(rows)).save(path)
-
-
-def outputs_of(path: Path, corpus: Corpus, rows: np.ndarray) -> Predictions:
-    """The outputs in a file. Raises `EvaluationError` unless they are of exactly these rows of the corpus, in this order."""
-    found = Predictions.load(path, corpus.classes)
-    if found.ids != tuple(corpus.frame["id"].iloc[rows]):
-        raise EvaluationError(
-            "these outputs are of other utterances than the run's corpus",
-            where=path,
-            hint="use a fresh --out",
-        )
-    return found

@@ -120,7 +120,7 @@ def test_a_shipped_configuration_says_what_to_expect(path):
 def test_every_member_of_a_shipped_configuration_can_be_built(path):
     shapes = set()
     for member in load_config(path).members:
-        widths = {name: WIDTH.get(name, 1024) for name in member.modalities}
+        widths = [WIDTH.get(name, 1024) for name in member.modalities]
         key = (member.modalities, member.model.model_dump_json())
         if key not in shapes:  # shapes only: the paper's sizes would fill the memory
             model = nnx.eval_shape(

@@ -112,10 +112,10 @@ def test_one_fold_alone_is_what_it_is_among_all_also_out_of_fold(prepared, out, 
         ).read_bytes()
     (parts,) = alone.folds
     np.testing.assert_array_equal(parts.rest, every.folds[1].rest)
-    for course in splits_of(every.run, every.corpus, every.folds, 1)[1:]:
+    for split in splits_of(every.run, every.corpus, every.folds, 1)[1:]:
         speakers = [
             set(known.frame["speaker"].iloc[rows])
-            for rows in (course.fit, course.predicted, course.held_out, parts.rest)
+            for rows in (split.fit, split.predicted, split.held_out, parts.rest)
         ]
         assert sum(map(len, speakers)) == len(set().union(*speakers)), (
             "an inner fold stays within the outer one's training part"

@@ -9,7 +9,7 @@ from small_run import SMALL, finish, small_config, small_yaml
 from medusa_jax.config.run import RunConfig
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import Prepared, prepare
-from medusa_jax.runs.reuse import adopt
+from medusa_jax.runs.reuse import reuse_members
 from medusa_jax.runs.run import Run
 from medusa_jax.runs.train import train
 
@@ -47,7 +47,7 @@ def test_the_command_trains_only_the_members_that_are_new(first, medusa, tmp_pat
             first.run.folder / "members/words" / name
         ).read_bytes()
     assert json.loads((folder / "members/same/member.json").read_text())["member"]["id"] == "same"
-    assert json.loads((folder / "provenance.json").read_text())["adopted"] == {
+    assert json.loads((folder / "provenance.json").read_text())["reused"] == {
         "members/same": f"{first.run.folder.name}/members/words"
     }
     assert (folder / "members/new/outputs.parquet").is_file()
@@ -76,7 +76,7 @@ def test_what_is_not_alike_is_not_reused(first, tmp_path, changes):
     other = prepared_of(tmp_path, **changes)
     assert other.run.folder != first.run.folder
     with opened(other.run):
-        assert adopt(other) == 0
+        assert reuse_members(other) == 0
 
 
 def test_what_was_begun_here_or_is_damaged_there_is_trained(first, tmp_path):
@@ -84,7 +84,7 @@ def test_what_was_begun_here_or_is_damaged_there_is_trained(first, tmp_path):
     with opened(other.run):
         begun = other.run.member_folder(0, "words")
         begun.mkdir(parents=True)
-        assert adopt(other) == 0
+        assert reuse_members(other) == 0
         begun.rmdir()
         for path in (
             first.run.member_folder(0, "words") / "member.json",
@@ -92,7 +92,7 @@ def test_what_was_begun_here_or_is_damaged_there_is_trained(first, tmp_path):
         ):
             kept = path.read_bytes()
             path.write_bytes(kept[: len(kept) // 2])
-            assert adopt(other) == 0, path.name
+            assert reuse_members(other) == 0, path.name
             path.write_bytes(kept)
         arrays = first.run.member_folder(0, "words") / "checkpoints"
         largest = max(
@@ -103,12 +103,12 @@ def test_what_was_begun_here_or_is_damaged_there_is_trained(first, tmp_path):
         largest.write_bytes(
             kept[: len(kept) // 2] + bytes([kept[len(kept) // 2] ^ 1]) + kept[len(kept) // 2 + 1 :]
         )
-        assert adopt(other) == 0, "its weights are damaged"
+        assert reuse_members(other) == 0, "its weights are damaged"
         assert not list(other.run.folder.glob("members/*")) + list(
             other.run.folder.glob("members/.*")
         )
         largest.write_bytes(kept)
-        assert adopt(other) == 1
+        assert reuse_members(other) == 1
         train(other)
     said = [run.member_folder(0, "words") / "outputs.parquet" for run in (first.run, other.run)]
     assert said[0].read_bytes() == said[1].read_bytes()

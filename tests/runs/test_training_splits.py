@@ -44,7 +44,7 @@ def planned(out: Path) -> list[tuple[str, list[str]]]:
     run = Run(RunConfig.model_validate(small_config(**OUT_OF_FOLD)), out)
     with opened(run):
         return [
-            (group.course, [member.id for member in group.members])
+            (group.split, [member.id for member in group.members])
             for group in plan_of(prepare(run)).groups
         ]
 
@@ -79,21 +79,21 @@ def test_every_utterance_of_the_training_part_is_predicted_once_by_members_that_
     corpus, (parts,) = prepared.corpus, prepared.folds
     final, *inner = splits_of(prepared.run, prepared.corpus, prepared.folds, 0)
     assert (final.fit == parts.fit).all()
-    assert sorted(np.concatenate([course.predicted for course in inner])) == list(parts.fit)
-    for course in inner:
+    assert sorted(np.concatenate([split.predicted for split in inner])) == list(parts.fit)
+    for split in inner:
         fit, predicted, held = (
             np.isin(np.arange(len(corpus)), rows)
-            for rows in (course.fit, course.predicted, course.held_out)
+            for rows in (split.fit, split.predicted, split.held_out)
         )
         check_speakers_disjoint(corpus, fit, predicted, held)
         assert (fit | predicted).sum() == len(parts.fit)
-        assert (course.held_out == parts.held_out).all(), "the epoch is chosen on the same part"
+        assert (split.held_out == parts.held_out).all(), "the epoch is chosen on the same part"
     for member in ("both", "words"):
         joined = prepared.run.out_of_fold(prepared.corpus, 0, member, prepared.folds[0].fit)
         assert joined.ids == tuple(corpus.frame["id"].iloc[parts.fit])
         of_id = dict(zip(joined.ids, joined.logits, strict=True))
-        for course in inner:
-            said = Predictions.load(course.outputs_file(member), corpus.classes)
+        for split in inner:
+            said = Predictions.load(split.predictions_file(member), corpus.classes)
             np.testing.assert_array_equal(np.stack([of_id[i] for i in said.ids]), said.logits)
 
 
@@ -102,14 +102,14 @@ def test_an_inner_member_is_what_training_on_the_other_folds_makes(done, tmp_pat
     prepared, _ = done
     config = prepared.run.config
     examples, words = examples_of(prepared, config.training.shapes), config.members[1]
-    course = splits_of(prepared.run, prepared.corpus, prepared.folds, 0)[1]
-    parts = course.fit, course.held_out
+    split = splits_of(prepared.run, prepared.corpus, prepared.folds, 0)[1]
+    parts = split.fit, split.held_out
     (member,) = toy_train([words], examples, *parts, tmp_path, seed=config.seed)
-    found = member.predict(data_of(words, examples, course, config.seed), course.predicted)
+    found = member.predict(data_of(words, examples, split, config.seed), split.predicted)
     logits = found["logits"]
-    said = Predictions.load(course.outputs_file("words"), prepared.corpus.classes)
+    said = Predictions.load(split.predictions_file("words"), prepared.corpus.classes)
     np.testing.assert_allclose(logits, said.logits, atol=1e-5)
-    in_sample = prepared.run.predictions(prepared.corpus, 0, "words").where(course.predicted)
+    in_sample = prepared.run.predictions(prepared.corpus, 0, "words").where(split.predicted)
     assert np.abs(in_sample.logits - said.logits).max() > 1e-3, "the run's own member did hear them"
 
 

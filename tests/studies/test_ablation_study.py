@@ -149,7 +149,7 @@ def test_a_finished_ablation_is_left_alone_and_a_wider_one_trains_what_is_new(
     assert "reused 4 training(s)" in err
     assert "mixed" in said
     (other,) = (folder for folder in out.glob("small-ablation-*") if folder != own)
-    taken = json.loads((other / "provenance.json").read_text())["adopted"]
+    taken = json.loads((other / "provenance.json").read_text())["reused"]
     assert taken.keys() == {f"members/{row}.one.s{k}" for row in (BASE, "no_mixup") for k in (1, 2)}
     assert taken["members/no_mixup.one.s2"] == f"{own.name}/members/no_mixup.one.s2"
     for row in (BASE, "no_mixup"):

@@ -17,7 +17,7 @@ from medusa_jax.errors import ConfigError
 from medusa_jax.runs.evaluate import with_answers
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import Prepared, prepare
-from medusa_jax.runs.reuse import adopt
+from medusa_jax.runs.reuse import reuse_members
 from medusa_jax.runs.run import Run
 from medusa_jax.runs.train import train
 from medusa_jax.studies.combinations import planned, ranking_of
@@ -173,12 +173,12 @@ def test_members_trained_alike_are_reused_with_those_of_the_inner_folds(base, ou
     run = Run(RunConfig.model_validate(small_config(**{**TAUGHT, "ensemble": ensemble})), out)
     with opened(run):
         prepared = prepare(run)
-        assert adopt(prepared) == 9, "three members, each of three courses"
+        assert reuse_members(prepared) == 9, "three members, each of three training splits"
         assert not list(run.folder.rglob("out*.parquet")), (
             "what they say is made from their weights"
         )
         train(prepared)
-        assert adopt(prepared) == 0
+        assert reuse_members(prepared) == 0
     for name in ("outputs", "out_of_fold"):
         for member in base.run.config.members:
             path = f"members/{member.id}/{name}.parquet"
@@ -186,7 +186,7 @@ def test_members_trained_alike_are_reused_with_those_of_the_inner_folds(base, ou
     fewer = {**ensemble, "inner_folds": 3}
     run = Run(RunConfig.model_validate(small_config(**{**TAUGHT, "ensemble": fewer})), out)
     with opened(run):
-        assert adopt(prepare(run)) == 3, "other inner folds are other trainings"
+        assert reuse_members(prepare(run)) == 3, "other inner folds are other trainings"
 
 
 def test_one_member_is_no_ensemble(out: Path):
