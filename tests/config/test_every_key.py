@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from member_effects import first_difference
 from pydantic import BaseModel, ValidationError
+from toy_task import WIDTHS, toy_examples, toy_member
 
 from medusa_jax.config.features import HuggingFaceConfig, StoreConfig
 from medusa_jax.config.run import CHANGES_NO_NUMBER, SHARED, RunConfig
@@ -48,8 +50,8 @@ EXCLUDES: dict[tuple[str, ...], dict[str, Any]] = {
 }
 """By key: the sections without which it may not be set."""
 
-KINDS = ("extractor",)
-"""Keys that select the section's type: no other key would fit another value."""
+KINDS = ("extractor", "task")
+"""Keys that select a section's kind: its other keys would not fit another value."""
 
 
 def identity_of(config: RunConfig, name: str) -> object:
@@ -69,14 +71,20 @@ RECEIVED: dict[str, Callable[[RunConfig, tuple[str, ...]], object]] = {
 }
 """By section: an object that its code receives and that must differ where a key does.
 
-An entry may be as expensive as it must be, such as the weights after a step of training.
+Members receive `model` and `training`; below, each of a member's keys changes its training.
 """
 
+MEMBER = {
+    **EVERYTHING,
+    "features": {name: {"extractor": "hashed_text", "width": WIDTHS[name]} for name in WIDTHS},
+    "members": [toy_member().model_dump(mode="json")],
+}
+"""A run of a small member that can be built, on `toy_task`'s corpus."""
 
-def resolved(path: tuple[str, ...] = ()) -> dict[str, Any]:
-    """`EVERYTHING` with each default written out, but for the sections that members inherit."""
-    raw = EVERYTHING | EXCLUDES.get(path, {})
-    members = {"members": copy.deepcopy(EVERYTHING["members"])}
+
+def resolved(raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw` with each default written out, but for the sections that members inherit."""
+    members = {"members": copy.deepcopy(raw["members"])}
     return RunConfig.model_validate(raw).model_dump(mode="json") | members
 
 
@@ -103,13 +111,14 @@ def _each(value: dict[str, object] | tuple[object, ...]) -> list[object]:
     return list(value.values()) if isinstance(value, dict) else list(value)
 
 
-BASE = RunConfig.model_validate(resolved())
+BASE = RunConfig.model_validate(resolved(EVERYTHING))
 KEYS = list(keys_of(BASE))
+MEMBER_KEYS = list(keys_of(toy_member(), ("members", "0")))
 
 
-def schema_of(path: tuple[str, ...]) -> dict[str, Any]:
+def schema_of(config: RunConfig, path: tuple[str, ...]) -> dict[str, Any]:
     """The JSON schema of the key at `path`."""
-    section: Any = BASE
+    section: Any = config
     for key in path[:-1]:
         section = _at(section, key)
     return type(section).model_json_schema()["properties"][path[-1]]
@@ -135,18 +144,21 @@ def candidates(schema: dict[str, Any], value: Any) -> Iterator[Any]:
             case "array":
                 yield from ([*value][:1], [*value][::-1], [2, 6])
             case "object":
-                yield from ({"hidden": 1}, {"logmel": 2}, {"patience": 1})
+                yield from ({"words": 2}, {"hidden": 1}, {"logmel": 2}, {"patience": 1})
 
 
-def changed(path: tuple[str, ...]) -> tuple[RunConfig, RunConfig]:
+def changed(
+    path: tuple[str, ...], base: dict[str, Any] = EVERYTHING
+) -> tuple[RunConfig, RunConfig]:
     """A configuration, and the same with another valid value of the key at `path`."""
-    before = RunConfig.model_validate(resolved(path))
+    raw = resolved(base | EXCLUDES.get(path, {}))
+    before = RunConfig.model_validate(raw)
     present: Any = before.model_dump(mode="json")
     for key in path:
         present = _at(present, key)
-    for value in candidates(schema_of(path), present):
+    for value in candidates(schema_of(before, path), present):
         try:
-            after = RunConfig.model_validate(with_value(resolved(path), path, value))
+            after = RunConfig.model_validate(with_value(copy.deepcopy(raw), path, value))
         except ValidationError:
             continue
         if after != before:
@@ -182,6 +194,24 @@ def test_every_key_has_an_effect(path):
     received = RECEIVED.get(path[0])
     if received is not None and not changes_no_number(path):
         assert received(after, path) != received(before, path)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    return toy_examples(tmp_path_factory.mktemp("toy") / "stores")
+
+
+@pytest.mark.parametrize("path", MEMBER_KEYS, ids=".".join)
+def test_every_key_of_a_member_changes_its_training(path, examples):
+    """Phases, rates, weights of losses, batches, score, shapes of weights or the step's program."""
+    before, after = changed(path, MEMBER)
+    assert first_difference(before.members[0], after.members[0], examples)
+
+
+def test_a_member_without_a_change_trains_alike(examples):
+    """Else the test above could not fail."""
+    (member,) = RunConfig.model_validate(MEMBER).members
+    assert first_difference(member, member.model_copy(deep=True), examples) is None
 
 
 def test_every_section_is_reached():
