@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from medusa_jax.batches.buckets import ladder_of
 from medusa_jax.corpus.table import Corpus
+from medusa_jax.layers.coded import Coded
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.shard import DTYPES
 
@@ -97,44 +97,47 @@ class Examples:
             self.rated[positions],
         )
 
-    def _padded(self, k: int, positions: np.ndarray, length: int) -> np.ndarray:
-        """Modality k's frames `[b, length, d]` in the store's dtype.
+    def _padded(self, k: int, positions: np.ndarray, length: int) -> np.ndarray | Coded:
+        """Modality k's frames `[b, length, d]` in the store's dtype; int8 ones are decoded on the device.
 
         Always new memory: a CPU device may read a batch where it lies while the next one is assembled.
         """
-        store = self.stores[k]
-        filled = np.empty((len(positions), length, store.width), DTYPES[store.dtype])
+        store, b = self.stores[k], len(positions)
+        filled = np.empty((b, length, store.width), _stored_type(store))
+        scale_bd = np.zeros((b, store.width), np.float32)
         for row, position in enumerate(positions):
             valid = self.lengths[position, k]
             if valid:
-                filled[row, :valid] = store.frames(self.ids[position])
+                frames, scale = store.stored(self.ids[position])
+                filled[row, :valid] = frames
+                if scale is not None:
+                    scale_bd[row] = scale
             filled[row, valid:] = 0
-        return filled
+        return Coded(filled, scale_bd) if filled.dtype == np.int8 else filled
 
     def largest_batch(self, size: int) -> Batch:
-        """What `batch` returns for `size` of the longest utterances, as shapes and types only."""
-
-        def zeros() -> Batch:
-            longest = zip(
-                self.modalities, self.stores, self.shapes.max(axis=0).tolist(), strict=True
-            )
-            inputs = {
-                name: jnp.zeros((size, length, store.width), DTYPES[store.dtype])
-                for name, store, length in longest
-            }
-            some = [
-                jnp.zeros((size, array.shape[1]))
-                for array in (self.soft, self.one_hot, self.attributes, self.rated)
-            ]
-            return Batch(inputs, {name: jnp.zeros(size, jnp.int32) for name in inputs}, *some)
-
-        found: Batch = jax.eval_shape(zeros)
-        return found
+        """Shapes and types of `batch` for `size` of the longest utterances."""
+        longest = self.shapes.max(axis=0).tolist()
+        inputs: dict[str, Any] = {}
+        for name, store, length in zip(self.modalities, self.stores, longest, strict=True):
+            kind = _stored_type(store)
+            frames = jax.ShapeDtypeStruct((size, length, store.width), kind)
+            scale = jax.ShapeDtypeStruct((size, store.width), np.float32)
+            inputs[name] = Coded(frames, scale) if kind == np.int8 else frames
+        lengths = {name: jax.ShapeDtypeStruct((size,), np.int32) for name in inputs}
+        arrays = (self.soft, self.one_hot, self.attributes, self.rated)
+        some: list[Any] = [jax.ShapeDtypeStruct((size, x.shape[1]), np.float32) for x in arrays]
+        return Batch(inputs, lengths, *some)
 
     def padding_share(self, batches: np.ndarray) -> float:
         """Share of the frames computed for `batches` `[step, b]` that are padding."""
         computed = self.shapes[self.rungs[batches].max(axis=1)].sum() * batches.shape[1]
         return float(1 - self.lengths[batches].sum() / computed)
+
+
+def _stored_type(store: FeatureStore) -> np.dtype:
+    """The type in which a store keeps its frames."""
+    return np.dtype(np.int8 if store.plan.dtype == "int8" else DTYPES[store.dtype])
 
 
 def gather(

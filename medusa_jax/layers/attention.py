@@ -17,7 +17,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from medusa_jax.layers.dropout import Seed, kept
-from medusa_jax.layers.matmul import over_rows, summed
+from medusa_jax.layers.matmul import contract, over_rows, summed
+from medusa_jax.layers.tuning import tuned
 
 _NEVER = -1e30
 
@@ -34,7 +35,6 @@ class _Kept(NamedTuple):
     out_bnte: Array
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def attend(
     q_bnte: Float[Array, "b n t e"],
     k_bnse: Float[Array, "b n s e"],
@@ -48,6 +48,38 @@ def attend(
 
     Products have operands of dtype `compute`; softmax and result are float32. Every utterance needs a valid key.
     """
+    run = _attend if tuned("attention") else _attend_plainly
+    return run(q_bnte, k_bnse, v_bnse, valid_bs, seed, rate, compute)
+
+
+def _attend_plainly(
+    q_bnte: Array,
+    k_bnse: Array,
+    v_bnse: Array,
+    valid_bs: Array,
+    seed: Seed | None,
+    rate: float,
+    compute: DTypeLike,
+) -> Array:
+    """`attend` as XLA fuses and JAX differentiates it."""
+    q_bnte = q_bnte / math.sqrt(q_bnte.shape[-1])
+    scores_bnts = contract("bnte,bnse->bnts", q_bnte, k_bnse, compute)
+    weights_bnts = jax.nn.softmax(jnp.where(valid_bs[:, None, None, :], scores_bnts, _NEVER))
+    weights_bnts = _dropped(weights_bnts, seed, rate) * _scale(seed, rate)
+    return contract("bnts,bnse->bnte", weights_bnts, v_bnse, compute)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _attend(
+    q_bnte: Array,
+    k_bnse: Array,
+    v_bnse: Array,
+    valid_bs: Array,
+    seed: Seed | None,
+    rate: float,
+    compute: DTypeLike,
+) -> Array:
+    """`attend` with its own gradient."""
     return _forward(q_bnte, k_bnse, v_bnse, valid_bs, seed, rate, compute)[0]
 
 
@@ -93,7 +125,7 @@ def _backward(
     return dq_bnte, dk_bnse, dv_bnse, None, None
 
 
-attend.defvjp(_forward, _backward)
+_attend.defvjp(_forward, _backward)
 
 
 def _dropped(x_bnts: Array, seed: Seed | None, rate: float) -> Array:

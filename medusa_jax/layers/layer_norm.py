@@ -10,11 +10,20 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from medusa_jax.layers.tuning import tuned
+
 EPSILON = 1e-5  # PyTorch's
+
+
+def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """A layer norm with PyTorch's epsilon, whose variance is of the centred values."""
+    return nnx.LayerNorm(width, epsilon=EPSILON, use_fast_variance=False, rngs=rngs)
 
 
 def normalised(norm: nnx.LayerNorm, x: Float[Array, "*r h"]) -> Float[Array, "*r h"]:
     """`x` of each row shifted and scaled to mean 0 and variance 1, then by the scale and bias of `norm`; float32."""
+    if not tuned("norm"):
+        return norm(x)
     assert norm.scale is not None, "DeepSER's norms have a scale and a bias"
     assert norm.bias is not None
     return _normalised(x, norm.scale[...], norm.bias[...])

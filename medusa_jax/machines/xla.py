@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jax
 
+from medusa_jax.layers.tuning import tuned
+
 _CPU = Path("/proc/cpuinfo")
 
 
@@ -16,6 +18,7 @@ def compiler_options() -> dict[str, int] | None:
     """
     if (
         jax.default_backend() != "cpu"
+        or not tuned("vectors")
         or not _CPU.is_file()
         or "avx512_bf16" not in _CPU.read_text(encoding="utf-8").split()
     ):

@@ -11,8 +11,12 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from medusa_jax.config.model import ModelConfig
+from medusa_jax.layers.coded import Coded, frames_of
+from medusa_jax.layers.matmul import matmul_precision
 from medusa_jax.models.encoder import Encoder, linear
 
+Slot = Float[Array, "b _ _"] | Coded
+"""One modality's padded frames, float or in eight bits."""
 LOW, HIGH = 1.0, 7.0
 """The range of arousal, valence and dominance."""
 FARTHEST = 10.0
@@ -32,13 +36,13 @@ class Frames(nnx.Module):
         self.stack, self.limit = stack, FARTHEST if standardised else None
 
     def __call__(
-        self, x_btd: Float[Array, "b t d"], length_b: Int[Array, " b"]
+        self, x_btd: Slot, length_b: Int[Array, " b"]
     ) -> tuple[Float[Array, "b u e"], Bool[Array, "b u"]]:
         """Stacked frames and which of them are valid: a stack that holds one real frame is, zeros fill its rest.
 
         An utterance of length 0 (its features are missing) has one valid frame of zeros.
         """
-        x_btd = jnp.asarray(x_btd, jnp.float32)
+        x_btd = frames_of(x_btd)
         b, t, d = x_btd.shape
         real_bt = jnp.arange(t) < length_b[:, None]
         x_btd = jnp.where(real_bt[:, :, None], (x_btd - self.mean[...]) * self.scale[...], 0)
@@ -79,14 +83,24 @@ class DeepSER(nnx.Module):
         self.project = linear(h * (len(sizes) + deep), h, rngs)
         self.classify = linear(h, classes, rngs)
         self.regress = linear(h, 3, rngs)
+        self.precision = config.precision
 
     def fuse(
         self,
-        inputs: Sequence[Float[Array, "b _ _"]],
+        inputs: Sequence[Slot],
         lengths: Sequence[Int[Array, " b"]],
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "b h"]:
         """`x` of Algorithm 2, before MixUp, from padded frames `[b, t_k, d_k]` and their valid `lengths`."""
+        with matmul_precision(self.precision):
+            return self._fused(inputs, lengths, key)
+
+    def _fused(
+        self,
+        inputs: Sequence[Slot],
+        lengths: Sequence[Int[Array, " b"]],
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b h"]:
         count = len(self.encoders) + len(self.fusions)
         keys = iter([None] * count if key is None else jax.random.split(key, count))
         slots = zip(self.frames, inputs, lengths, strict=True)
@@ -108,11 +122,12 @@ class DeepSER(nnx.Module):
     def heads(self, x_bh: Float[Array, "b h"]) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
         """Class logits, and arousal, valence, dominance on 1–7."""
         active_bh = jax.nn.relu(x_bh)
-        share_ba = jax.nn.sigmoid(self.regress(active_bh))
-        return self.classify(active_bh), LOW + (HIGH - LOW) * share_ba
+        with matmul_precision(self.precision):
+            share_ba = jax.nn.sigmoid(self.regress(active_bh))
+            return self.classify(active_bh), LOW + (HIGH - LOW) * share_ba
 
     def __call__(
-        self, inputs: Sequence[Float[Array, "b _ _"]], lengths: Sequence[Int[Array, " b"]]
+        self, inputs: Sequence[Slot], lengths: Sequence[Int[Array, " b"]]
     ) -> tuple[Float[Array, "b c"], Float[Array, "b 3"]]:
         """Predictions without dropout or MixUp: logits and attributes."""
         return self.heads(self.fuse(inputs, lengths))

@@ -17,8 +17,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.layers.attention import attend
 from medusa_jax.layers.dropout import dropout, relu_dropout, seed_of
-from medusa_jax.layers.layer_norm import normalised
-from medusa_jax.layers.matmul import dense
+from medusa_jax.layers.layer_norm import layer_norm, normalised
+from medusa_jax.layers.matmul import dense, operand_type
 
 
 def linear(d_in: int, d_out: int, rngs: nnx.Rngs, zero_bias: bool = False) -> nnx.Linear:
@@ -51,7 +51,7 @@ class Attention(nnx.Module):
         self.heads, self.rate, self.compute = (
             config.heads,
             config.dropout,
-            jnp.dtype(config.precision),
+            operand_type(config.precision),
         )
 
     def __call__(
@@ -73,11 +73,11 @@ class Layer(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.attention = Attention(config, rngs=rngs)
-        self.norm1 = nnx.LayerNorm(config.hidden, rngs=rngs)
+        self.norm1 = layer_norm(config.hidden, rngs)
         self.wide = linear(config.hidden, config.feedforward, rngs)
         self.narrow = linear(config.feedforward, config.hidden, rngs)
-        self.norm2 = nnx.LayerNorm(config.hidden, rngs=rngs)
-        self.rate, self.compute = config.dropout, jnp.dtype(config.precision)
+        self.norm2 = layer_norm(config.hidden, rngs)
+        self.rate, self.compute = config.dropout, operand_type(config.precision)
 
     def __call__(
         self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None
@@ -101,7 +101,7 @@ class Encoder(nnx.Module):
         self.w1 = linear(width, config.hidden, rngs)
         self.w2 = linear(config.hidden, config.hidden, rngs)
         self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(config.layers)])
-        self.remat, self.compute = config.remat, jnp.dtype(config.precision)
+        self.remat, self.compute = config.remat, operand_type(config.precision)
 
     def __call__(
         self, x_btd: Float[Array, "b t d"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None
