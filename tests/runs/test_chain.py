@@ -66,6 +66,7 @@ def test_every_file_of_the_run_folder_is_there(folder):
         for f in ("outputs.parquet", "member.json", "metrics.jsonl")
     }
     kept = {f"members/{m}/checkpoints/best.json" for m in ("both", "words")}
+    kept |= {f"members/{m}/weights.safetensors" for m in ("both", "words")}
     votes = {f"ensemble/{system}.parquet" for system in ENSEMBLES}
     votes |= {
         f"ensemble/{f}"

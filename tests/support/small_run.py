@@ -78,16 +78,16 @@ def results_of(folder: Path) -> dict[str, bytes]:
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if re.search(
-            r"outputs\.parquet|ensemble/\w+\.parquet|submission/.*csv|scores\.csv|member\.json",
+            r"outputs\.parquet|safetensors|ensemble/\w+\.parquet|submission/.*csv|scores\.csv|member\.json",
             name,
         ):
             found[name] = path.read_bytes()
         if re.fullmatch(
             r"(best|meta|last)-\d+\.json", path.name
-        ):  # every weight's digest; orbax's own files hold the time of day
+        ):  # orbax's own files hold the time of day
             record = json.loads(path.read_text())
             found[name] = json.dumps(
-                {key: record[key] for key in ("config", "step", "about", "leaves")}
+                {key: record[key] for key in ("config", "step", "about")}
             ).encode()
         if path.name == "metrics.jsonl":
             lines = [json.loads(line) for line in path.read_text().splitlines()]

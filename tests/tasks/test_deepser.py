@@ -12,6 +12,7 @@ from medusa_jax.tasks.task import Dataset, Task
 from medusa_jax.tasks.utterances import stream_of
 from medusa_jax.training.weights import outline
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 PUBLISHED = {"wavlm": 1024, "hubert": 1024, "whisper": 1280, "roberta": 1024, "modernbert": 1024}
 
 
@@ -21,7 +22,7 @@ def examples(tmp_path_factory):
 
 
 def test_the_fourteen_members_are_five_structures():
-    config = load_config(Path("medusa"), ["corpus.path=nowhere"])
+    config = load_config(CONFIGS / "medusa.yaml", ["corpus.path=nowhere"])
     names = tuple("abcdefgh")
     facts = Facts(names, names, (), PUBLISHED, {}, np.ones(8, np.float32), np.zeros(1, int), 0)
     structures = set()
