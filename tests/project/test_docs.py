@@ -125,7 +125,7 @@ def test_every_member_of_a_shipped_configuration_can_be_built(path):
         if key not in shapes:  # shapes only: the paper's sizes would fill the memory
             model = nnx.eval_shape(
                 lambda model=member.model, widths=widths: DeepSER(
-                    model, list(widths.values()), len(CLASSES), rngs=nnx.Rngs(0)
+                    model, widths, len(CLASSES), rngs=nnx.Rngs(0)
                 )
             )
             assert len(nnx.state(model, nnx.Param)) > 0
