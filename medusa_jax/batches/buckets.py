@@ -1,7 +1,8 @@
 """The few padded shapes of a run's batches, chosen so that little of what is computed is padding.
 
-Legend: `n` utterance, `k` modality, `r` rung (a padded shape: a length for each modality), `u` distinct utterance lengths.
-Every rung is at least as long as the one below in every modality, so whatever fits a rung fits those above it.
+Legend: `n` utterance, `k` modality, `r` rung (a padded shape: a length for each modality), `u`
+distinct utterance lengths. Every rung is at least as long as the one below in every modality, so
+whatever fits a rung fits those above it.
 """
 
 import numpy as np
@@ -16,11 +17,13 @@ _MOVES = (
 
 
 def ladder_of(length_nk: np.ndarray, shapes: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most `shapes` rungs `[r, k]`, and each utterance's rung `[n]`: the smallest that it fits in.
+    """At most `shapes` rungs `[r, k]`, and each utterance's rung `[n]`: the smallest that it fits
+    in.
 
-    Utterances ranked by their frames and cut into equal groups give the first rungs; then single lengths are moved for as
-    long as that lowers the frames computed for the whole set. What is found lies close to the optimum (tests compare it
-    with an exhaustive search), and costs a fraction of a second for 84,000 utterances.
+    Utterances ranked by their frames and cut into equal groups give the first rungs; then single
+    lengths are moved for as long as that lowers the frames computed for the whole set. What is
+    found lies close to the optimum (tests compare it with an exhaustive search), and costs a
+    fraction of a second for 84,000 utterances.
     """
     ranked = np.argsort(length_nk.sum(axis=1), kind="stable")
     groups = [g for g in np.array_split(ranked, min(shapes, len(ranked))) if len(g)]
@@ -39,7 +42,9 @@ def _rounded(length_nk: np.ndarray) -> np.ndarray:
 
 
 def _lowered(ladder_rk: np.ndarray, length_nk: np.ndarray) -> np.ndarray:
-    """The ladder after every move that lowers the frames computed; its top stays, for the longest must fit."""
+    """The ladder after every move that lowers the frames computed; its top stays, for the longest
+    must fit.
+    """
     length_uk, count_u = np.unique(_rounded(length_nk), axis=0, return_counts=True)
 
     def computed(rungs_rk: np.ndarray) -> int:

@@ -11,10 +11,12 @@ PyTree = Any
 
 @runtime_checkable
 class Batches(Protocol):
-    """What makes batches: a dataset, or the part of one."""
+    """A maker of batches: a dataset, or the part of one."""
 
     def batch(self, positions: np.ndarray, rows: slice, when: tuple[int, int] | None) -> PyTree:
-        """Arrays `[b, …]` of the units in `rows` of a batch; `when`: phase and epoch, None in evaluation."""
+        """Arrays `[b, …]` of the units in `rows` of a batch; `when`: phase and epoch, None in
+        evaluation.
+        """
         ...
 
 
@@ -24,7 +26,8 @@ def device_batch(
     positions_b: np.ndarray,
     when: tuple[int, int] | None = None,
 ) -> PyTree:
-    """The global batch of these units, spread over the devices; only the rows of this process are read.
+    """The global batch of these units, spread over the devices; only the rows of this process are
+    read.
 
     Raises `ConfigError` if the devices cannot share it evenly.
     """

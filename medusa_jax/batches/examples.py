@@ -1,6 +1,8 @@
-"""Utterances as arrays: targets from the corpus, frames from the stores, padded to one of a few shapes.
+"""Utterances as arrays: targets from the corpus, frames from the stores, padded to one of a few
+shapes.
 
-Legend: `n` utterance of the set, `b` utterance of a batch, `t` frame, `d` feature, `c` target, `a` attribute.
+Legend: `n` utterance of the set, `b` utterance of a batch, `t` frame, `d` feature, `c` target, `a`
+attribute.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +38,9 @@ class Batch(NamedTuple):
     rated: np.ndarray | jax.Array  # [b, 3] 1 where rated, else 0
 
     def of(self, modalities: Sequence[str]) -> "Batch":
-        """The same batch with the inputs of these modalities in slots: programs know places, not names."""
+        """The same batch with the inputs of these modalities in slots: programs know places, not
+        names.
+        """
         inputs = tuple(self.inputs[name] for name in modalities)
         lengths = tuple(self.lengths[name] for name in modalities)
         return self._replace(inputs=inputs, lengths=lengths)
@@ -46,8 +50,9 @@ class Batch(NamedTuple):
 class Examples:
     """A set of utterances with their frames within reach.
 
-    `shapes[r, k]` is modality k's padded length in rung r; `rungs[n]` is the smallest rung that utterance n fits in. An
-    utterance without frames in a store (its extraction failed) has length 0 there.
+    `shapes[r, k]` is modality k's padded length in rung r; `rungs[n]` is the smallest rung that
+    utterance n fits in. An utterance without frames in a store (its extraction failed) has length 0
+    there.
     """
 
     corpus: Corpus
@@ -76,11 +81,13 @@ class Examples:
 
     @property
     def trainable(self) -> np.ndarray:
-        """Which utterances have something to learn from `[n]`: votes, a consensus or ratings."""
+        """Mask of the utterances with something to learn from `[n]`: votes, a consensus or ratings."""
         return np.concatenate([self.soft, self.one_hot, self.rated], axis=1).sum(axis=1) > 0
 
     def batch(self, positions: np.ndarray, rows: slice = slice(None)) -> Batch:
-        """Pad these utterances to the shape of the largest rung among them; of the batch, only `rows` are read and returned."""
+        """Pad these utterances to the shape of the largest rung among them; of the batch, only
+        `rows` are read and returned.
+        """
         shape = self.shapes[self.rungs[positions].max()]
         positions = positions[rows]
         inputs = {
@@ -98,9 +105,11 @@ class Examples:
         )
 
     def _padded(self, k: int, positions: np.ndarray, length: int) -> np.ndarray | Coded:
-        """Modality k's frames `[b, length, d]` in the store's dtype; int8 ones are decoded on the device.
+        """Modality k's frames `[b, length, d]` in the store's dtype; int8 ones are decoded on the
+        device.
 
-        Always new memory: a CPU device may read a batch where it lies while the next one is assembled.
+        Always new memory: a CPU device may read a batch where it lies while the next one is
+        assembled.
         """
         store, b = self.stores[k], len(positions)
         filled = np.empty((b, length, store.width), _stored_type(store))
@@ -145,7 +154,8 @@ def gather(
 ) -> Examples:
     """Line up `corpus` with the stores of `modalities`: of all that the members of a group need.
 
-    The targets of an utterance that has none are zero rows; it still counts in the attribute loss if it was rated.
+    The targets of an utterance that has none are zero rows; it still counts in the attribute loss
+    if it was rated.
     """
     soft = np.nan_to_num(corpus.soft, nan=0.0).astype(np.float32)
     one_hot = (

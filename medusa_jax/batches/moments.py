@@ -1,4 +1,5 @@
-"""Mean and deviation of the frames that a member learns from, for models that standardise their features.
+"""Mean and deviation of the frames that a member learns from, for models that standardise their
+features.
 
 Legend: `t` frame, `d` feature.
 """
@@ -8,7 +9,9 @@ import numpy as np
 from medusa_jax.batches.examples import Examples
 
 ENOUGH = 4096
-"""Utterances that are measured. More would move the deviations by less than a thousandth, and take minutes to read."""
+"""Utterances that are measured. More would move the deviations by less than a thousandth, and take
+minutes to read.
+"""
 
 
 def frame_statistics(
@@ -16,8 +19,8 @@ def frame_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation `[d]`, float32, of a modality's frames over these utterances.
 
-    Of more than `enough` utterances that have frames, as many evenly spaced ones are measured: always the same, on every
-    machine. Sums of float64 are exact enough for any float32 frames.
+    Of more than `enough` utterances that have frames, as many evenly spaced ones are measured:
+    always the same, on every machine. Sums of float64 are exact enough for any float32 frames.
     """
     k = examples.modalities.index(modality)
     store = examples.stores[k]

@@ -1,4 +1,6 @@
-"""Batches made ahead of the loop that consumes them, by a thread that reads, pads and moves them to the device."""
+"""Batches made ahead of the loop that consumes them, by a thread that reads, pads and moves them to
+the device.
+"""
 
 import time
 from collections import deque
@@ -13,10 +15,12 @@ Item = TypeVar("Item")
 
 
 class Loader(Generic[Row, Item]):
-    """`make(row)` of every row, in order, at most `depth` of them ahead; the items do not depend on the depth (0: each when it is asked for).
+    """`make(row)` of every row, in order, at most `depth` of them ahead; the items do not depend on
+    the depth (0: each when it is asked for).
 
-    A context manager, so that leaving the loop early leaves no thread behind. What `make` raises is raised in the loop, in
-    its turn. `waited` is how many seconds the loop has waited for its items: time in which the device may have had no work.
+    A context manager, so that leaving the loop early leaves no thread behind. What `make` raises is
+    raised in the loop, in its turn. `waited` is how many seconds the loop has waited for its items:
+    time in which the device may have had no work.
     """
 
     def __init__(self, make: Callable[[Row], Item], rows: Iterable[Row], depth: int = 2) -> None:

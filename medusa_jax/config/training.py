@@ -98,7 +98,7 @@ class MemberConfig(Config):
 
 
 class TrackingConfig(Config):
-    """Where metrics go besides each member's `metrics.jsonl`; changes no number."""
+    """Destinations of metrics besides each member's `metrics.jsonl`; changes no number."""
 
     tensorboard: bool = False
     wandb: Literal["offline", "online"] | None = Field(
@@ -108,7 +108,7 @@ class TrackingConfig(Config):
 
 
 class EngineConfig(Config):
-    """How members are trained; changes no number beyond rounding."""
+    """The engine's settings; they change no number beyond rounding."""
 
     side_by_side: Literal["auto", "vmap", "loop"] = Field(
         "auto",

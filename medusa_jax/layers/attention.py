@@ -1,8 +1,10 @@
-"""Scaled dot-product attention with its own gradient, which keeps one array the size of the scores and no mask.
+"""Scaled dot-product attention with its own gradient, which keeps one array the size of the scores
+and no mask.
 
-Plain differentiation keeps several: scores, weights, random bits, dropped weights. Here the exponentials stay, dropout's
-mask is made again from its seed, and the softmax's gradient takes its row sums from the output (FlashAttention's appendix:
-Σ_s dP·P = Σ_e dO·O), which spares a pass over the scores.
+Plain differentiation keeps several: scores, weights, random bits, dropped weights. Here the
+exponentials stay, dropout's mask is made again from its seed, and the softmax's gradient takes its
+row sums from the output (FlashAttention's appendix: Σ_s dP·P = Σ_e dO·O), which spares a pass over
+the scores.
 
 Legend: `b` utterance, `n` head, `t` query frame, `s` key frame, `e` width of a head.
 """
@@ -24,7 +26,7 @@ _NEVER = -1e30
 
 
 class _Kept(NamedTuple):
-    """What the gradient needs."""
+    """Arrays that the gradient needs."""
 
     q_bnte: Array  # scaled; these three in the dtype of the products
     k_bnse: Array
@@ -44,9 +46,11 @@ def attend(
     rate: float,
     compute: DTypeLike,
 ) -> Float[Array, "b n t e"]:
-    """Each query's mean of the values at valid keys, by softmax of q·k/√e; with a `seed` a share `rate` of the weights is dropped.
+    """Each query's mean of the values at valid keys, by softmax of q·k/√e; with a `seed` a share
+    `rate` of the weights is dropped.
 
-    Products have operands of dtype `compute`; softmax and result are float32. Every utterance needs a valid key.
+    Products have operands of dtype `compute`; softmax and result are float32. Every utterance needs
+    a valid key.
     """
     run = _attend if tuned("attention") else _attend_plainly
     return run(q_bnte, k_bnse, v_bnse, valid_bs, seed, rate, compute)

@@ -1,8 +1,10 @@
-"""Dropout whose masks are never stored: an element's noise is a hash of its index, made again where the gradient needs it.
+"""Dropout whose masks are never stored: an element's noise is a hash of its index, made again where
+the gradient needs it.
 
-Threefry's bits take time on a CPU, and lie in memory until the backward pass reads them. A dozen integer operations an
-element, in the pass that uses them, take little of either. The noise depends on the key and on the index alone: it is the
-same in a stack of members and on any number of devices.
+Threefry's bits take time on a CPU, and lie in memory until the backward pass reads them. A dozen
+integer operations an element, in the pass that uses them, take little of either. The noise depends
+on the key and on the index alone: it is the same in a stack of members and on any number of
+devices.
 """
 
 from functools import partial
@@ -21,7 +23,9 @@ def seed_of(key: PRNGKeyArray) -> Seed:
 
 
 def kept(seed: Seed, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
-    """Which elements of `shape` stay: a share 1 − `rate` of them, in a pattern that follows from `seed`."""
+    """Mask of the elements of `shape` that stay: a share 1 − `rate` of them, in a pattern that
+    follows from `seed`.
+    """
     x, stride = seed[0], 1
     for axis in reversed(range(len(shape))):
         x = x + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * np.uint32(stride % 2**32)
@@ -35,14 +39,18 @@ def kept(seed: Seed, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
 
 
 def dropout(x: Float[Array, "..."], rate: float, key: PRNGKeyArray | None) -> Float[Array, "..."]:
-    """Zero a share `rate` of `x` and scale the rest; the identity if `key` is None or `rate` is 0."""
+    """Zero a share `rate` of `x` and scale the rest; the identity if `key` is None or `rate`
+    is 0.
+    """
     return x if key is None or rate == 0 else _dropped(x, seed_of(key), rate)
 
 
 def relu_dropout(
     x: Float[Array, "..."], rate: float, key: PRNGKeyArray | None
 ) -> Float[Array, "..."]:
-    """`dropout(relu(x))`. Its gradient needs nothing but the result: what is above zero was let through."""
+    """`dropout(relu(x))`. Its gradient needs nothing but the result: what is above zero was let
+    through.
+    """
     return jax.nn.relu(x) if key is None or rate == 0 else _dropped_relu(x, seed_of(key), rate)
 
 

@@ -1,7 +1,7 @@
 """Layer normalisation whose gradient keeps the normalised values and nothing else of their size.
 
-Differentiated plainly, XLA for CPUs keeps the centred values too and, at full size, the factors that they are scaled by: a
-quarter of what a whole step keeps.
+Differentiated plainly, XLA for CPUs keeps the centred values too and, at full size, the factors
+that they are scaled by: a quarter of what a whole step keeps.
 
 Legend: `r` row (an utterance's frame), `h` hidden.
 """
@@ -21,7 +21,9 @@ def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
 
 
 def normalised(norm: nnx.LayerNorm, x: Float[Array, "*r h"]) -> Float[Array, "*r h"]:
-    """`x` of each row shifted and scaled to mean 0 and variance 1, then by the scale and bias of `norm`; float32."""
+    """`x` of each row shifted and scaled to mean 0 and variance 1, then by the scale and bias of
+    `norm`; float32.
+    """
     if not tuned("norm"):
         return norm(x)
     assert norm.scale is not None, "DeepSER's norms have a scale and a bias"

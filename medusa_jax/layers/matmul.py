@@ -1,7 +1,7 @@
 """Matrix products at a chosen precision: operands of float32 or bfloat16, sums always of float32.
 
-Legend: `r` row (an utterance's frame), `i` width of the input, `o` width of the output. docs/performance.md has the
-measurements behind each choice.
+Legend: `r` row (an utterance's frame), `i` width of the input, `o` width of the output.
+docs/performance.md has the measurements behind each choice.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -26,7 +26,8 @@ def operand_type(precision: str) -> np.dtype:
 def matmul_precision(precision: str) -> AbstractContextManager[Any]:
     """A context in which products of float32 operands are what the configuration asks for.
 
-    XLA on NVIDIA GPUs takes float32 operands as TF32 unless told otherwise: `float32` tells it, `tf32` asks for it.
+    XLA on NVIDIA GPUs takes float32 operands as TF32 unless told otherwise: `float32` tells it,
+    `tf32` asks for it.
     """
     if jax.default_backend() == "cpu":
         return nullcontext()
@@ -45,7 +46,8 @@ def product(
 ) -> Float[Array, "*r o"]:
     """`x @ w_io`, whose gradients are products of the same precision.
 
-    The gradient is our own on every backend: JAX's would multiply float32 by bfloat16, off the fast path of either.
+    The gradient is our own on every backend: JAX's would multiply float32 by bfloat16, off the fast
+    path of either.
     """
     return summed("...i,io->...o", x.astype(compute), w_io.astype(compute))
 
@@ -75,7 +77,9 @@ def summed(equation: str, a: Float[Array, "..."], b: Float[Array, "..."]) -> Flo
 
 
 def over_rows(equation: str, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`summed` over the rows of both operands: XLA for CPUs is faster with float32 there, so bfloat16 is widened first."""
+    """`summed` over the rows of both operands: XLA for CPUs is faster with float32 there, so
+    bfloat16 is widened first.
+    """
     if a.dtype != jnp.float32 and tuned("products"):
         a, b = jax.lax.optimization_barrier((a.astype(jnp.float32), b.astype(jnp.float32)))
     return summed(equation, a, b)

@@ -1,7 +1,8 @@
 """One switch between code written for XLA's CPU backend and flax's and XLA's own path.
 
-`MEDUSA_TUNED` is `auto` (tuned on a CPU, XLA's own path elsewhere), `cpu` (all tuned), `xla` (nothing tuned), or a list of
-parts, as in `attention,norm`. A measurement can turn each part alone; docs/performance.md has the ones made so far.
+`MEDUSA_TUNED` is `auto` (tuned on a CPU, XLA's own path elsewhere), `cpu` (all tuned), `xla`
+(nothing tuned), or a list of parts, as in `attention,norm`. A measurement can turn each part alone;
+docs/performance.md has the ones made so far.
 """
 
 import os
@@ -14,7 +15,7 @@ PARTS = frozenset({"attention", "norm", "products", "vectors"})
 
 
 def tuned(part: str) -> bool:
-    """Whether this part takes the code tuned for CPUs; asked when a program is traced."""
+    """Tell whether this part takes the code tuned for CPUs; asked when a program is traced."""
     asked = os.environ.get("MEDUSA_TUNED", "auto")
     if asked in ("auto", ""):
         return jax.default_backend() == "cpu"

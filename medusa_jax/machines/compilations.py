@@ -1,4 +1,6 @@
-"""How many programs this process has compiled: a padded shape or a stack that is new costs seconds, so each epoch says how many were."""
+"""Count of the programs that this process has compiled: a padded shape or a stack that is new costs
+seconds, so each epoch says how many were.
+"""
 
 import jax
 
@@ -14,7 +16,7 @@ def compilations() -> int:
 
 
 def seconds_saved() -> float:
-    """What compiling would have taken longer since then, had the cache on disk been empty."""
+    """Seconds that compiling would have taken longer since then, had the cache on disk been empty."""
     return _saved
 
 

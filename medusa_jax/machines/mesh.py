@@ -1,8 +1,9 @@
-"""The devices that share every batch: data-parallel training on one host or several, by JAX's own engine.
+"""The devices that share every batch: data-parallel training on one host or several, by JAX's own
+engine.
 
-Every device holds all weights and computes on its rows of the global batch; XLA adds what must be added. Batches, their order
-and their shapes are those of one device, so another number of devices is the same run within rounding.
-Legend: `b` utterance of the global batch.
+Every device holds all weights and computes on its rows of the global batch; XLA adds what must be
+added. Batches, their order and their shapes are those of one device, so another number of devices
+is the same run within rounding. Legend: `b` utterance of the global batch.
 """
 
 from collections.abc import Callable
@@ -23,22 +24,26 @@ _ROWS = "rows"
 
 @dataclass(frozen=True)
 class Devices:
-    """A mesh of one axis, over which the rows of a batch are spread evenly and everything else is replicated."""
+    """A mesh of one axis, over which the rows of a batch are spread evenly and everything else is
+    replicated.
+    """
 
     mesh: Mesh
 
     @property
     def count(self) -> int:
-        """How many there are, on all hosts."""
+        """Their number, on all hosts."""
         return self.mesh.size
 
     @property
     def everywhere(self) -> NamedSharding:
-        """Where weights, settings, losses and predictions lie: whole, on every device."""
+        """The place of weights, settings, losses and predictions: whole, on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     def replicated(self, tree: PyTree) -> PyTree:
-        """The same arrays on every device. Raises `AssertionError` if they differ between processes."""
+        """The same arrays on every device. Raises `AssertionError` if they differ between
+        processes.
+        """
         return (
             jax.device_put(tree, self.everywhere)
             if jax.process_count() == 1
@@ -46,7 +51,9 @@ class Devices:
         )
 
     def _sent(self, x: Any) -> jax.Array:
-        """An array that every process has, on all devices of all of them: JAX takes it from the host, and no keys."""
+        """An array that every process has, on all devices of all of them: JAX takes it from the
+        host, and no keys.
+        """
         if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(
                 self._sent(jax.random.key_data(x)), impl=jax.random.key_impl(x)
@@ -56,21 +63,27 @@ class Devices:
         )
 
     def rows_here(self, b: int) -> slice:
-        """Which rows of a global batch of `b` this process's devices hold. Raises `ConfigError` if it cannot be shared."""
+        """The rows of a global batch of `b` that this process's devices hold. Raises `ConfigError`
+        if it cannot be shared.
+        """
         self.check(b)
         places = self._spread.addressable_devices_indices_map((b,)).values()
         cuts = [place[0].indices(b)[:2] for place in places if place is not None]
         return slice(min(first for first, _ in cuts), max(stop for _, stop in cuts))
 
     def spread(self, tree: PyTree, b: int) -> PyTree:
-        """Arrays of this process's rows, as of `rows_here`, as the global batch of `b` over all devices."""
+        """Arrays of this process's rows, as of `rows_here`, as the global batch of `b` over all
+        devices.
+        """
         return jax.tree.map(
             lambda x: jax.make_array_from_process_local_data(self._spread, x, (b, *x.shape[1:])),
             tree,
         )
 
     def anywhere(self, flag: bool) -> jax.Array:
-        """Whether any process raises its flag: asked of the devices, not waited for. All processes must ask."""
+        """Tell whether any process raises its flag: asked of the devices, not waited for. All
+        processes must ask.
+        """
         with jax.transfer_guard(
             "allow"
         ):  # the one thing that a training loop moves beside its batches and losses
@@ -90,7 +103,10 @@ class Devices:
     def check(self, b: int) -> None:
         """Raise `ConfigError` if a batch of `b` utterances cannot be shared evenly."""
         if b % self.count:
-            hint = f"set training.batch_size to a multiple of {self.count}, or engine.devices to a divisor of {b}"
+            hint = (
+                f"set training.batch_size to a multiple of {self.count}, "
+                f"or engine.devices to a divisor of {b}"
+            )
             raise ConfigError(
                 f"a batch of {b} cannot be shared evenly by {self.count} devices",
                 where="engine.devices",
@@ -104,7 +120,8 @@ def _any(where: NamedSharding) -> Callable[[jax.Array], jax.Array]:
 
 
 def devices_of(wanted: int | Literal["all"]) -> Devices:
-    """The first `wanted` devices of this host, or all there are; among several processes always all devices of all of them.
+    """The first `wanted` devices of this host, or all there are; among several processes always all
+    devices of all of them.
 
     Raises `ConfigError` if there are not so many.
     """

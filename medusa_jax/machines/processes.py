@@ -1,4 +1,6 @@
-"""Several processes, on one host or many, that train one run together. The first one leads: it alone writes files."""
+"""Several processes, on one host or many, that train one run together. The first one leads: it
+alone writes files.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,8 +23,8 @@ StopRequest = Callable[..., bool]
 def joined() -> Iterator[None]:
     """Work with the other processes of this run; under SLURM and Open MPI nothing needs to be said.
 
-    Elsewhere JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID say who is who.
-    Raises `ConfigError` if the others cannot be known.
+    Elsewhere JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID say who is who. Raises `ConfigError` if the others cannot be known.
     """
     jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is ours
     try:
@@ -32,7 +34,10 @@ def joined() -> Iterator[None]:
         )
         jax.distributed.initialize(num_processes=count, process_id=place)
     except (ValueError, RuntimeError) as error:
-        hint = "start it with srun or mpirun, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
+        hint = (
+            "start it with srun or mpirun, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES "
+            "and JAX_PROCESS_ID"
+        )
         raise ConfigError(
             f"this process cannot find the others: {error}", where="--distributed", hint=hint
         ) from error
@@ -45,13 +50,13 @@ def joined() -> Iterator[None]:
 
 
 def several() -> bool:
-    """Whether there are any others."""
+    """Tell whether there are any others."""
     # Counting them starts JAX's backend, which takes most of a GPU: too early for extraction.
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def leads() -> bool:
-    """Whether this process writes the files: the only one, or the first of several."""
+    """Tell whether this process writes the files: the only one, or the first of several."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
@@ -62,7 +67,9 @@ def wait_for_all(reason: str) -> None:
 
 
 def of_the_first(make: Callable[[], PyTree], shapes: PyTree) -> PyTree:
-    """What `make` returns in the first process, sent to all: nobody reads files that the first one has just written."""
+    """The result of `make` in the first process, sent to all: none reads files that the first one
+    has just written.
+    """
     if not several():
         return make()
     return multihost_utils.broadcast_one_to_all(
@@ -76,10 +83,11 @@ def least(value: float) -> float:
 
 
 def known_to_all(asked: Callable[[], bool], devices: Devices) -> StopRequest:
-    """Whether any process was asked to stop, answered alike in all of them; each must call it equally often.
+    """Tell whether any process was asked to stop, answered alike in all of them; each must call it
+    equally often.
 
-    Among several processes the answer may be that of the call before: by then it has come, and no step waits for it. With
-    `wait` it is that of now.
+    Among several processes the answer may be that of the call before: by then it has come, and no
+    step waits for it. With `wait` it is that of now.
     """
     late: list[jax.Array] = []
 

@@ -43,7 +43,9 @@ class _Traced:
 
 @contextmanager
 def traced(report: Report, folder: Path) -> Iterator[Report]:
-    """A `Report` that takes a trace of some steps into `folder` while they are reported; what was taken is written also if training stops."""
+    """A `Report` that takes a trace of some steps into `folder` while they are reported; what was
+    taken is written also if training stops.
+    """
     one = _Traced(report, folder)
     try:
         yield one

@@ -1,4 +1,6 @@
-"""SIGTERM and Ctrl-C as a request that the loop honours after its current step (house promise 2)."""
+"""SIGTERM and Ctrl-C as a request that the loop honours after its current step (house promise
+2).
+"""
 
 import signal
 import threading
@@ -9,7 +11,8 @@ from types import FrameType
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether a stop was asked for. A second Ctrl-C ends the process at once.
+    """Yield a function that says whether a stop was asked for. A second Ctrl-C ends the process at
+    once.
 
     Only the main thread can listen; elsewhere the answer is always no.
     """

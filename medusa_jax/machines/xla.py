@@ -1,4 +1,6 @@
-"""What XLA is told when it compiles a step, beyond its defaults (benchmarks/environment.py has the measurements)."""
+"""Compiler options of a step, beyond XLA's defaults (benchmarks/environment.py has the
+measurements).
+"""
 
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +16,8 @@ _CPU = Path("/proc/cpuinfo")
 def compiler_options() -> dict[str, int] | None:
     """Vectors of 512 bits on CPUs that have them at full clock; None elsewhere.
 
-    XLA halves them for the sake of earlier CPUs. `avx512_bf16` came with those that no longer slow down for them.
+    XLA halves them for the sake of earlier CPUs. `avx512_bf16` came with those that no longer slow
+    down for them.
     """
     if (
         jax.default_backend() != "cpu"

@@ -1,6 +1,7 @@
 """DeepSER: N modalities, an encoder each, fused layer by layer (paper Algorithm 2).
 
-Legend: `b` utterance, `t` frame, `d` feature width, `h` hidden width, `c` class, `a` attribute; lists run over modalities.
+Legend: `b` utterance, `t` frame, `d` feature width, `h` hidden width, `c` class, `a` attribute;
+lists run over modalities.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,9 @@ class Statistic(nnx.Variable):
 
 
 class Frames(nnx.Module):
-    """What happens to one modality's raw frames: standardised, padding set to zero, neighbours stacked."""
+    """Preparation of one modality's raw frames: standardised, padding set to zero, neighbours
+    stacked.
+    """
 
     def __init__(self, width: int, stack: int, standardised: bool) -> None:
         self.mean = Statistic(jnp.zeros(width))
@@ -38,7 +41,8 @@ class Frames(nnx.Module):
     def __call__(
         self, x_btd: Slot, length_b: Int[Array, " b"]
     ) -> tuple[Float[Array, "b u e"], Bool[Array, "b u"]]:
-        """Stacked frames and which of them are valid: a stack that holds one real frame is, zeros fill its rest.
+        """Stacked frames and which of them are valid: a stack that holds one real frame is, zeros
+        fill its rest.
 
         An utterance of length 0 (its features are missing) has one valid frame of zeros.
         """
@@ -58,9 +62,10 @@ class Frames(nnx.Module):
 class DeepSER(nnx.Module):
     """The member of the ensemble.
 
-    `fuse` gives the fused representation, `heads` the predictions from it; Manifold MixUp stands between the two in
-    training. With `key=None` nothing is dropped. Modality k reads slot k of a batch: `widths[k]` features a frame, of
-    which `stacks[k]` neighbours (1 if not given) are joined into one.
+    `fuse` gives the fused representation, `heads` the predictions from it; Manifold MixUp stands
+    between the two in training. With `key=None` nothing is dropped. Modality k reads slot k of a
+    batch: `widths[k]` features a frame, of which `stacks[k]` neighbours (1 if not given) are joined
+    into one.
     """
 
     def __init__(
@@ -91,7 +96,9 @@ class DeepSER(nnx.Module):
         lengths: Sequence[Int[Array, " b"]],
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "b h"]:
-        """`x` of Algorithm 2, before MixUp, from padded frames `[b, t_k, d_k]` and their valid `lengths`."""
+        """`x` of Algorithm 2, before MixUp, from padded frames `[b, t_k, d_k]` and their valid
+        `lengths`.
+        """
         with matmul_precision(self.precision):
             return self._fused(inputs, lengths, key)
 

@@ -1,8 +1,9 @@
-"""ENC: two linear maps, L transformer encoder layers, mean over the valid frames (spec section 2, paper Algorithm 1).
+"""ENC: two linear maps, L transformer encoder layers, mean over the valid frames (spec section 2,
+paper Algorithm 1).
 
 Legend: `b` utterance, `t` frame, `d` input width, `h` hidden width, `n` head, `e` width of a head.
-Post-norm, ReLU, no positional encoding: PyTorch's `TransformerEncoderLayer` as the paper's code uses it, and initialised
-as PyTorch does, so that the paper's learning rates mean the same here.
+Post-norm, ReLU, no positional encoding: PyTorch's `TransformerEncoderLayer` as the paper's code
+uses it, and initialised as PyTorch does, so that the paper's learning rates mean the same here.
 """
 
 import math
@@ -22,7 +23,9 @@ from medusa_jax.layers.matmul import dense, operand_type
 
 
 def linear(d_in: int, d_out: int, rngs: nnx.Rngs, zero_bias: bool = False) -> nnx.Linear:
-    """A linear map with PyTorch's initialisation: weights and, unless `zero_bias`, bias uniform within ±1/√d_in."""
+    """A linear map with PyTorch's initialisation: weights and, unless `zero_bias`, bias uniform
+    within ±1/√d_in.
+    """
     bound = 1 / math.sqrt(d_in)
 
     def initial(
@@ -95,7 +98,9 @@ class Layer(nnx.Module):
 
 
 class Encoder(nnx.Module):
-    """ENC of the paper: returns what every layer saw, and the mean of the last. `width` is that of its input."""
+    """ENC of the paper: returns what every layer saw, and the mean of the last. `width` is that of
+    its input.
+    """
 
     def __init__(self, width: int, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.w1 = linear(width, config.hidden, rngs)
@@ -106,7 +111,9 @@ class Encoder(nnx.Module):
     def __call__(
         self, x_btd: Float[Array, "b t d"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None
     ) -> tuple[list[Float[Array, "b t h"]], Float[Array, "b h"]]:
-        """The output of each layer, and the mean of the last one over the valid frames (h1, h2 and h3 for two layers)."""
+        """The output of each layer, and the mean of the last one over the valid frames (h1, h2 and
+        h3 for two layers).
+        """
         x_bth = dense(self.w2, jax.nn.relu(dense(self.w1, x_btd, self.compute)), self.compute)
         outputs = []
         for i, layer in enumerate(self.layers):

@@ -1,6 +1,8 @@
-"""How many floating-point operations a DeepSER takes, by formula: what the plan's times and the benchmarks' FLOP/s are counted in.
+"""Floating-point operations of a DeepSER, by formula: the plan's times and the
+benchmarks' FLOP/s are counted in them.
 
-Only products of matrices count, 2·m·n·k each; everything else is small beside them. A training step costs three forward passes.
+Only products of matrices count, 2·m·n·k each; everything else is small beside them. A training step
+costs three forward passes.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ def forward_flops(
     frames: Sequence[int | float],
     stacks: Sequence[int] | None = None,
 ) -> float:
-    """Of one utterance with so many `frames` (as padded) of each modality, `widths` features each (spec section 2)."""
+    """Of one utterance with so many `frames` (as padded) of each modality, `widths` features each."""
     stacks = stacks or [1] * len(widths)
     lengths = [-(-count // stack) for count, stack in zip(frames, stacks, strict=True)]
     total = sum(
@@ -27,7 +29,8 @@ def forward_flops(
     for _ in range(config.layers if config.fusion == "deep" else 0):
         joined += sum(
             lengths
-        )  # a fusion encoder takes every modality's frames and those of the fusion encoder before it
+            # It takes every modality's frames and those of the fusion encoder before it.
+        )
         total += _encoder(config, config.hidden, joined)
     return float(total + 2 * config.hidden**2 * (len(widths) + (config.fusion == "deep")))
 
@@ -43,7 +46,9 @@ def training_flops(
 
 
 def _encoder(config: ModelConfig, width: int, length: int | float) -> int | float:
-    """Of one encoder: two linear maps into it, then in each layer four products of width h, two of the feed-forward part, two of attention."""
+    """Of one encoder: two linear maps into it, then in each layer four products of width h, two of
+    the feed-forward part, two of attention.
+    """
     h, wide = config.hidden, config.feedforward
     into = 2 * (width * h + h * h)
     layer = 2 * (4 * h * h + 2 * h * wide) + 4 * h * length

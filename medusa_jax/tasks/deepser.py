@@ -1,6 +1,8 @@
-"""MEDUSA's member: DeepSER in two stages, on soft labels with Manifold MixUp (paper sections 3.3 to 3.7).
+"""MEDUSA's member: DeepSER in two stages, on soft labels with Manifold MixUp (paper sections 3.3 to
+3.7).
 
-Legend: `n` utterance of a set, `b` utterance of a batch, `h` hidden, `c` class, `a` attribute, `p` part of a batch.
+Legend: `n` utterance of a set, `b` utterance of a batch, `h` hidden, `c` class, `a` attribute, `p`
+part of a batch.
 """
 
 from collections.abc import Hashable, Mapping
@@ -40,11 +42,12 @@ class Knobs(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a DeepSER must know of the corpus and its features.
+    """Facts about the corpus and its features that a DeepSER needs.
 
-    `targets` are the classes that it is trained for, `classes` the first of them, which it predicts. `widths` and
-    `extractors` go by modality; `weights_c` weigh the classes; `labels` are those of the held-out part, −1 without
-    consensus; `moments` are mean and deviation of the frames of modalities that are standardised.
+    `targets` are the classes that it is trained for, `classes` the first of them, which it
+    predicts. `widths` and `extractors` go by modality; `weights_c` weigh the classes; `labels` are
+    those of the held-out part, −1 without consensus; `moments` are mean and deviation of the frames
+    of modalities that are standardised.
     """
 
     classes: tuple[str, ...]
@@ -93,14 +96,18 @@ class DeepSERTask:
         return replace(self, config=self.config.model_copy(update={"training": training}))
 
     def traced(self, phase: Phase | None) -> Hashable:
-        """Both stages are one program; what is not asked for (a clip, a running mean) is not in it."""
+        """Both stages are one program; what is not asked for (a clip, a running mean) is not
+        in it.
+        """
         own = self.config.training
         if phase is None:
             return self.name
         return self.name, own.micro_batches, own.clip is None, own.ema is None
 
     def build(self, key: jax.Array) -> DeepSER:
-        """A DeepSER with random weights, and the statistics of its training frames if it standardises them."""
+        """A DeepSER with random weights, and the statistics of its training frames if it
+        standardises them.
+        """
         names, widths = self.config.modalities, self.facts.widths
         stacks = [self.config.model.stack.get(name, 1) for name in names]
         classes = len(self.facts.targets)
@@ -160,7 +167,7 @@ class DeepSERTask:
     def loss(
         self, model: DeepSER, batch: Batch, knobs: Knobs, drawn: Mix, key: Array
     ) -> tuple[Array, Array]:
-        """λ1 · cross-entropy + λ2 · squared error (paper eq. 1) on a batch with dropout and MixUp."""
+        """λ1 · cross-entropy + λ2 · squared error (paper eq. 1), with dropout and MixUp."""
         k_drop, _ = jax.random.split(key)
         x_bh = _fused(model, batch, self.parts, k_drop)
         target_bc = jnp.where(knobs.one_hot > 0, batch.one_hot, batch.soft)
@@ -179,7 +186,9 @@ class DeepSERTask:
         return {"logits": logits_bc, "attributes": attributes_ba}
 
     def score(self, predicted: dict[str, np.ndarray]) -> float:
-        """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for it."""
+        """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for
+        it.
+        """
         own, facts = self.config.training, self.facts
         classes = len(facts.classes)
         guesses_n = predicted["logits"][:, :classes].argmax(axis=1)
@@ -187,7 +196,7 @@ class DeepSERTask:
         return selection_score(facts.labels, guesses_n, classes, how, draws, facts.seed)
 
     def describe(self) -> dict[str, Any]:
-        """Classes and attributes in order, widths and extractors of the modalities, sampling rate."""
+        """Classes and attributes in order, and the modalities' widths and extractors."""
         names, facts = self.config.modalities, self.facts
         return {
             "classes": list(facts.classes),
@@ -200,11 +209,12 @@ class DeepSERTask:
 
 
 def _fused(model: DeepSER, batch: Batch, parts: int, key: Array) -> Array:
-    """The fused representation `[b, h]`; in `parts` that are computed one by one, and once more for the gradient.
+    """The fused representation `[b, h]`; in `parts` that are computed one by one, and once more for
+    the gradient.
 
-    A batch in parts costs a third more and the memory of one part, and MixUp still sees the whole batch. A part takes
-    every parts-th utterance: where a batch is spread over devices, so is each part. A batch that does not divide stays
-    whole.
+    A batch in parts costs a third more and the memory of one part, and MixUp still sees the whole
+    batch. A part takes every parts-th utterance: where a batch is spread over devices, so is each
+    part. A batch that does not divide stays whole.
     """
     b = len(batch.soft)
     inputs, lengths = jax.tree.map(jnp.asarray, (batch.inputs, batch.lengths))

@@ -1,4 +1,5 @@
-"""Losses of the paper: weighted soft-target cross-entropy and the attributes' squared error (section 3.6, eq. 1).
+"""Losses of the paper: weighted soft-target cross-entropy and the attributes' squared error
+(section 3.6, eq. 1).
 
 Legend: `n` utterance of a set, `b` utterance of a batch, `c` class, `a` attribute.
 """
@@ -10,7 +11,8 @@ from jaxtyping import Array, Float, Scalar
 
 
 def class_weights(soft_nc: np.ndarray) -> np.ndarray:
-    """α_c = (N / (|C|·f_c))^½, float32 `[c]`, f_c the sum of the soft labels of class c and N of all (section 3.6).
+    """α_c = (N / (|C|·f_c))^½, float32 `[c]`, f_c the sum of the soft labels of class c and N of
+    all (section 3.6).
 
     Rows of zeros (no class target) do not count; a class that never occurs weighs 0.
     """
@@ -23,7 +25,8 @@ def class_weights(soft_nc: np.ndarray) -> np.ndarray:
 def classification_loss(
     logits_bc: Float[Array, "b c"], soft_bc: Float[Array, "b c"], weights_c: Float[Array, " c"]
 ) -> Float[Scalar, ""]:
-    """−Σ_c α_c y_c log p_c, averaged over all utterances of the batch; those without a class target add nothing.
+    """−Σ_c α_c y_c log p_c, averaged over all utterances of the batch; those without a class target
+    add nothing.
 
     The plain mean over `b`: an utterance counts the same in any batch, whatever stands beside it.
     """

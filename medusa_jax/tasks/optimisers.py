@@ -12,19 +12,25 @@ Rate = float | jax.Array
 def adamw(
     learning_rate: Rate, weight_decay: Rate, clip: Rate | None = None
 ) -> optax.GradientTransformation:
-    """AdamW with decoupled decay; with `clip` the norm of all gradients together is bounded first."""
+    """AdamW with decoupled decay; with `clip` the norm of all gradients together is bounded
+    first.
+    """
     bound = optax.identity() if clip is None else optax.clip_by_global_norm(clip)
     return optax.chain(bound, optax.adamw(learning_rate, weight_decay=weight_decay))
 
 
 def injected(clip: bool) -> optax.GradientTransformation:
-    """`adamw` whose hyperparameters are part of its state, so that members with others share a program."""
+    """`adamw` whose hyperparameters are part of its state, so that members with others share a
+    program.
+    """
     values = {"learning_rate": 0.0, "weight_decay": 0.0, **({"clip": 1.0} if clip else {})}
     return optax.inject_hyperparams(adamw, hyperparam_dtype=jnp.float32)(**values)
 
 
 def rate_of(stage: StageConfig, steps: int) -> optax.Schedule:
-    """The learning rate of a stage of `steps` steps: a linear warm-up, then constant or a cosine down to 0."""
+    """The learning rate of a stage of `steps` steps: a linear warm-up, then constant or a cosine
+    down to 0.
+    """
     rate, warmup = stage.learning_rate, stage.warmup
     main = optax.constant_schedule(rate)
     if stage.schedule == "cosine":
@@ -38,5 +44,7 @@ def rate_of(stage: StageConfig, steps: int) -> optax.Schedule:
 
 
 def mean_decay(ema: float) -> optax.Schedule:
-    """Decay of a running mean of the weights: short at first, so that the initial weights are soon forgotten."""
+    """Decay of a running mean of the weights: short at first, so that the initial weights are soon
+    forgotten.
+    """
     return lambda step: jnp.minimum(ema, (1 + step) / (10 + step))

@@ -24,8 +24,8 @@ def task_of(
 ) -> Task:
     """The task of a member on this data, in the run of this seed.
 
-    `extractors`: facts about the extractor of each modality, for the member's record. `moments`: as of `moments_of`;
-    without them the task tells shapes and needs, but is not to be trained.
+    `extractors`: facts about the extractor of each modality, for the member's record. `moments`: as
+    of `moments_of`; without them the task tells shapes and needs, but is not to be trained.
     """
     examples, corpus = data.examples, data.examples.corpus
     targets = examples.one_hot if config.training.targets == "one_hot" else examples.soft
@@ -44,7 +44,9 @@ def task_of(
 
 
 def moments_of(configs: list[MemberConfig], examples: Examples, fit: np.ndarray) -> Moments:
-    """Mean and deviation over `fit` of each modality that a member standardises, measured once for all members."""
+    """Mean and deviation over `fit` of each modality that a member standardises, measured once for
+    all members.
+    """
     wanted = {name for one in configs if one.model.standardise for name in one.modalities}
     names = [name for name in examples.modalities if name in wanted]
     return {name: frame_statistics(examples, name, fit) for name in names}

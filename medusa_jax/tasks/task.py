@@ -1,7 +1,9 @@
-"""The contract between the engine and what it trains: a task, its data, and the phases of its training.
+"""The contract between the engine and what it trains: a task, its data, and the phases of its
+training.
 
-The engine (`medusa_jax/training`) names no model, loss, target or field of a batch. A new problem is one file
-in this folder that implements `Task`, and `Dataset` where `tasks.utterances` does not fit.
+The engine (`medusa_jax/training`) names no model, loss, target or field of a batch. A new problem
+is one file in this folder that implements `Task`, and `Dataset` where `tasks.utterances` does not
+fit.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -32,8 +34,9 @@ class Phase:
 class Optimiser(NamedTuple):
     """An optax transformation made by `inject_hyperparams`, and the values of its hyperparameters.
 
-    `schedules` map a hyperparameter to its value by step of the phase. `mean_decay`: decay of a running mean of the
-    weights by step of the whole training (None: no mean); the mean is then scored and kept in their place.
+    `schedules` map a hyperparameter to its value by step of the phase. `mean_decay`: decay of a
+    running mean of the weights by step of the whole training (None: no mean); the mean is then
+    scored and kept in their place.
     """
 
     transform: optax.GradientTransformation
@@ -43,7 +46,9 @@ class Optimiser(NamedTuple):
 
 @runtime_checkable
 class Task(Protocol):
-    """All that the engine asks of what it trains. Methods that are traced use no state but their arguments."""
+    """All that the engine asks of what it trains. Methods that are traced use no state but their
+    arguments.
+    """
 
     @property
     def name(self) -> str:
@@ -62,7 +67,7 @@ class Task(Protocol):
 
     @property
     def reads(self) -> Hashable:
-        """What `view` takes of a batch; members that differ in it are never stacked."""
+        """Names of what `view` takes of a batch; members that differ in it are never stacked."""
         ...
 
     def traced(self, phase: Phase | None) -> Hashable:
@@ -74,7 +79,9 @@ class Task(Protocol):
 
     @property
     def parts(self) -> int:
-        """Pieces in which a step computes its batch one by one, to save memory; 1: the whole batch at once."""
+        """Pieces in which a step computes its batch one by one, to save memory; 1: the whole batch
+        at once.
+        """
         ...
 
     def undivided(self) -> "Task":
@@ -86,7 +93,7 @@ class Task(Protocol):
         ...
 
     def trained(self, phase: Phase) -> nnx.filterlib.Filter:
-        """Which variables the phase trains; the rest is frozen."""
+        """The variables that the phase trains; the rest is frozen."""
         ...
 
     def optimiser(self, phase: Phase, steps: int) -> Optimiser:
@@ -94,11 +101,15 @@ class Task(Protocol):
         ...
 
     def knobs(self, phase: Phase) -> PyTree:
-        """Arrays that members may differ in without another program: weights of losses, probabilities, …"""
+        """Arrays that members may differ in without another program: weights of losses,
+        probabilities, …
+        """
         ...
 
     def draw(self, key: jax.Array, knobs: PyTree, size: int) -> PyTree:
-        """Random numbers of one step on a batch of `size`, drawn ahead of it; traced over the steps of an epoch."""
+        """Random numbers of one step on a batch of `size`, drawn ahead of it; traced over the steps
+        of an epoch.
+        """
         ...
 
     def view(self, batch: PyTree) -> PyTree:
@@ -108,7 +119,9 @@ class Task(Protocol):
     def loss(
         self, model: Any, batch: PyTree, knobs: PyTree, drawn: PyTree, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """The loss, and the values of `losses` `[l]`, of a viewed batch; `key` is the step's own."""
+        """The loss, and the values of `losses` `[l]`, of a viewed batch; `key` is the step's
+        own.
+        """
         ...
 
     def predict(self, model: Any, batch: PyTree) -> dict[str, jax.Array]:
@@ -116,17 +129,23 @@ class Task(Protocol):
         ...
 
     def score(self, predicted: dict[str, np.ndarray]) -> float:
-        """How good predictions of the dataset's held-out part are, in its order; higher is better, above −1."""
+        """Score predictions of the dataset's held-out part, in its order; higher is better,
+        above −1.
+        """
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Facts in JSON's types without which the weights are useless: classes, widths, extractors, …"""
+        """Facts in JSON's types without which the weights are useless: classes, widths, extractors,
+        …
+        """
         ...
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Units (utterances, dialogues) by position, and the stream of batches that members of a group share."""
+    """Units (utterances, dialogues) by position, and the stream of batches that members of a group
+    share.
+    """
 
     @property
     def digest(self) -> str:
@@ -158,9 +177,11 @@ class Dataset(Protocol):
         ...
 
     def batch(self, positions: np.ndarray, rows: slice, when: tuple[int, int] | None) -> PyTree:
-        """Arrays `[b, …]` of the units in `rows` of a batch; its shape follows from all of `positions`.
+        """Arrays `[b, …]` of the units in `rows` of a batch; its shape follows from all of
+        `positions`.
 
-        `when`: phase and epoch of a training batch, for random crops and the like; None in evaluation.
+        `when`: phase and epoch of a training batch, for random crops and the like; None in
+        evaluation.
         """
         ...
 

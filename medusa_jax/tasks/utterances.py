@@ -1,4 +1,6 @@
-"""Utterances as a dataset: the stream of batches of Stage 1, of all that has labels, and of balanced Stage 2."""
+"""Utterances as a dataset: the stream of batches of Stage 1, of all that has labels, and of
+balanced Stage 2.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ BALANCED = 1
 
 @dataclass(frozen=True, eq=False)
 class Utterances:
-    """Implements `tasks.task.Dataset`: `fit` and `held_out` are positions in `examples`, `seed` is the stream's."""
+    """Implements `tasks.task.Dataset`: `fit` and `held_out` are positions in `examples`, `seed` is
+    the stream's.
+    """
 
     examples: Examples
     fit: np.ndarray
@@ -52,10 +56,11 @@ class Utterances:
             )
 
     def plan(self, phase: int, epoch: int) -> np.ndarray:
-        """Batches `[step, b]`: of all of `fit` that has labels, or of a new balanced subset of it each epoch.
+        """Batches `[step, b]`: of all of `fit` that has labels, or of a new balanced subset of it
+        each epoch.
 
-        A function of (seed, phase, epoch); every epoch of a phase has as many steps. Raises `TrainingError` if a
-        class has no utterance to balance with.
+        A function of (seed, phase, epoch); every epoch of a phase has as many steps. Raises
+        `TrainingError` if a class has no utterance to balance with.
         """
         corpus, fit = self.examples.corpus, self.fit
         if phase == BALANCED:
@@ -97,7 +102,9 @@ def utterances_of(
     held_out: np.ndarray,
     seed: int,
 ) -> Utterances:
-    """The dataset of a member in the run of this seed; members with an equal `stream_of` share it."""
+    """The dataset of a member in the run of this seed; members with an equal `stream_of` share
+    it.
+    """
     own = seed if config.stream == "shared" else own_stream(seed, member_seed)
     return Utterances(examples, fit, held_out, config.batch_size, config.no_consensus, own)
 

@@ -1,7 +1,8 @@
 """Checkpoints that plain orbax opens, with a digest of every file beside them.
 
-`KIND-STEP/` is orbax's own folder of nested dicts of arrays; `KIND-STEP.json` holds the digests and whatever else must be
-known to go on. A checkpoint counts once its JSON stands, which is written last.
+`KIND-STEP/` is orbax's own folder of nested dicts of arrays; `KIND-STEP.json` holds the digests and
+whatever else must be known to go on. A checkpoint counts once its JSON stands, which is written
+last.
 """
 
 import json
@@ -24,8 +25,9 @@ PyTree = Any
 class Writer:
     """Writes checkpoints in the background, one at a time.
 
-    `save` returns once the arrays are in orbax's hands; `wait` until they are on disk with their digests. Either raises
-    `CheckpointError` for what went wrong in the background, for instance on a full disk: the older checkpoint stays.
+    `save` returns once the arrays are in orbax's hands; `wait` until they are on disk with their
+    digests. Either raises `CheckpointError` for what went wrong in the background, for instance on
+    a full disk: the older checkpoint stays.
     """
 
     def __init__(self) -> None:
@@ -83,10 +85,12 @@ def save(
 def restore(
     folder: Path, kind: str, digest: str | None = None
 ) -> tuple[PyTree, dict[str, Any]] | None:
-    """The newest checkpoint of `kind` as nested dicts of NumPy arrays and its `about`; None if there is none.
+    """The newest checkpoint of `kind` as nested dicts of NumPy arrays and its `about`; None if
+    there is none.
 
-    Raises `CheckpointError` naming the file if a digest differs, and the folder if it was saved under another
-    configuration. The files are checked before orbax reads them: on a damaged one it prints tracebacks of its threads.
+    Raises `CheckpointError` naming the file if a digest differs, and the folder if it was saved
+    under another configuration. The files are checked before orbax reads them: on a damaged one it
+    prints tracebacks of its threads.
     """
     record = _newest(folder, kind)
     if record is None:
@@ -148,7 +152,9 @@ def _newest(folder: Path, kind: str) -> dict[str, Any] | None:
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
-    """Options for this process alone: beside others orbax would wait for them, and only one writes."""
+    """Options for this process alone: beside others orbax would wait for them, and only one
+    writes.
+    """
     own = jax.process_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
@@ -207,7 +213,9 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def as_dicts(tree: PyTree) -> dict[str, Any]:
-    """Any tree of arrays as nested dicts with string keys, which orbax restores without our classes."""
+    """Any tree of arrays as nested dicts with string keys, which orbax restores without our
+    classes.
+    """
     result: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         *parents, last = _names(path)

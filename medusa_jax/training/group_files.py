@@ -1,7 +1,8 @@
-"""The files of a group: one checkpoint to go on from, and for each member its metrics and its folder.
+"""The files of a group: one checkpoint to go on from, and for each member its metrics and its
+folder.
 
-`groups/NAME/last-N` is one atomic thing: all members at the same moment, with their best weights so far and their place
-in the data. A member's own folder gets its weights once, when it is finished.
+`groups/NAME/last-N` is one atomic thing: all members at the same moment, with their best weights so
+far and their place in the data. A member's own folder gets its weights once, when it is finished.
 """
 
 import shutil
@@ -30,7 +31,9 @@ PyTree = Any
 
 
 class GroupFiles:
-    """The files of one group below `place`: `groups/NAME/` while it trains, `members/ID/` for good."""
+    """The files of one group below `place`: `groups/NAME/` while it trains, `members/ID/` for
+    good.
+    """
 
     def __init__(
         self, members: Sequence[Member], data: Dataset, place: Path, tracking: TrackingConfig
@@ -48,7 +51,9 @@ class GroupFiles:
 
     @property
     def finished(self) -> bool:
-        """Whether every member has come to its end. Raises `CheckpointError` for one of another training."""
+        """Tell whether every member has come to its end. Raises `CheckpointError` for one of
+        another training.
+        """
         ended = [name for name, folder in self.folders.items() if folder.finished]
         for name in ended:
             self.folders[name].check(self.members[name].digest)
@@ -57,7 +62,8 @@ class GroupFiles:
     def restored(self) -> dict[str, Progress]:
         """Every member's progress: as saved last, or new.
 
-        A member whose folder was removed starts anew. Metrics of epochs that will be trained again are dropped.
+        A member whose folder was removed starts anew. Metrics of epochs that will be trained again
+        are dropped.
         """
         found = checkpoint.restore(self._group, "last", self._digest)
         arrays, about = found if found is not None else ({}, {"members": {}, "steps": 0})
@@ -77,7 +83,9 @@ class GroupFiles:
         return progress
 
     def state_of(self, name: str, blank: State, weights: Weights) -> State:
-        """A member's state as restored, or `blank`, a new one of its structure; `weights` are its constants."""
+        """A member's state as restored, or `blank`, a new one of its structure; `weights` are its
+        constants.
+        """
         self._frozen[name] = weights.frozen_digest()
         saved = self._saved.pop(name, None)
         return blank if saved is None else jax.device_put(checkpoint.fill(blank, saved))
@@ -96,8 +104,8 @@ class GroupFiles:
     ) -> None:
         """Write finished members' folders, then in the background all that is needed to go on.
 
-        `states` are those of unfinished members, in NumPy; `steps` counts the steps since the last save (an epoch's
-        scoring is one). Only the first of several processes writes.
+        `states` are those of unfinished members, in NumPy; `steps` counts the steps since the last
+        save (an epoch's scoring is one). Only the first of several processes writes.
         """
         for name, one in progress.items():
             if one.finished and name in self._best:
@@ -126,7 +134,7 @@ class GroupFiles:
             self._writer.wait()
 
     def due(self, minutes: float) -> bool:
-        """Whether the last save is so long ago, for the process that saves."""
+        """Tell whether it is time to save, in the process that saves."""
         return leads() and time.monotonic() - self._last_save >= 60 * minutes
 
     def log(self, name: str, metrics: Metrics, epoch: int) -> None:

@@ -1,4 +1,6 @@
-"""Which members train together: all that read one stream of batches, as far as the device's memory goes."""
+"""Groups of members that train together: all that read one stream of batches, as far as the
+device's memory goes.
+"""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
@@ -11,10 +13,11 @@ Name = TypeVar("Name", bound=Hashable)
 def grouped(
     streams: Mapping[Name, Hashable], needs: Mapping[Name, Need], budget: int, side_by_side: bool
 ) -> list[list[Name]]:
-    """Members by name in groups of one stream that need at most `budget` bytes each, in their order.
+    """Members by name in groups of one stream that need at most `budget` bytes each, in their
+    order.
 
-    `streams` is equal for members that read the same batches. A member that needs more by itself is its own group:
-    needs are estimates from above, so that it may yet fit.
+    `streams` is equal for members that read the same batches. A member that needs more by itself is
+    its own group: needs are estimates from above, so that it may yet fit.
     """
     alike: dict[Hashable, list[Name]] = {}
     for name, stream in streams.items():

@@ -1,7 +1,9 @@
-"""The training of a group: members that read one stream of batches, scored each epoch, resumable at any step.
+"""The training of a group: members that read one stream of batches, scored each epoch, resumable at
+any step.
 
-Batch k of an epoch follows from the dataset, the phase and the epoch; dropout and other draws of step s from the member's
-seed and s. So a member ends the same alone or in company, stopped and resumed or not.
+Batch k of an epoch follows from the dataset, the phase and the epoch; dropout and other draws of
+step s from the member's seed and s. So a member ends the same alone or in company, stopped and
+resumed or not.
 """
 
 import time
@@ -47,10 +49,11 @@ def train(
 ) -> None:
     """Train members into `folder/members/ID`, or go on with what is there.
 
-    Each folder ends with the weights of the epoch that scored best on the held-out part, `metrics.jsonl` (a line an
-    epoch) and `member.json`; until all members are finished `folder/groups/` holds what is needed to go on. Raises
-    `Interrupted` after SIGTERM or Ctrl-C, with the state saved; `TrainingError` for a loss that is not finite, naming
-    member, step and units; `CheckpointError` for a checkpoint that is damaged or of another training.
+    Each folder ends with the weights of the epoch that scored best on the held-out part,
+    `metrics.jsonl` (a line an epoch) and `member.json`; until all members are finished
+    `folder/groups/` holds what is needed to go on. Raises `Interrupted` after SIGTERM or Ctrl-C,
+    with the state saved; `TrainingError` for a loss that is not finite, naming member, step and
+    units; `CheckpointError` for a checkpoint that is damaged or of another training.
     """
     files = GroupFiles(members, data, folder, tracking or TrackingConfig())
     if files.finished:
@@ -91,7 +94,8 @@ class _Group:
         """Train every epoch of every member."""
         stop = known_to_all(asked, self.devices)
         while cohort := next_cohort(self.progress):
-            # The members furthest behind read the same epoch: its batches, draws and learning rates are made first.
+            # The members furthest behind read the same epoch: its batches, draws and learning rates
+            # are made first.
             began = time.monotonic()
             now = self.progress[cohort[0]]
             plan = self.data.plan(now.phase, now.epoch)
@@ -100,7 +104,8 @@ class _Group:
             # Steps: dispatch k, then look at the losses of k - 1 while the device works.
             waited = self._steps(plan, now, stop)
             seconds = time.monotonic() - began
-            # Score and log before anything moves on, so that a line of metrics is of weights that exist.
+            # Score and log before anything moves on, so that a line of metrics is of weights that
+            # exist.
             scores = self._scores()
             measured = {
                 "steps_per_second": (len(plan) - now.done) / seconds,
@@ -109,11 +114,13 @@ class _Group:
                 "seconds": time.monotonic() - began,
             }
             self._log(plan, now, scores, measured)
-            # The best weights are noted while the state still is of this epoch; then members move on, which changes it.
+            # The best weights are noted while the state still is of this epoch; then members move
+            # on, which changes it.
             self._note_best()
             self._move_on(now.phase)
             self._tell()
-            # Save when it is time or a member ends. A stop that came while the epoch was scored is honoured here.
+            # Save when it is time or a member ends. A stop that came while the epoch was scored is
+            # honoured here.
             stopped = stop(wait=True)
             ended = any(self.progress[name].finished for name in cohort)
             if stopped or ended or self.files.due(self.engine.save_minutes):
@@ -147,10 +154,11 @@ class _Group:
             lanes.begin({name: self._epoch(name, plan.shape) for name in some}, first.done == 0)
 
     def _assemble(self, number: int) -> None:
-        """Build the lanes of a phase, where members step side by side one for each member of the group.
+        """Build the lanes of a phase, where members step side by side one for each member of the
+        group.
 
-        So lanes depend on the group and the phase alone: with idle ones for finished members, a resumed run steps in
-        the same programs as one that never stopped, and to the same bits.
+        So lanes depend on the group and the phase alone: with idle ones for finished members, a
+        resumed run steps in the same programs as one that never stopped, and to the same bits.
         """
         for lanes in self.lanes:
             self.waiting |= lanes.take(self.seated & set(lanes.ids))
@@ -167,7 +175,7 @@ class _Group:
         self.lanes = lanes_of(places, self.side_by_side, self.devices)
 
     def _fits(self, member: Member, phase: Phase) -> bool:
-        """Whether the member's own phase traces like this one."""
+        """Tell whether the member's own phase traces like this one."""
         own = member.task.phases[self.progress[member.id].phase]
         return member.task.traced(own) == member.task.traced(phase)
 
@@ -188,7 +196,9 @@ class _Group:
         )
 
     def _steps(self, plan: np.ndarray, now: Progress, stop: StopRequest) -> float:
-        """Step through the rest of the epoch's batches; returns the seconds spent waiting for them."""
+        """Step through the rest of the epoch's batches; returns the seconds spent waiting for
+        them.
+        """
         training = [lanes for lanes in self.lanes if lanes.active]
         names = [name for lanes in training for name in lanes.active]
         late: list[jax.Array] = []
@@ -289,7 +299,9 @@ class _Group:
                     self.waiting[name] = state
 
     def _check(self, training: Sequence[Lanes], late: list[jax.Array], plan: np.ndarray) -> None:
-        """Log and raise `TrainingError` if a loss of the last step that counts as done is not finite."""
+        """Log and raise `TrainingError` if a loss of the last step that counts as done is not
+        finite.
+        """
         for lanes, losses in zip(training, jax.device_get(late), strict=False):
             for name, values in lanes.by_member(losses).items():
                 if not np.isfinite(values).all():
@@ -339,13 +351,16 @@ class _Group:
 
 
 def _plan_shapes(members: Sequence[Member], data: Dataset) -> dict[int, tuple[int, int]]:
-    """Steps of an epoch and size of its batches, by phase. Raises `TrainingError` for a member without an epoch."""
+    """Steps of an epoch and size of its batches, by phase. Raises `TrainingError` for a member
+    without an epoch.
+    """
     for member in members:
         if begun(member.task.phases).finished:
+            names = " or ".join(phase.name for phase in member.task.phases)
             raise TrainingError(
                 "no epoch was asked for",
                 where=f"member {member.id}",
-                hint="give one of its phases epochs (training.stage1.epochs, training.stage2.epochs)",
+                hint=f"set the epochs of {names} above 0",
             )
     wanted = {n for one in members for n, phase in enumerate(one.task.phases) if phase.epochs}
     shapes = {number: data.plan(number, 0).shape for number in sorted(wanted)}

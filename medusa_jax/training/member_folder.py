@@ -41,7 +41,7 @@ class MemberFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the member's training has come to its end."""
+        """The member's training has come to its end."""
         return (self.path / RECORD).exists()
 
     def write(
@@ -75,7 +75,8 @@ class MemberFolder:
     def record(self) -> dict[str, Any]:
         """The contents of `member.json`.
 
-        Raises `CheckpointError` if the member is not trained, its record is damaged, or of a version that wrote less.
+        Raises `CheckpointError` if the member is not trained, its record is damaged, or of a
+        version that wrote less.
         """
         path = self.path / RECORD
         if not path.exists():
@@ -100,7 +101,9 @@ class MemberFolder:
         return record
 
     def check(self, digest: str) -> dict[str, Any]:
-        """The record of a member trained under `digest`. Raises `CheckpointError` for another, or as `record`."""
+        """The record of a member trained under `digest`. Raises `CheckpointError` for another, or
+        as `record`.
+        """
         record = self.record()
         if record["training"] != digest:
             raise CheckpointError(
@@ -111,7 +114,9 @@ class MemberFolder:
         return record
 
     def verified(self, digest: str) -> dict[str, Any]:
-        """The record, as `check`, once every byte of the weights and of the checkpoint has been read."""
+        """The record, as `check`, once every byte of the weights and of the checkpoint has been
+        read.
+        """
         record = self.check(digest)
         _checked_weights(self.path / WEIGHTS, record["weights"])
         checkpoint.restore(self.path / "checkpoints", "best", digest)
@@ -120,8 +125,8 @@ class MemberFolder:
     def load(self, task: Task, digest: str | None = None) -> Trained:
         """The member with its best weights, as a task that describes itself as the record does.
 
-        Raises `CheckpointError` if the weights are damaged, were not trained under `digest`, or if classes, widths or
-        anything else that the task describes differ, by name.
+        Raises `CheckpointError` if the weights are damaged, were not trained under `digest`, or if
+        classes, widths or anything else that the task describes differ, by name.
         """
         record = self.record() if digest is None else self.check(digest)
         _refuse_other(record, task, self.path / RECORD)
@@ -145,7 +150,9 @@ class MemberFolder:
 
 
 def _checked_weights(path: Path, sha256: str) -> dict[str, Any]:
-    """Nested dicts of the arrays in a safetensors file. Raises `CheckpointError` unless it has this digest."""
+    """Nested dicts of the arrays in a safetensors file. Raises `CheckpointError` unless it has this
+    digest.
+    """
     try:
         if sha256_of(path) != sha256:
             raise ValueError(f"the digest of {path.name} is not the one in {RECORD}")

@@ -29,7 +29,8 @@ _INITIAL, _STEPS = 0, 1
 class Member:
     """A task to be trained under a name, from a seed.
 
-    `config` is what its record keeps of its configuration; `digest` names all that its weights follow from.
+    `config` is what its record keeps of its configuration; `digest` names all that its weights
+    follow from.
     """
 
     id: str
@@ -55,7 +56,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Lane:
-    """A member's place: its weights' structure and constants, its phase, and the state that steps change."""
+    """A member's place: its weights' structure and constants, its phase, and the state that steps
+    change.
+    """
 
     member: Member
     weights: Weights  # without params
@@ -73,8 +76,8 @@ class Lane:
 class Lanes:
     """Members of equal structure that one dispatch trains and scores.
 
-    Those that have finished, or wait for the others, keep their lane and are masked: nothing is compiled again when
-    a member ends. A single lane's arrays have no member axis.
+    Those that have finished, or wait for the others, keep their lane and are masked: nothing is
+    compiled again when a member ends. A single lane's arrays have no member axis.
     """
 
     def __init__(self, lanes: Sequence[Lane], devices: Devices) -> None:
@@ -91,7 +94,9 @@ class Lanes:
         self._mask: jax.Array | None = None
 
     def begin(self, epochs: Mapping[str, Epoch], fresh: bool) -> None:
-        """Make these members active for an epoch, with new sums of losses if it is `fresh`; the others wait."""
+        """Make these members active for an epoch, with new sums of losses if it is `fresh`; the
+        others wait.
+        """
         self._active = [name for name in self.ids if name in epochs]
         if not self._active:
             return
@@ -117,7 +122,9 @@ class Lanes:
         return losses
 
     def predict(self, batch: PyTree) -> dict[str, jax.Array]:
-        """Outputs `[b, m, …]` by name, without `m` for a single member, of the weights that are scored."""
+        """Outputs `[b, m, …]` by name, without `m` for a single member, of the weights that are
+        scored.
+        """
         return self._predict(self._state.scored, self._constants, self.task.view(batch))
 
     def by_member(self, fetched: PyTree, axis: int = 0) -> dict[str, PyTree]:
@@ -172,7 +179,9 @@ def lanes_of(lanes: Sequence[Lane], side_by_side: bool, devices: Devices) -> lis
 
 
 def one_lane(member: Member, number: int, plan_shape: tuple[int, int], devices: Devices) -> Lanes:
-    """A new member in a lane of its own, ready for the steps of its phase `number`; for measurements."""
+    """A new member in a lane of its own, ready for the steps of its phase `number`; for
+    measurements.
+    """
     weights, phase = new_weights(member.task, member.initial_key), member.task.phases[number]
     state = new_state(member.task, phase, weights.params)
     lanes = Lanes([Lane(member, replace(weights, params=None), phase, state)], devices)

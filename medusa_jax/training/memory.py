@@ -1,4 +1,6 @@
-"""How much of a device's memory members need to train, from shapes alone: nothing is allocated or compiled for it."""
+"""Memory that members need of a device to train, from shapes alone: nothing is allocated or
+compiled for it.
+"""
 
 import os
 from collections.abc import Hashable, Sequence
@@ -20,13 +22,16 @@ PyTree = Any
 _SHARE = 0.8  # of a device's memory: the rest is for programs, fragments and the display
 _BATCHES = 4  # the one in use and those that the loader has made ahead
 _WIDE = 2**28
-"""Bytes that a member's step keeps from which on it fills a GPU by itself: members then step one after the other.
-Assumed, not measured; `benchmarks/gpu.py` compares both ways."""
+"""Bytes that a member's step keeps from which on it fills a GPU by itself: members then step one
+after the other. Assumed, not measured; `benchmarks/gpu.py` compares both ways.
+"""
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that one member needs of each device; `program` is equal for members that share compiled steps."""
+    """Bytes that one member needs of each device; `program` is equal for members that share
+    compiled steps.
+    """
 
     program: Hashable
     reads: Hashable
@@ -46,8 +51,8 @@ class Need:
 def need_of(task: Task, data: Dataset, devices: int = 1) -> Need:
     """A member's need of each of the `devices` that share its batches, at the largest padded shape.
 
-    `step` is what automatic differentiation keeps before the compiler saves any of it: what is really used is less,
-    rarely under half of it.
+    `step` is what automatic differentiation keeps before the compiler saves any of it: what is
+    really used is less, rarely under half of it.
     """
     weights, phase, parts = outline(task), task.phases[0], task.parts
     state = jax.eval_shape(lambda params: new_state(task, phase, params), weights.params)
@@ -95,7 +100,9 @@ def bytes_of(tree: PyTree) -> int:
 
 
 def group_bytes(needs: Sequence[Need], side_by_side: bool) -> int:
-    """The need of members that train as one group: every state, the batches, and the step of the largest stack."""
+    """The need of members that train as one group: every state, the batches, and the step of the
+    largest stack.
+    """
     steps: dict[Any, int] = {}
     for place, need in enumerate(needs):
         stack = need.structure if side_by_side else place
@@ -105,7 +112,8 @@ def group_bytes(needs: Sequence[Need], side_by_side: bool) -> int:
 
 
 def budget(engine: EngineConfig) -> int:
-    """Bytes that a group may need of each device: as configured, or 80 % of what it has; the least of all hosts.
+    """Bytes that a group may need of each device: as configured, or 80 % of what it has; the least
+    of all hosts.
 
     A CPU has what is free now; where it is made to look like several devices, each has its share.
     """
@@ -118,9 +126,11 @@ def budget(engine: EngineConfig) -> int:
 
 
 def steps_side_by_side(engine: EngineConfig, needs: Sequence[Need]) -> bool:
-    """Whether members of equal structure step in one program, as the configuration says or else as their needs say.
+    """Tell whether members of equal structure step in one program, as the configuration says or
+    else as their needs say.
 
-    On a CPU they share its cores, and one after the other is no slower; on a GPU only small members gain by it.
+    On a CPU they share its cores, and one after the other is no slower; on a GPU only small members
+    gain by it.
     """
     if engine.side_by_side != "auto":
         return engine.side_by_side == "vmap"

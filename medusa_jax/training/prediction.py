@@ -57,7 +57,8 @@ def prediction_batches(data: Dataset, positions: np.ndarray, devices: Devices) -
 def predicted(
     run: Callable[[PyTree], PyTree], data: Dataset, positions: np.ndarray, devices: Devices
 ) -> Any:
-    """`run(batch)` for all of `positions`: its tree of arrays `[b, …]` as NumPy `[n, …]` in the order of `positions`.
+    """`run(batch)` for all of `positions`: its tree of arrays `[b, …]` as NumPy `[n, …]` in the
+    order of `positions`.
 
     Results are fetched one batch late, so that the device works on the next one meanwhile.
     """

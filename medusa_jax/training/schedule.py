@@ -1,7 +1,7 @@
 """Each member's progress through its phases, and which members train next.
 
-Members stop at different epochs. Those that are furthest behind train while the others wait, so that every epoch of a
-phase is one pass over the same batches for as many members as still need it.
+Members stop at different epochs. Those that are furthest behind train while the others wait, so
+that every epoch of a phase is one pass over the same batches for as many members as still need it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,9 @@ def begun(phases: Sequence[Phase]) -> Progress:
 
 
 def after_epoch(progress: Progress, score: float, phases: Sequence[Phase]) -> Progress:
-    """The place after an epoch of `progress.done` steps that scored this: next epoch, next phase, or the end."""
+    """The place after an epoch of `progress.done` steps that scored this: next epoch, next phase,
+    or the end.
+    """
     epochs, steps = progress.epochs + 1, progress.steps + progress.done
     moved = replace(progress, epoch=progress.epoch + 1, epochs=epochs, steps=steps, done=0)
     if score > progress.best:
@@ -54,7 +56,9 @@ def _settled(progress: Progress, phases: Sequence[Phase]) -> Progress:
 
 
 def next_cohort(progress: Mapping[str, Progress]) -> tuple[str, ...]:
-    """The unfinished members at the lowest (phase, epoch, step), in order; none once all are finished."""
+    """The unfinished members at the lowest (phase, epoch, step), in order; none once all are
+    finished.
+    """
     unfinished = {name: one for name, one in progress.items() if not one.finished}
     places = {name: (one.phase, one.epoch, one.done) for name, one in unfinished.items()}
     lowest = min(places.values(), default=None)

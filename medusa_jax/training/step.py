@@ -1,7 +1,9 @@
-"""One training step and one prediction of any task, each a single compiled program for one member or a stack of them.
+"""One training step and one prediction of any task, each a single compiled program for one member
+or a stack of them.
 
 Programs are kept by what they trace; all that members of equal structure differ in is an argument.
-Legend: `k` step of an epoch, `l` loss, `b` unit of a batch; in a stack every array of a member has a leading `m`.
+Legend: `k` step of an epoch, `l` loss, `b` unit of a batch; in a stack every array of a member has
+a leading `m`.
 """
 
 from collections.abc import Callable, Hashable
@@ -40,7 +42,9 @@ class State(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """What the steps of one epoch need beside state and batch, computed ahead of them; row k is of step `first` + k."""
+    """Needs of one epoch's steps beside state and batch, computed ahead of them; row k is of
+    step `first` + k.
+    """
 
     key: Array  # step s draws from fold_in(key, s)
     first: Array  # int32
@@ -52,7 +56,7 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class Program:
-    """What a compiled step depends on: equal for members that share it."""
+    """The parts that a compiled step depends on: equal for members that share it."""
 
     graph: nnx.GraphDef
     traced: Hashable
@@ -82,7 +86,9 @@ def new_state(task: Task, phase: Phase, params: PyTree) -> State:
 
 
 def next_phase(task: Task, phase: Phase, state: State, best: PyTree | None) -> State:
-    """The state before the first step of a later phase: a fresh optimiser on the last weights, or on the `best`."""
+    """The state before the first step of a later phase: a fresh optimiser on the last weights, or
+    on the `best`.
+    """
     if best is not None:
         mean = None if state.mean is None else jax.tree.map(jnp.copy, best)
         state = state._replace(params=best, mean=mean)
@@ -98,10 +104,11 @@ def _trained(task: Task, phase: Phase, params: PyTree) -> tuple[PyTree, PyTree]:
 
 @lru_cache(maxsize=64)
 def train_step(program: Program) -> Callable[..., tuple[State, Array]]:
-    """A program `(state, constants, epoch, active, batch) → (state, losses [l])`; it consumes `state`.
+    """A program `(state, constants, epoch, active, batch) → (state, losses [l])`; it consumes
+    `state`.
 
-    A member that is not `active` keeps its state; its losses mean nothing. In a stack all but the batch have a
-    leading member axis.
+    A member that is not `active` keeps its state; its losses mean nothing. In a stack all but the
+    batch have a leading member axis.
     """
     task, phase = program.task, program.phase
     assert phase is not None
@@ -157,7 +164,9 @@ def predict_step(program: Program) -> Callable[..., dict[str, Array]]:
 
 @lru_cache(maxsize=64)
 def draw_ahead(program: Program, steps: int, size: int) -> Callable[..., PyTree]:
-    """A program `(key, knobs, first) → draws [k, …]` of `steps` steps on batches of `size`, from step `first` on."""
+    """A program `(key, knobs, first) → draws [k, …]` of `steps` steps on batches of `size`, from
+    step `first` on.
+    """
 
     def draw(key: Array, knobs: PyTree, first: Array) -> PyTree:
         def one(step: Array) -> PyTree:
@@ -182,8 +191,9 @@ def epoch_of(
 ) -> Epoch:
     """The needs of an epoch of `steps` steps on batches of `size`.
 
-    `first` counts the steps of the whole training before this epoch, `start` those of its phase. Draws and rates have
-    `rows` rows, of which the first `steps` are used: with as many in every phase, phases share a program.
+    `first` counts the steps of the whole training before this epoch, `start` those of its phase.
+    Draws and rates have `rows` rows, of which the first `steps` are used: with as many in every
+    phase, phases share a program.
     """
     optimiser = task.optimiser(phase, steps * phase.epochs)
     rates = {name: _values(of, start, rows) for name, of in optimiser.schedules.items()}

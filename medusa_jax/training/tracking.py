@@ -1,4 +1,6 @@
-"""Where a member's metrics go: a line of JSON an epoch, always; TensorBoard and Weights & Biases where the configuration asks for them."""
+"""Trackers of a member's metrics: a line of JSON an epoch, always; TensorBoard and Weights & Biases
+where the configuration asks for them.
+"""
 
 import json
 import os
@@ -18,7 +20,9 @@ Metrics = Mapping[str, float | int | str]
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Takes a member's metrics as they come. `step` counts the epochs over both stages, from 1, and never falls."""
+    """Takes a member's metrics as they come. `step` counts the epochs over all phases, from 1, and
+    never falls.
+    """
 
     def log(self, metrics: Metrics, step: int) -> None:
         """Keep these values: they are on disk when this returns."""
@@ -30,10 +34,12 @@ class Tracker(Protocol):
 
 
 def trackers_of(config: TrackingConfig, folder: Path, identity: str, done: int = 0) -> Tracker:
-    """One tracker that hands everything to all that `config` names, for a member that lies in `folder` and has trained `done` epochs.
+    """One tracker that hands everything to all that `config` names, for a member that lies in
+    `folder` and has trained `done` epochs.
 
-    What was logged of later epochs, which will be trained again, is dropped. `identity` (a digest) tells the member's training
-    from every other. Raises `DependencyError` if an extra is not installed.
+    What was logged of later epochs, which will be trained again, is dropped. `identity` (a digest)
+    tells the member's training from every other. Raises `DependencyError` if an extra is not
+    installed.
     """
     trackers: list[Tracker] = [JsonLines(folder / "metrics.jsonl", done)]
     if config.tensorboard:
@@ -61,7 +67,9 @@ class Several:
 
 
 class JsonLines:
-    """A file of JSON lines, each with its `epoch`; a line that was torn by a kill is dropped with those of later epochs than `done`."""
+    """A file of JSON lines, each with its `epoch`; a line that was torn by a kill is dropped with
+    those of later epochs than `done`.
+    """
 
     def __init__(self, path: Path, done: int = 0) -> None:
         self._path = path
@@ -72,7 +80,9 @@ class JsonLines:
             write_text(path, "".join(line + "\n" for line in lines if _epoch_of(line) <= done))
 
     def log(self, metrics: Metrics, step: int) -> None:
-        """Append a line. Raises `TrainingError` on a full disk; what was written of the line is dropped when the training goes on."""
+        """Append a line. Raises `TrainingError` on a full disk; what was written of the line is
+        dropped when the training goes on.
+        """
         with self._told(), open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": step, **metrics}) + "\n")
 
@@ -93,10 +103,13 @@ def _epoch_of(line: str) -> float:
 
 
 class TensorBoard:
-    """Event files that `tensorboard --logdir RUN` shows; it is told to forget what earlier files say of epochs that come again."""
+    """Event files that `tensorboard --logdir RUN` shows; it is told to forget what earlier files
+    say of epochs that come again.
+    """
 
     def __init__(self, folder: Path, done: int = 0) -> None:
-        suffix = f".from-{done + 1}"  # the name has the second only, and a file of the same second would be overwritten
+        # the name has the second only, and a file of the same second would be overwritten
+        suffix = f".from-{done + 1}"
         self._writer = _extra("tensorboardX").SummaryWriter(
             str(folder), purge_step=done + 1, filename_suffix=suffix
         )
@@ -114,10 +127,11 @@ class TensorBoard:
 
 
 class WandB:
-    """A Weights & Biases run a member, below `folder/wandb`; offline it needs no network, `wandb sync` uploads it later.
+    """A Weights & Biases run a member, below `folder/wandb`; offline it needs no network, `wandb
+    sync` uploads it later.
 
-    A member that goes on is the same run there. Of epochs that were logged before and trained again it keeps the first,
-    which held the same numbers.
+    A member that goes on is the same run there. Of epochs that were logged before and trained again
+    it keeps the first, which held the same numbers.
     """
 
     def __init__(

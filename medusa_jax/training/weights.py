@@ -15,7 +15,9 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class Weights:
-    """A task's model: `params` are trained in some phase, `frozen` parameters in none, `measured` are statistics."""
+    """A task's model: `params` are trained in some phase, `frozen` parameters in none, `measured`
+    are statistics.
+    """
 
     graph: nnx.GraphDef
     params: PyTree
@@ -28,7 +30,9 @@ class Weights:
         return self.frozen, self.measured
 
     def frozen_digest(self) -> str | None:
-        """SHA-256 of the frozen parameters, which no member's folder holds; None if there are none."""
+        """SHA-256 of the frozen parameters, which no member's folder holds; None if there are
+        none.
+        """
         leaves = jax.tree_util.tree_leaves_with_path(self.frozen)
         if not leaves:
             return None

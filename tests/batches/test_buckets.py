@@ -12,7 +12,9 @@ from medusa_jax.batches.buckets import ROUND, ladder_of, rungs_of
 
 
 def speech(count, seed=0):
-    """Lengths `[n, 3]` much like MSP-Podcast's: 2.75 to 11 seconds at 50 frames a second, twice, and about 3.5 words a second."""
+    """Lengths `[n, 3]` much like MSP-Podcast's: 2.75 to 11 seconds at 50 frames a second, twice,
+    and about 3.5 words a second.
+    """
     rng = np.random.default_rng(seed)
     seconds = np.clip(2 + rng.gamma(4, 1.2, count), 2.75, 11)
     frames = (50 * seconds).astype(int)

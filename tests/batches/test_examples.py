@@ -1,4 +1,6 @@
-"""Utterances as arrays: batches hold what the stores and the corpus hold, by name, for every member that reads them."""
+"""Utterances as arrays: batches hold what the stores and the corpus hold, by name, for every member
+that reads them.
+"""
 
 import jax
 import numpy as np

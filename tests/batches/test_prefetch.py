@@ -1,4 +1,6 @@
-"""The loader: the same items at any depth, never too far ahead, errors in their turn, nothing left behind."""
+"""The loader: the same items at any depth, never too far ahead, errors in their turn, nothing left
+behind.
+"""
 
 import threading
 import time
@@ -101,7 +103,9 @@ def examples(stores):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_a_batch_in_flight_is_not_overwritten(examples, depth):
-    """A CPU device may read a batch where NumPy assembled it, so every batch needs its own memory."""
+    """A CPU device may read a batch where NumPy assembled it, so every batch needs its own
+    memory.
+    """
     rows = np.random.default_rng(0).permutation(COUNT).reshape(-1, 8)
     with Loader(lambda row: jax.device_put(examples.batch(row)), rows, depth) as loader:
         held = list(loader)

@@ -1,4 +1,6 @@
-"""Which utterances make an epoch: balanced, new each time, alike in length, and a function of (seed, stage, epoch) alone."""
+"""Which utterances make an epoch: balanced, new each time, alike in length, and a function of
+(seed, stage, epoch) alone.
+"""
 
 import time
 
@@ -94,7 +96,9 @@ def test_batches_are_a_permutation_less_the_remainder(count, batch, rungs, seed,
 
 @pytest.mark.parametrize("batch", [8, 5])
 def test_chance_alone_leaves_utterances_out(batch):
-    """However long or short: the rungs have 3, 9 and 7 utterances, so their own remainders would always hit the same ones."""
+    """However long or short: the rungs have 3, 9 and 7 utterances, so their own remainders would
+    always hit the same ones.
+    """
     count, epochs, rungs = 19, 4000, np.repeat([0, 1, 2], [3, 9, 7])
     drawn = [
         epoch_batches(np.arange(count), rungs, batch, 0, 1, epoch).ravel()

@@ -1,4 +1,6 @@
-"""Attention against its plain formula: values and gradients, padding, dropout, bfloat16, and what is kept for the gradient."""
+"""Attention against its plain formula: values and gradients, padding, dropout, bfloat16, and what
+is kept for the gradient.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""The switch between code tuned for CPUs and XLA's own path: the same numbers and gradients by either."""
+"""The switch between code tuned for CPUs and XLA's own path: the same numbers and gradients by
+either.
+"""
 
 import jax
 import jax.numpy as jnp

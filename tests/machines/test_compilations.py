@@ -1,4 +1,6 @@
-"""How often training compiles: once a padded shape and structure, whatever the number of members, stages and epochs; and it says so."""
+"""How often training compiles: once a padded shape and structure, whatever the number of members,
+stages and epochs; and it says so.
+"""
 
 import pytest
 from toy_task import WIDTHS, toy_data, toy_examples, toy_member, toy_metrics, toy_parts, toy_train

@@ -1,4 +1,6 @@
-"""Several devices of one host share every batch and train the same members as one device does, within rounding."""
+"""Several devices of one host share every batch and train the same members as one device does,
+within rounding.
+"""
 
 import os
 import re
@@ -103,7 +105,9 @@ def predictions(members, examples):
 
 @pytest.mark.slow
 def test_each_device_does_its_share_of_the_work(examples):
-    """XLA may compute anything on every device and still be right; a step's operations, its dropout and its memory must be divided."""
+    """XLA may compute anything on every device and still be right; a step's operations, its dropout
+    and its memory must be divided.
+    """
     config = toy_member().model_copy(
         update={"model": ModelConfig(hidden=64, feedforward=128, layers=1)}
     )

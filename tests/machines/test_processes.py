@@ -1,4 +1,6 @@
-"""Two real processes, as SLURM would start them, train one run together: the same numbers, one set of files, stopped and gone on."""
+"""Two real processes, as SLURM would start them, train one run together: the same numbers, one set
+of files, stopped and gone on.
+"""
 
 import json
 import os
@@ -34,7 +36,9 @@ ONE_DEVICE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_pa
 
 
 def start(path, out, process, job):
-    """`medusa train` as a process of two in a SLURM job of this number (JAX takes the port from it)."""
+    """`medusa train` as a process of two in a SLURM job of this number (JAX takes the port from
+    it).
+    """
     slurm = {
         "JOB_ID": job,
         "NTASKS": 2,

@@ -1,4 +1,6 @@
-"""DeepSER: padding never changes an output, missing features count as average ones, dropout is what it says."""
+"""DeepSER: padding never changes an output, missing features count as average ones, dropout is what
+it says.
+"""
 
 from functools import partial
 
@@ -28,7 +30,9 @@ LENGTHS = [
 
 
 def member(fusion="deep", stack=1, standardise=False, layers=2):
-    """A small DeepSER as (graph, params, statistics); standardised ones with statistics that are not trivial."""
+    """A small DeepSER as (graph, params, statistics); standardised ones with statistics that are
+    not trivial.
+    """
     config = ModelConfig(
         hidden=16,
         feedforward=16,

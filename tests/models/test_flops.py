@@ -36,7 +36,8 @@ def test_the_formula_is_what_xla_counts_less_what_is_no_product(config):
 
 def test_one_encoder_by_hand():
     config = ModelConfig(hidden=8, feedforward=16, layers=1, fusion="late")
-    # 10 frames of 4: 2·(4·8 + 8·8) = 192 a frame into it; 2·(4·64 + 2·8·16) = 1024 and 4·8·10 = 320 in the layer; 2·64 for the projection
+    # 10 frames of 4: 2·(4·8 + 8·8) = 192 a frame into it; 2·(4·64 + 2·8·16) = 1024 and 4·8·10 = 320
+    # in the layer; 2·64 for the projection
     assert forward_flops(config, [4], [10]) == 10 * (192 + 1024 + 320) + 128
     assert training_flops(config, [4], [10]) == 3 * forward_flops(config, [4], [10])
 

@@ -1,4 +1,6 @@
-"""Manifold MixUp: how often, how strongly, with whom; and that everything of an utterance is mixed alike."""
+"""Manifold MixUp: how often, how strongly, with whom; and that everything of an utterance is mixed
+alike.
+"""
 
 from functools import partial
 
@@ -13,7 +15,9 @@ SIZE, DRAWS = 16, 2000
 
 
 def tagged_batch(size=SIZE):
-    """Row i of the representation is the i-th unit vector, so a mixed row shows λ and the partner; targets are random."""
+    """Row i of the representation is the i-th unit vector, so a mixed row shows λ and the partner;
+    targets are random.
+    """
     rng = np.random.default_rng(0)
     return tuple(
         jnp.asarray(a, jnp.float32)
@@ -55,7 +59,8 @@ def test_a_batch_is_mixed_as_a_whole_with_a_lambda_for_each_utterance(many):
 
 
 def test_lambda_has_the_moments_of_beta(many):
-    # Beta(α, α): mean 1/2, variance 1 / (4 (2α + 1)) = 1 / 5.6 at α = 0.2; the kurtosis bound of a variable in [0, 1] gives the tolerance.
+    # Beta(α, α): mean 1/2, variance 1 / (4 (2α + 1)) = 1 / 5.6 at α = 0.2; the kurtosis bound of a
+    # variable in [0, 1] gives the tolerance.
     lam = many[1][(many[1] != 1).any(axis=1)].ravel()
     variance = 1 / (4 * (2 * 0.2 + 1))
     assert lam.mean() == pytest.approx(0.5, abs=4 * np.sqrt(variance / len(lam)))

@@ -179,7 +179,8 @@ def test_parameters_after_twenty_steps(modalities):
         np.testing.assert_allclose(losses[0], wanted.item(), rtol=1e-4)
     found = torch_weights(state.params)
     for name, parameter in reference.named_parameters():
-        # A gradient that is rounding noise is blown up by Adam to its step: such elements say nothing.
+        # A gradient that is rounding noise is blown up by Adam to its step: such elements say
+        # nothing.
         noise = optimiser.state[parameter]["exp_avg_sq"].sqrt() < 1e-5
         matters = ~noise.numpy()
         found_p, wanted_p = found[name][matters], parameter.detach()[matters]

@@ -1,4 +1,6 @@
-"""Commands that fill a store, killed at random moments and given again, end with the bytes of one that was left alone (house promise 2)."""
+"""Commands that fill a store, killed at random moments and given again, end with the bytes of one
+that was left alone (house promise 2).
+"""
 
 import random
 import signal
@@ -30,14 +32,18 @@ LOGMEL = LogMelConfig(bands=16)
 
 @dataclass(frozen=True)
 class Work:
-    """A store as it is when nothing interrupts; the commands that make it in a new folder, and where below that folder it then lies."""
+    """A store as it is when nothing interrupts; the commands that make it in a new folder, and
+    where below that folder it then lies.
+    """
 
     whole: FeatureStore
     commands: Callable[[Path], list[list[object]]]
     place: str = "store"
 
     def begin(self, folder: Path) -> Path:
-        """A store of which only the plan is there: a begun one keeps the size of its shards, so that a small corpus has many."""
+        """A store of which only the plan is there: a begun one keeps the size of its shards, so
+        that a small corpus has many.
+        """
         store = folder / self.place
         store.mkdir(parents=True)
         (store / "store.json").write_bytes((self.whole.folder / "store.json").read_bytes())

@@ -1,4 +1,6 @@
-"""However a group is stopped or killed, the same call ends to the bit where an uninterrupted one does; what is damaged or foreign is refused."""
+"""However a group is stopped or killed, the same call ends to the bit where an uninterrupted one
+does; what is damaged or foreign is refused.
+"""
 
 import errno
 import json
@@ -46,7 +48,9 @@ def train(
     minutes=10.0,
     **options,
 ):
-    """Train the toy group; with `ring_at` a signal comes while that many steps and scored epochs have been reported since the start."""
+    """Train the toy group; with `ring_at` a signal comes while that many steps and scored epochs
+    have been reported since the start.
+    """
     calls = 0
 
     def report(done, total, note=""):
@@ -96,7 +100,9 @@ def stopped(examples, tmp_path):
 
 
 def test_stopped_after_every_single_step(examples, finished, tmp_path):
-    """Each call makes one step or scores one epoch and is stopped; the last one ends to the bit where the uninterrupted group did."""
+    """Each call makes one step or scores one epoch and is stopped; the last one ends to the bit
+    where the uninterrupted group did.
+    """
     stops = 0
     while not list(tmp_path.glob("members/second/member.json")):
         with pytest.raises(Interrupted):
@@ -121,7 +127,9 @@ def test_a_stop_asked_while_the_last_epoch_is_scored_is_not_lost(
 
 
 def test_what_is_saved_does_not_depend_on_what_was_before(examples, stopped, tmp_path):
-    """Weights, optimisers, running means and sums in the middle of an epoch: the same by one way or by two."""
+    """Weights, optimisers, running means and sums in the middle of an epoch: the same by one way or
+    by two.
+    """
     for ring_at in (3, 4):
         with pytest.raises(Interrupted):
             train(examples, tmp_path / "twice", ring_at=ring_at)
@@ -158,7 +166,9 @@ def start(stores, folder, *arguments, **kill):
 
 @pytest.mark.slow
 def test_killed_at_five_random_steps(stores, examples, finished, tmp_path):
-    """SIGKILL across edges of epochs, stages and members' ends, at once or amid a save, some work lost; then the same command once more."""
+    """SIGKILL across edges of epochs, stages and members' ends, at once or amid a save, some work
+    lost; then the same command once more.
+    """
     seed = int(os.environ.get("MEDUSA_KILL_SEED", "1"))
     rng = random.Random(seed)
     for number, step in enumerate(

@@ -1,4 +1,6 @@
-"""One bad file is one row of `failures.jsonl`, and too many of them fail the run (house promise 5)."""
+"""One bad file is one row of `failures.jsonl`, and too many of them fail the run (house
+promise 5).
+"""
 
 import json
 from pathlib import Path

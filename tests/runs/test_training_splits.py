@@ -1,4 +1,6 @@
-"""Out-of-fold outputs: every speaker of the training part is heard by members that never heard it, and only those teach the meta-classifier."""
+"""Out-of-fold outputs: every speaker of the training part is heard by members that never heard it,
+and only those teach the meta-classifier.
+"""
 
 import json
 import shutil
@@ -72,7 +74,7 @@ def test_the_plan_counts_the_inner_trainings(planned, done):
     assert plan_of(done[0]).groups == ()
 
 
-def test_every_utterance_of_the_training_part_is_predicted_once_by_members_that_never_heard_its_speaker(
+def test_training_utterances_are_predicted_once_by_members_trained_without_their_speaker(
     done,
 ):
     prepared, _ = done
@@ -98,7 +100,9 @@ def test_every_utterance_of_the_training_part_is_predicted_once_by_members_that_
 
 
 def test_an_inner_member_is_what_training_on_the_other_folds_makes(done, tmp_path: Path):
-    """Trained by hand on the complement alone: the same outputs, so that nothing of the left-out speakers was learned."""
+    """Trained by hand on the complement alone: the same outputs, so that nothing of the left-out
+    speakers was learned.
+    """
     prepared, _ = done
     config = prepared.run.config
     examples, words = examples_of(prepared, config.training.shapes), config.members[1]

@@ -1,7 +1,9 @@
-"""A task unlike DeepSER in all that matters to the engine: units are sequences of notes, one label a note.
+"""A task unlike DeepSER in all that matters to the engine: units are sequences of notes, one label
+a note.
 
-A frozen embedding, two phases with another optimiser each (Adam with layer-wise rates, then SGD of the head alone from the
-best epoch), random crops, outputs by note. As a command it trains a group, as `toy_task` does.
+A frozen embedding, two phases with another optimiser each (Adam with layer-wise rates, then SGD of
+the head alone from the best epoch), random crops, outputs by note. As a command it trains a group,
+as `toy_task` does.
 """
 
 import os
@@ -131,7 +133,9 @@ def _layer_of(params: Any) -> Any:
 
 
 class Melodies:
-    """Implements `Dataset`: melodies of 4 to 10 notes, each labelled by the sum of a note and the one before it."""
+    """Implements `Dataset`: melodies of 4 to 10 notes, each labelled by the sum of a note and the
+    one before it.
+    """
 
     size = 8
 
@@ -161,7 +165,9 @@ class Melodies:
         return filled.reshape(-1, size)
 
     def batch(self, positions, rows=slice(None), when=None):
-        """In training a random crop of at least four notes, which follows from (seed, phase, epoch, position)."""
+        """In training a random crop of at least four notes, which follows from (seed, phase, epoch,
+        position).
+        """
         made = {"notes": [], "labels": [], "mask": []}
         for position in positions[rows]:
             start, stop = 0, self.lengths[position]

@@ -1,4 +1,6 @@
-"""A task that is learned in seconds: three emotions told apart by their words, through real stores; and a command that trains a group on it."""
+"""A task that is learned in seconds: three emotions told apart by their words, through real stores;
+and a command that trains a group on it.
+"""
 
 import json
 import os
@@ -35,7 +37,9 @@ COUNT, SILENT = 96, 5  # utterance 5 has no transcript, so its extraction fails
 
 
 def toy_corpus() -> Corpus:
-    """Most are of the first class; one in eight without consensus, one in six without ratings, one missing transcript."""
+    """Most are of the first class; one in eight without consensus, one in six without ratings, one
+    missing transcript.
+    """
     rng = np.random.default_rng(0)
     classes = rng.choice(3, COUNT, p=[0.6, 0.2, 0.2])
     votes = np.zeros((COUNT, 4), int)
@@ -116,7 +120,9 @@ def toy_parts() -> tuple[np.ndarray, np.ndarray]:
 def toy_member(
     seed: int = 0, stage1: int = 3, stage2: int = 3, learning_rate: float = 1e-2, **training: object
 ) -> MemberConfig:
-    """A tiny DeepSER with everything on but fusion: two modalities, dropout, MixUp, standardised and stacked frames."""
+    """A tiny DeepSER with everything on but fusion: two modalities, dropout, MixUp, standardised
+    and stacked frames.
+    """
     model = ModelConfig(
         hidden=8, feedforward=8, layers=1, fusion="late", stack={"letters": 2}, standardise=True
     )
@@ -131,7 +137,9 @@ def toy_member(
 
 
 def toy_group(**changes: object) -> list[MemberConfig]:
-    """Two members of equal structure that differ in every setting that may, and one of another; they stop at different epochs."""
+    """Two members of equal structure that differ in every setting that may, and one of another;
+    they stop at different epochs.
+    """
     plain = {
         "stage1": StageConfig(epochs=2, learning_rate=1e-2),
         "stage2": StageConfig(epochs=3, learning_rate=1e-2),

@@ -1,4 +1,6 @@
-"""Class weights, cross-entropy and the attributes' error against numbers worked out by hand; who has no target drops out of that term only."""
+"""Class weights, cross-entropy and the attributes' error against numbers worked out by hand; who
+has no target drops out of that term only.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,8 @@ def f32(rows):
 
 def test_class_weights_by_hand():
     # Sums of the soft labels: f = (4, 1, 0.25, 0) of N = 5.25 over |C| = 4 classes.
-    # α = √(5.25 / (4 · f)) = √0.328125, √1.3125, √5.25 = 0.572822, 1.145644, 2.291288; the absent class weighs 0.
+    # α = √(5.25 / (4 · f)) = √0.328125, √1.3125, √5.25 = 0.572822, 1.145644, 2.291288; the absent
+    # class weighs 0.
     soft = np.array(
         [[1, 0, 0, 0]] * 3 + [[0.75, 0, 0.25, 0], [0.25, 0.75, 0, 0], [0, 0.25, 0, 0]], np.float32
     )
@@ -36,13 +39,15 @@ def test_no_votes_at_all_give_weights_of_zero():
 
 def test_cross_entropy_of_one_soft_label_by_hand():
     # Logits (ln 2, 0, 0): p = (1/2, 1/4, 1/4), −ln p = (0.693147, 1.386294, 1.386294).
-    # Soft label (0.5, 0.5, 0), weights (2, 3, 5): 2 · 0.5 · 0.693147 + 3 · 0.5 · 1.386294 = 0.693147 + 2.079442 = 2.772589.
+    # Soft label (0.5, 0.5, 0), weights (2, 3, 5): 2 · 0.5 · 0.693147 + 3 · 0.5 · 1.386294 =
+    # 0.693147 + 2.079442 = 2.772589.
     loss = classification_loss(f32([[np.log(2), 0, 0]]), f32([[0.5, 0.5, 0]]), f32([2, 3, 5]))
     assert float(loss) == pytest.approx(2.772589, abs=1e-5)
 
 
 def test_cross_entropy_is_the_plain_mean_and_not_divided_by_the_weights():
-    # Uniform posteriors: −ln(1/3) = 1.098612 for both; weights 1 and 4: (1.098612 + 4 · 1.098612) / 2 = 2.746531 (divided by weights: 1.098612).
+    # Uniform posteriors: −ln(1/3) = 1.098612 for both; weights 1 and 4: (1.098612 + 4 · 1.098612) /
+    # 2 = 2.746531 (divided by weights: 1.098612).
     loss = classification_loss(jnp.zeros((2, 3)), f32([[1, 0, 0], [0, 1, 0]]), f32([1, 4, 1]))
     assert float(loss) == pytest.approx(2.746531, abs=1e-5)
 
@@ -66,7 +71,8 @@ def test_a_class_of_weight_zero_teaches_nothing():
 
 
 def test_attribute_loss_by_hand():
-    # Rated: row 1 all three with errors 1, −2, 0; row 2 the first only, error 3: (1 + 4 + 0 + 9) / 4 = 3.5.
+    # Rated: row 1 all three with errors 1, −2, 0; row 2 the first only, error 3: (1 + 4 + 0 + 9) /
+    # 4 = 3.5.
     predicted, truth = (
         f32([[3, 3, 3], [6, 1, 1], [7, 7, 7]]),
         f32([[2, 5, 3], [3, 0, 0], [0, 0, 0]]),

@@ -1,4 +1,6 @@
-"""The engine trains a task unlike DeepSER (`melody_task`) through the same kills, resumption, grouping and meshes."""
+"""The engine trains a task unlike DeepSER (`melody_task`) through the same kills, resumption,
+grouping and meshes.
+"""
 
 import os
 import random
@@ -80,7 +82,9 @@ def test_other_pretrained_weights_are_refused(finished, monkeypatch):
 
 
 def test_stopped_after_every_single_step(engine, finished, tmp_path):
-    """Each call makes one step or scores one epoch; the last one ends to the bit where the uninterrupted group did."""
+    """Each call makes one step or scores one epoch; the last one ends to the bit where the
+    uninterrupted group did.
+    """
     stops = 0
 
     def ring(done, total, note=""):

@@ -1,4 +1,6 @@
-"""Checkpoints: what was saved comes back bit for bit, plain orbax reads it, and damage of any kind is refused by name."""
+"""Checkpoints: what was saved comes back bit for bit, plain orbax reads it, and damage of any kind
+is refused by name.
+"""
 
 import json
 import resource
@@ -133,7 +135,9 @@ def test_a_record_that_is_none_is_refused(copy, text):
 
 
 def test_the_damaged_array_is_named(copy, tmp_path):
-    """Another checkpoint's whole files, which the record even lists: the arrays are not the ones that were saved."""
+    """Another checkpoint's whole files, which the record even lists: the arrays are not the ones
+    that were saved.
+    """
     other, record = save(tmp_path / "other", seed=1), copy / "last-00000004.json"
     shutil.rmtree(copy / "last-00000004")
     shutil.copytree(other, copy / "last-00000004")

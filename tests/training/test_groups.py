@@ -1,4 +1,6 @@
-"""Who trains with whom: cohorts of members that are equally far, groups that share a stream and fit the memory."""
+"""Who trains with whom: cohorts of members that are equally far, groups that share a stream and fit
+the memory.
+"""
 
 from dataclasses import replace
 

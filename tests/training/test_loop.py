@@ -1,4 +1,6 @@
-"""A group learns, and each of its members ends as it would alone, whatever its company, however it is stopped or watched."""
+"""A group learns, and each of its members ends as it would alone, whatever its company, however it
+is stopped or watched.
+"""
 
 import json
 import os
@@ -143,7 +145,9 @@ def test_another_seed_ends_elsewhere(examples, finished, tmp_path):
 
 
 def test_few_programs_are_compiled(examples, finished, tmp_path):
-    """A step and a prediction for each structure and shape; settings, seeds, stages, epochs and cohorts bring no more."""
+    """A step and a prediction for each structure and shape; settings, seeds, stages, epochs and
+    cohorts bring no more.
+    """
     assert len(examples.shapes) == 1
     where = devices_of(1).everywhere
     programs = {kind: set() for kind in ("step", "prediction")}
@@ -165,7 +169,9 @@ def test_few_programs_are_compiled(examples, finished, tmp_path):
 
 
 def test_the_loop_moves_nothing_but_batches_and_late_metrics(examples, tmp_path, monkeypatch):
-    """A step that brings a number of the host is refused; on a CPU the way back is no move and cannot be seen."""
+    """A step that brings a number of the host is refused; on a CPU the way back is no move and
+    cannot be seen.
+    """
     monkeypatch.setattr(
         "medusa_jax.training.loop.Lanes.step",
         lambda lanes, batch: lanes._state.sums + np.float32(1),
@@ -207,7 +213,9 @@ def test_weights_that_explode_in_the_last_step_are_not_kept(examples, tmp_path):
 
 
 def test_patience_ends_a_stage(examples, tmp_path):
-    """At a learning rate of nothing no epoch is better than the first: Stage 1 ends `patience` epochs later, Stage 2 after `patience`."""
+    """At a learning rate of nothing no epoch is better than the first: Stage 1 ends `patience`
+    epochs later, Stage 2 after `patience`.
+    """
     still = StageConfig(epochs=50, learning_rate=1e-30)
     train(examples, tmp_path, toy_group(stage1=still, stage2=still, patience=2)[:1])
     assert [line["phase"] for line in toy_metrics(tmp_path, "first")] == ["stage1"] * 3 + [
@@ -257,7 +265,9 @@ def test_what_cannot_be_trained_is_refused(examples, tmp_path, change, message):
 
 
 def test_a_second_signal_is_not_waited_for(examples, tmp_path):
-    """The first asks for a stop after the step; the loop has not ended it yet when the second comes."""
+    """The first asks for a stop after the step; the loop has not ended it yet when the second
+    comes.
+    """
     calls = []
 
     def report(*words):

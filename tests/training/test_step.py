@@ -1,4 +1,6 @@
-"""One step: schedules, clipping, decay, running means and micro-batches against what they should be; thirty losses that must not change."""
+"""One step: schedules, clipping, decay, running means and micro-batches against what they should
+be; thirty losses that must not change.
+"""
 
 from dataclasses import replace
 
@@ -25,7 +27,9 @@ def examples(tmp_path_factory):
 
 
 def made(examples, seed=0, config=None, **training):
-    """The toy member, by default without MixUp and decay; always with a clip and a mean, so that one program serves all."""
+    """The toy member, by default without MixUp and decay; always with a clip and a mean, so that
+    one program serves all.
+    """
     plain = {"mixup_probability": 0.0, "weight_decay": 0.0, "clip": 1e9, "ema": 0.5}
     config = config or toy_member(seed, **{**plain, **training})
     (member,) = toy_members([config], toy_data(examples, config))
@@ -79,7 +83,9 @@ def flat(tree):
 
 
 def test_thirty_losses_as_they_always_were(examples, batches):
-    """Weights, dropout, MixUp and both losses: a change of these numbers changes every result, and must be meant."""
+    """Weights, dropout, MixUp and both losses: a change of these numbers changes every result, and
+    must be meant.
+    """
     member = made(examples, mixup_probability=0.3, weight_decay=0.01)
     losses, _ = stepped(member, batches * 6)
     np.testing.assert_allclose(losses[:, 0], GOLDEN, rtol=1e-4)
@@ -214,7 +220,9 @@ def test_a_member_takes_its_kind_of_target(examples, batches):
 
 
 def test_a_mixed_rating_exists_only_where_both_were_rated(examples):
-    """One rated utterance: in a mixed batch (three in ten) its partner has no rating to mix with, so no error is left."""
+    """One rated utterance: in a mixed batch (three in ten) its partner has no rating to mix with,
+    so no error is left.
+    """
     batch = examples.batch(FIT[:16])
     alone, everyone = np.zeros((16, 3), np.float32), np.ones((16, 3), np.float32)
     alone[4] = 1
@@ -258,7 +266,9 @@ def test_members_of_equal_structure_share_lanes(examples):
 
 @pytest.mark.slow
 def test_a_member_that_has_finished_keeps_its_lane_and_its_state(examples, batches):
-    """Masked: the other one goes on to the same losses as if both did, and nothing is compiled again."""
+    """Masked: the other one goes on to the same losses as if both did, and nothing is compiled
+    again.
+    """
     members = [made(examples, seed) for seed in (0, 1)]
     members = [replace(one, id=name) for one, name in zip(members, "ab", strict=True)]
     lanes = []

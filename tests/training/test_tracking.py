@@ -1,4 +1,6 @@
-"""Metrics come back from every tracker as they were logged, also after a member went on from an earlier epoch."""
+"""Metrics come back from every tracker as they were logged, also after a member went on from an
+earlier epoch.
+"""
 
 import json
 import sys
@@ -75,7 +77,9 @@ def test_tensorboard_reads_the_numbers_and_forgets_epochs_trained_again(tmp_path
 
 
 def events(path: Path) -> list[tuple[int, str, float | None]]:
-    """Step, name and value of each scalar of an event file, read without the code that wrote it: length, its check sum, record, check sum."""
+    """Step, name and value of each scalar of an event file, read without the code that wrote it:
+    length, its check sum, record, check sum.
+    """
     from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     data, place, found = path.read_bytes(), 0, []
@@ -93,7 +97,7 @@ def events(path: Path) -> list[tuple[int, str, float | None]]:
 def test_wandb_writes_an_offline_run_a_member(tmp_path: Path):
     pytest.importorskip(
         "wandb",
-        reason="Weights & Biases takes 62 MB and is not among the tests' packages: pip install '.[track]'",
+        reason="Weights & Biases is not among the tests' packages: pip install '.[track]'",
     )
     trackers = {}
     for name in ("01", "02"):  # both at once, as the members of a group are
@@ -110,7 +114,9 @@ def test_wandb_writes_an_offline_run_a_member(tmp_path: Path):
 
 
 def wandb_steps(file: Path) -> list[tuple[int, float]]:
-    """Step and loss of each row of an offline run: a LevelDB log (blocks of 32 kB; check sum, length, which piece of a record) of Protobuf."""
+    """Step and loss of each row of an offline run: a LevelDB log (blocks of 32 kB; check sum,
+    length, which piece of a record) of Protobuf.
+    """
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, place, record, found = file.read_bytes(), 7, b"", []
