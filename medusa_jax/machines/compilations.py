@@ -16,7 +16,7 @@ def compilations() -> int:
 
 
 def seconds_saved() -> float:
-    """Seconds that compiling would have taken longer since then, had the cache on disk been empty."""
+    """Seconds saved since then by the cache on disk."""
     return _saved
 
 

@@ -1,6 +1,4 @@
-"""SIGTERM and Ctrl-C as a request that the loop honours after its current step (house promise
-2).
-"""
+"""SIGTERM and Ctrl-C as a request that the loop honours after its current step."""
 
 import signal
 import threading

@@ -1,5 +1,5 @@
-"""ENC: two linear maps, L transformer encoder layers, mean over the valid frames (spec section 2,
-paper Algorithm 1).
+"""ENC: two linear maps, L transformer encoder layers, mean over the valid frames (paper
+Algorithm 1).
 
 Legend: `b` utterance, `t` frame, `d` input width, `h` hidden width, `n` head, `e` width of a head.
 Post-norm, ReLU, no positional encoding: PyTorch's `TransformerEncoderLayer` as the paper's code

@@ -18,7 +18,7 @@ def forward_flops(
     frames: Sequence[int | float],
     stacks: Sequence[int] | None = None,
 ) -> float:
-    """Of one utterance with so many `frames` (as padded) of each modality, `widths` features each."""
+    """Of one utterance with these padded `frames` and `widths` of its modalities."""
     stacks = stacks or [1] * len(widths)
     lengths = [-(-count // stack) for count, stack in zip(frames, stacks, strict=True)]
     total = sum(
