@@ -1,7 +1,8 @@
 """The shortest chain of calls from one function to another, read from the sources.
 
 Names are resolved as a reader would: imports, functions and classes of the module, `self.method`,
-and `x.method` where `x` is annotated or made as a class, or one class alone has such a method. A
+and `x.method` where `x` is annotated or made as a class, or one class alone has such a method; an
+attribute made by `self.x = make(…)` is what `make` returns, so calling it refers to `make`. A
 function that is only named (given to `partial`, say) counts as called; an annotation calls nothing.
 A call that cannot be resolved is left out. Standard library only.
 """
@@ -30,6 +31,7 @@ class Calls:
     methods: dict[str, list[str]] = field(default_factory=dict)
     modules: set[str] = field(default_factory=set)
     classes: set[str] = field(default_factory=set)
+    made: dict[str, str] = field(default_factory=dict)  # an attribute: the function that made it
 
     def references(self, name: str) -> Iterator[str]:
         """The functions that the body of `name` refers to."""
@@ -63,7 +65,8 @@ class Calls:
         if not isinstance(node, ast.Attribute):
             return None
         if isinstance(node.value, ast.Name) and node.value.id == "self" and scope.owner:
-            return f"{scope.owner}.{node.attr}"
+            own = f"{scope.owner}.{node.attr}"
+            return self.made.get(own, own)
         left = self._resolved(node.value, scope)
         if left is not None and (left in self.modules or f"{left}.{node.attr}" in self.bodies):
             return f"{left}.{node.attr}"
@@ -113,6 +116,18 @@ def _add_class(calls: Calls, owner: str, node: ast.ClassDef, names: dict[str, st
         if isinstance(method, ast.FunctionDef):
             _add(calls, f"{owner}.{method.name}", method, _Scope(names, owner))
             calls.methods.setdefault(method.name, []).append(f"{owner}.{method.name}")
+            if method.name == "__init__":
+                _add_made(calls, owner, method, names)
+
+
+def _add_made(calls: Calls, owner: str, init: ast.FunctionDef, names: dict[str, str]) -> None:
+    """Note the attributes made by `self.x = function(…)`."""
+    for node in ast.walk(init):
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
+            continue
+        function, target = node.value.func, node.targets[0]
+        if isinstance(function, ast.Name) and isinstance(target, ast.Attribute):
+            calls.made[f"{owner}.{target.attr}"] = names.get(function.id, "")
 
 
 def _names(source: Source) -> dict[str, str]:

@@ -135,7 +135,8 @@ def train_chain(package: list[Source]) -> list[str]:
     ]
 
     def compiles(name: str) -> bool:
-        inside = name.startswith("medusa_jax.training.") and "predict" not in name
+        other = "predict" in name or "draw" in name
+        inside = name.startswith("medusa_jax.training.") and not other
         return inside and names_jit(calls.bodies[name])
 
     return shortest_chain(calls, starts, compiles)

@@ -143,7 +143,8 @@ def on_the_way(place: str) -> bool:
 
 def traces_step(place: str, frame: FrameType) -> bool:
     """Whether JAX enters a function of training/ to trace it for a compiled program that trains."""
-    inside = place.startswith("medusa_jax/training/") and "predict" not in place
+    other = "predict" in place or "draw" in place
+    inside = place.startswith("medusa_jax/training/") and not other
     above, names = frame.f_back, set()
     while inside and above is not None and "/jax/" in above.f_code.co_filename:
         names.add(above.f_code.co_name)

@@ -13,7 +13,7 @@ from medusa_jax.cli.plan import plan_training
 from medusa_jax.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medusa_jax.runs.prepare import Prepared
+    from medusa_jax.runs.run import Run
 
 OptionalConfig = Annotated[
     Path | None, typer.Argument(help="As for the other commands; not needed with --resume.")
@@ -52,8 +52,13 @@ def train(
         reuse_members(prepared)
         if plan:
             plan_training(prepared, speed)
-        else:
-            train_members(prepared, profile)
+            return
+        from medusa_jax.machines.profiler import traced
+        from medusa_jax.runs.train import train as train_run
+
+        folder = prepared.run.profile_folder
+        train_run(prepared, partial(traced, folder=folder) if profile else nullcontext)
+        _tell_where(prepared.run, profile)
 
 
 def _resumed(resume: bool, out: Path) -> Path:
@@ -64,13 +69,10 @@ def _resumed(resume: bool, out: Path) -> Path:
     return unfinished_run(out)
 
 
-def train_members(prepared: "Prepared", profile: bool) -> None:
-    """Train the members, with a trace of some steps if `profile`, and print where they are."""
-    from medusa_jax.machines.profiler import traced, traces_in
-    from medusa_jax.runs.train import train as train_run
+def _tell_where(run: "Run", profile: bool) -> None:
+    """Print the place of the members, and of the trace."""
+    from medusa_jax.machines.profiler import traces_in
 
-    run = prepared.run
-    train_run(prepared, partial(traced, folder=run.profile_folder) if profile else nullcontext)
     print(f"{len(run.config.members)} member(s) trained, in {run.folder}")
     if not profile:
         return

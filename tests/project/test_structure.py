@@ -133,6 +133,19 @@ def test_a_chain_leads_through_partials_methods_and_new_objects():
     assert chain(CHAIN) == [*wanted, "step.Stack.step", "step.compiled"]
 
 
+def test_a_chain_leads_through_what_an_attribute_was_made_by():
+    made = "    def __init__(self): self.run = compiled()\n    def step(self): self.run()\n"
+    step = CHAIN["training__step"].replace("    def step(self): compiled()\n", made)
+    wanted = ["app.train", "loop.fit", "loop._Loop.run", "loop._Loop.inner"]
+    text = CHAIN["training__loop"].replace("        made = Stack()\n", "")
+    text = text.replace("def inner(self):", "def inner(self, made: Stack):")
+    assert chain(CHAIN | {"training__step": step, "training__loop": text}) == [
+        *wanted,
+        "step.Stack.step",
+        "step.compiled",
+    ]
+
+
 def test_no_chain_where_a_call_is_missing():
     assert chain(CHAIN | {"training__loop": "def fit(n): pass"}) == []
 
