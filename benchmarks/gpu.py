@@ -69,11 +69,12 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "rows.jsonl").unlink(missing_ok=True)
     environment = {**machine(*PACKAGES), "cards": cards()}
-    chosen = [check for check in CHECKS if not given.only or check.name in given.only]
+    left_out = {"step-64"} if given.tiny else set()  # tiny batches are all alike
+    names = set(given.only or [check.name for check in CHECKS]) - left_out
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
         task = {"out": str(given.out.resolve()), "data": folder, "tiny": given.tiny}
-        for check in chosen:
+        for check in (one for one in CHECKS if one.name in names):
             left = 60 * given.minutes - (time.monotonic() - began)
             outcomes.append(run(check, task, left))
             print(shown(outcomes[-1]), flush=True)

@@ -30,7 +30,7 @@ from train import backend, in_torch, once, ours, peaks
 
 ROOT = Path(__file__).parents[1]
 FULL = {"hidden": 1024, "utterances": 512, "longest": 550, "shapes": 2}
-TINY = {"hidden": 16, "utterances": 16, "longest": 100, "shapes": 1}
+TINY = {"hidden": 16, "utterances": 16, "longest": 20, "shapes": 1}
 SWITCHES = {
     "tuned for CPUs": {"MEDUSA_TUNED": "cpu"},
     "XLA's own paths": {"MEDUSA_TUNED": "xla"},
@@ -63,8 +63,7 @@ def check_step(task: Row, batch: int) -> Found:
     settings = settings_of(task, batch=batch)
     shipped = {f"ours {name}": (ours(name), {}) for name in ("bfloat16", "float32")}
     every: dict[str, tuple[Row, dict[str, str]]] = {**shipped, **in_other_libraries(settings)}
-    switches = {} if task["tiny"] and batch > 16 else SWITCHES
-    every |= {f"ours, {name}": (ours("bfloat16"), around) for name, around in switches.items()}
+    every |= {f"ours, {name}": (ours("bfloat16"), around) for name, around in SWITCHES.items()}
     rows = {}
     for name, (own, around) in every.items():
         rows[name] = attempt({**settings, **own}, around)
@@ -166,7 +165,7 @@ def settings_of(task: Row, batch: int) -> Row:
     folder = Path(task["data"]) / "utterances"
     if not (folder / "stores").exists():
         train_task.write(folder, sizes["utterances"], sizes["longest"])
-    batch = min(batch // 2, 8) if task["tiny"] else batch
+    batch = min(batch, 8) if task["tiny"] else batch
     chosen = {"hidden": sizes["hidden"], "shapes": sizes["shapes"], "batch": batch}
     return {"out": task["out"], "folder": str(folder), "device": backend(), **chosen}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 SHOWN = 15
+WAITING = "wait for completion"  # of operations that are events of their own
 
 
 def newest_trace(folder: Path) -> Path | None:
@@ -26,7 +27,7 @@ def heaviest(trace: Path) -> dict[str, float]:
     times: Counter[str] = Counter()
     for event in events:
         if event.get("ph") == "X" and (event["pid"] in device if device else "args" in event):
-            times[event["name"]] += event.get("dur", 0)
+            times[event["name"]] += 0 if WAITING in event["name"] else event.get("dur", 0)
     total = sum(times.values()) or 1
     return {name: taken / total for name, taken in times.most_common(SHOWN)}
 

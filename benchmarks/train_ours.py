@@ -18,7 +18,8 @@ import jax
 import numpy as np
 from train_task import WIDTHS, operations
 
-from medusa_jax.batches.examples import Batch, Examples, gather
+from medusa_jax.batches.device_batch import device_batch
+from medusa_jax.batches.examples import Examples, gather
 from medusa_jax.batches.prefetch import Loader
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.training import EngineConfig, MemberConfig, TrainingConfig
@@ -29,78 +30,86 @@ from medusa_jax.tasks.registry import task_of
 from medusa_jax.tasks.utterances import Utterances, utterances_of
 from medusa_jax.training import step
 from medusa_jax.training.members import Lane, Lanes, Member, lanes_of
-from medusa_jax.training.memory import group_bytes, need_of, runs_side_by_side
+from medusa_jax.training.memory import group_bytes, need_of, steps_side_by_side
 from medusa_jax.training.step import epoch_of, new_state
 from medusa_jax.training.weights import new_weights
 
 
-def members_of(task: dict[str, Any]) -> list[MemberConfig]:
-    """The members' configurations, which differ in their seed."""
-    model = ModelConfig(hidden=task["hidden"], precision=task["precision"])
-    common = {"modalities": tuple(WIDTHS), "model": model, "training": training_of(task)}
-    return [MemberConfig(id=f"m{seed}", seed=seed, **common) for seed in range(task["members"])]
+def data_of(task: dict[str, Any]) -> Utterances:
+    """The utterances that `train_task.write` left, all of them to train on."""
+    folder = Path(task["folder"])
+    stores = {name: FeatureStore.open(folder / "stores" / name) for name in WIDTHS}
+    table = Corpus.load(folder / "corpus.parquet")
+    examples = gather(table, tuple(WIDTHS), stores, task["shapes"])
+    every = np.arange(len(examples))
+    return utterances_of(training_of(task), 0, examples, every, every[:0], 0)
 
 
 def training_of(task: dict[str, Any]) -> TrainingConfig:
     return TrainingConfig(batch_size=task["batch"], shapes=task["shapes"])
 
 
-def examples_of(task: dict[str, Any]) -> Examples:
-    """The utterances that `train_task.write` left."""
-    folder = Path(task["folder"])
-    stores = {name: FeatureStore.open(folder / "stores" / name) for name in WIDTHS}
-    return gather(Corpus.load(folder / "corpus.parquet"), tuple(WIDTHS), stores, task["shapes"])
+def members_of(task: dict[str, Any], data: Utterances) -> list[Member]:
+    """The members, which differ in their seed."""
+    model = ModelConfig(hidden=task["hidden"], precision=task["precision"])
+    members = []
+    for seed in range(task["members"]):
+        config = MemberConfig(
+            id=f"m{seed}",
+            modalities=tuple(WIDTHS),
+            seed=seed,
+            model=model,
+            training=training_of(task),
+        )
+        members.append(Member(config.id, task_of(config, data, {}, 0), (0, seed), ""))
+    return members
 
 
-def side_by_side(task: dict[str, Any]) -> bool:
-    """As the task wants it, or as the engine decides."""
-    wanted = task.get("side_by_side")
-    return runs_side_by_side(EngineConfig()) if wanted is None else bool(wanted)
-
-
-def lanes_of_task(
-    task: dict[str, Any], data: Utterances, plan_shape: tuple[int, int]
-) -> list[Lanes]:
-    """The members as the engine would train them."""
+def lanes(task: dict[str, Any], members: list[Member], data: Utterances) -> list[Lanes]:
+    """The members as the engine would train them, ready for the steps of Stage 1."""
+    steps, size = data.plan(0, 1).shape
     places, epochs = [], {}
-    steps, size = plan_shape
-    for config in members_of(task):
-        member = Member(config.id, task_of(config, data, {}, 0), (0, config.seed), "")
+    for member in members:
         own, phase = member.task, member.task.phases[0]
         weights = new_weights(own, member.initial_key)
-        rows = dict(first=0, start=0, steps=steps, rows=2 * steps, size=size)
-        epochs[member.id] = epoch_of(own, weights, phase, member.steps_key, **rows)
         state = new_state(own, phase, weights.params)
-        places.append(Lane(member, replace(weights, params=None), phase, state))
-    found = lanes_of(places, side_by_side(task), devices_of(1))
-    for lanes in found:
-        lanes.begin({name: epochs[name] for name in lanes.ids}, fresh=True)
+        bare = replace(weights, params=None)
+        places.append(Lane(member, bare, phase, state))
+        key, rows = member.steps_key, 2 * steps + 8  # the warm steps and those of the trace too
+        epochs[member.id] = epoch_of(
+            own, bare, phase, key, first=0, start=0, steps=steps, rows=rows, size=size
+        )
+    found = lanes_of(places, side_by_side(task, members, data), devices_of(1))
+    for some in found:
+        some.begin({name: epochs[name] for name in some.ids}, fresh=True)
     return found
 
 
-def planned_bytes(task: dict[str, Any], data: Utterances) -> int:
+def side_by_side(task: dict[str, Any], members: list[Member], data: Utterances) -> bool:
+    """As the task wants it, or as the engine decides."""
+    wanted = task.get("side_by_side")
+    needs = [need_of(member.task, data) for member in members]
+    return steps_side_by_side(EngineConfig(), needs) if wanted is None else bool(wanted)
+
+
+def planned_bytes(task: dict[str, Any], members: list[Member], data: Utterances) -> int:
     """The memory that the engine's planner expects."""
-    needs = [need_of(task_of(config, data, {}, 0), data) for config in members_of(task)]
-    return group_bytes(needs, side_by_side(task))
-
-
-def data_of(task: dict[str, Any], examples: Examples) -> Utterances:
-    """All utterances as the training part, and as the held-out part too: nothing is scored here."""
-    every = np.arange(len(examples))
-    return utterances_of(training_of(task), 0, examples, every, every, 0)
+    needs = [need_of(member.task, data) for member in members]
+    return group_bytes(needs, side_by_side(task, members, data))
 
 
 class Epoch:
     """Steps through batches, with the bytes of input that were read."""
 
-    def __init__(self, examples: Examples, trained: list[Lanes]) -> None:
-        self.examples, self.trained, self.read = examples, trained, 0
+    def __init__(self, data: Utterances, trained: list[Lanes]) -> None:
+        self.data, self.trained, self.read = data, trained, 0
+        self._devices = devices_of(1)
 
-    def made(self, row: np.ndarray) -> Batch:
+    def made(self, row: np.ndarray) -> Any:
         """The batch of these positions, on the device."""
-        frames_k = self.examples.lengths[row].sum(axis=0)
+        frames_k = self.data.examples.lengths[row].sum(axis=0)
         self.read += int(2 * (frames_k * list(WIDTHS.values())).sum())
-        return jax.device_put(self.examples.batch(row))
+        return device_batch(self.data, self._devices, row)
 
     def steps(self, rows: np.ndarray) -> tuple[float, np.ndarray]:
         """Seconds waited for input, and the last losses."""
@@ -115,11 +124,10 @@ class Epoch:
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
     """An epoch, after one batch of every shape."""
-    examples = examples_of(task)
-    data = data_of(task, examples)
-    warm, plan = (data.plan(0, epoch) for epoch in (0, 1))
-    epoch = Epoch(examples, lanes_of_task(task, data, plan.shape))
-    both, began = np.concatenate([warm, plan]), time.perf_counter()
+    data = data_of(task)
+    examples, members = data.examples, members_of(task, data)
+    plan, both = data.plan(0, 1), np.concatenate([data.plan(0, 0), data.plan(0, 1)])
+    epoch, began = Epoch(data, lanes(task, members, data)), time.perf_counter()
     _, firsts = np.unique(examples.rungs[both].max(axis=1), return_index=True)
     epoch.steps(both[firsts])
     compiled, epoch.read = time.perf_counter() - began, 0
@@ -127,15 +135,23 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     waited, losses = epoch.steps(plan)
     seconds = time.perf_counter() - began
     system = resource.getrusage(resource.RUSAGE_SELF).ru_stime - used
-    if task.get("trace"):
-        trace(epoch, plan[:3], task["trace"])
-    computed = np.repeat(examples.shapes[examples.rungs[plan].max(axis=1)], plan.shape[1], axis=0)
     found: dict[str, Any] = {"seconds": seconds, "utterances": plan.size, "steps": len(plan)}
     found |= {"loss": losses[0], "memory": peak_memory(), "waited": waited / seconds}
-    found |= {"padding": examples.padding_share(plan), "read": epoch.read, "system": system}
-    found |= {"first_pass_seconds": compiled, "shapes": len(firsts)}
-    found |= {"real": operations(examples.lengths[plan.ravel()], task["hidden"])}
-    return found | {"computed": operations(computed, task["hidden"])}
+    found |= {"read": epoch.read, "system": system, "first_pass_seconds": compiled}
+    found |= {"shapes": len(firsts), "planned": planned_bytes(task, members, data)}
+    if task.get("trace"):
+        trace(epoch, plan[:3], task["trace"])
+    return found | work(examples, plan, task["hidden"])
+
+
+def work(examples: Examples, plan: np.ndarray, hidden: int) -> dict[str, float]:
+    """Share of padding, and operations on real and on computed frames."""
+    computed = np.repeat(examples.shapes[examples.rungs[plan].max(axis=1)], plan.shape[1], axis=0)
+    return {
+        "padding": examples.padding_share(plan),
+        "real": operations(examples.lengths[plan.ravel()], hidden),
+        "computed": operations(computed, hidden),
+    }
 
 
 def trace(epoch: Epoch, rows: np.ndarray, folder: str) -> None:
@@ -159,9 +175,7 @@ def main() -> None:
     task = json.loads(sys.argv[1])
     if os.environ.get("MEDUSA_BENCHMARK_PLAIN"):
         step.compiler_options = lambda: None
-    found = measure(task)
-    found["planned"] = planned_bytes(task, data_of(task, examples_of(task)))
-    print(json.dumps(found, default=float))
+    print(json.dumps(measure(task), default=float))
 
 
 if __name__ == "__main__":

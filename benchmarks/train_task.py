@@ -19,7 +19,7 @@ FEEDFORWARD, LAYERS = 2048, 2
 def lengths(count: int, longest: int = 550) -> np.ndarray:
     """Frames `[n, k]` in the order of `WIDTHS`: 100 to `longest` of speech, 10 to 60 tokens."""
     rng = np.random.default_rng(0)
-    speech = rng.integers(100, longest + 1, count)
+    speech = rng.integers(min(100, longest), longest + 1, count)
     return np.stack([speech, rng.integers(10, 61, count), speech], axis=1)
 
 
