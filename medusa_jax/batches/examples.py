@@ -81,7 +81,7 @@ class Examples:
 
     @property
     def trainable(self) -> np.ndarray:
-        """Mask of the utterances with something to learn from `[n]`: votes, a consensus or ratings."""
+        """Mask `[n]` of utterances to learn from: with votes, a consensus or ratings."""
         return np.concatenate([self.soft, self.one_hot, self.rated], axis=1).sum(axis=1) > 0
 
     def batch(self, positions: np.ndarray, rows: slice = slice(None)) -> Batch:

@@ -26,14 +26,13 @@ from medusa_jax.machines.mesh import devices_of
 from medusa_jax.machines.processes import StopRequest, known_to_all, wait_for_all
 from medusa_jax.machines.stop import stop_requests
 from medusa_jax.progress import Report, silent
-from medusa_jax.tasks.task import Dataset, Phase
+from medusa_jax.tasks.task import Dataset
 from medusa_jax.training.group_files import GroupFiles
-from medusa_jax.training.members import Lane, Lanes, Member, lanes_of
+from medusa_jax.training.members import Lanes, Member
 from medusa_jax.training.memory import need_of, steps_side_by_side
 from medusa_jax.training.prediction import predicted
 from medusa_jax.training.schedule import Progress, after_epoch, begun, next_cohort, steps_left
-from medusa_jax.training.step import Epoch, State, epoch_of, new_state, next_phase
-from medusa_jax.training.weights import Weights, new_weights
+from medusa_jax.training.seats import Seats
 
 PyTree = Any
 
@@ -64,7 +63,7 @@ def train(
 
 
 class _Group:
-    """One call of `train`: the members' progress, and their states in lanes or waiting for one."""
+    """One call of `train`: the members' progress, their seats and their files."""
 
     def __init__(
         self,
@@ -77,18 +76,14 @@ class _Group:
         self.members, self.data, self.files = {one.id: one for one in members}, data, files
         self.engine, self.report, self.devices = engine, report, devices_of(engine.devices)
         needs = [need_of(one.task, data, self.devices.count) for one in members]
-        self.side_by_side = steps_side_by_side(engine, needs)
+        side_by_side = steps_side_by_side(engine, needs)
         shapes = _plan_shapes(members, data)
         self.sizes = {number: steps for number, (steps, _) in shapes.items()}
         for _, size in shapes.values():
             self.devices.check(size)
-        self.weights: dict[str, Weights] = {}
-        self.waiting: dict[str, State] = {}  # of members that have no lane yet
-        self.lanes: list[Lanes] = []
-        self.seated: set[str] = set()  # members that have one
-        self.unsaved = 0
-        self.progress = files.restored()
-        self._restore()
+        self.progress, self.unsaved = files.restored(), 0
+        self.seats = Seats(self.members, files, side_by_side, self.devices)
+        self.seats.restore(self.progress)
 
     def train(self, asked: Callable[[], bool]) -> None:
         """Train every epoch of every member."""
@@ -99,7 +94,7 @@ class _Group:
             began = time.monotonic()
             now = self.progress[cohort[0]]
             plan = self.data.plan(now.phase, now.epoch)
-            self._begin(cohort, plan)
+            self.seats.begin(cohort, self.progress, plan.shape, max(self.sizes.values()))
             compiled = compilations()
             # Steps: dispatch k, then look at the losses of k - 1 while the device works.
             waited = self._steps(plan, now, stop)
@@ -117,7 +112,7 @@ class _Group:
             # The best weights are noted while the state still is of this epoch; then members move
             # on, which changes it.
             self._note_best()
-            self._move_on(now.phase)
+            self.seats.move_on(now.phase, self.progress)
             self._tell()
             # Save when it is time or a member ends. A stop that came while the epoch was scored is
             # honoured here.
@@ -129,77 +124,11 @@ class _Group:
                 raise self._interrupted()
         self.files.wait()
 
-    def _restore(self) -> None:
-        """The state of every unfinished member: as it was saved last, or new."""
-        for name, member in self.members.items():
-            now = self.progress[name]
-            if not now.finished:
-                blank = self._new(name, member.task.phases[now.phase])
-                self.waiting[name] = self.files.state_of(name, blank, self.weights[name])
-
-    def _new(self, name: str, phase: Phase) -> State:
-        """An untrained state; the member's structure and constants are kept."""
-        member = self.members[name]
-        weights = new_weights(member.task, member.initial_key)
-        self.weights[name] = replace(weights, params=None)
-        return new_state(member.task, phase, weights.params)
-
-    def _begin(self, cohort: Sequence[str], plan: np.ndarray) -> None:
-        """Seat the cohort in lanes, and give the lanes what the epoch's steps need."""
-        first = self.progress[cohort[0]]
-        if any(name in self.waiting for name in cohort):
-            self._assemble(first.phase)
-        for lanes in self.lanes:
-            some = [name for name in lanes.ids if name in cohort]
-            lanes.begin({name: self._epoch(name, plan.shape) for name in some}, first.done == 0)
-
-    def _assemble(self, number: int) -> None:
-        """Build the lanes of a phase, where members step side by side one for each member of the
-        group.
-
-        So lanes depend on the group and the phase alone: with idle ones for finished members, a
-        resumed run steps in the same programs as one that never stopped, and to the same bits.
-        """
-        for lanes in self.lanes:
-            self.waiting |= lanes.take(self.seated & set(lanes.ids))
-        self.seated.clear()
-        places = []
-        for name, member in self.members.items():
-            phase = member.task.phases[min(number, len(member.task.phases) - 1)]
-            if name in self.waiting and self._fits(member, phase):
-                self.seated.add(name)
-                places.append(Lane(member, self.weights[name], phase, self.waiting.pop(name)))
-            elif self.side_by_side:
-                state = self._new(name, phase)
-                places.append(Lane(member, self.weights[name], phase, state))
-        self.lanes = lanes_of(places, self.side_by_side, self.devices)
-
-    def _fits(self, member: Member, phase: Phase) -> bool:
-        """Tell whether the member's own phase traces like this one."""
-        own = member.task.phases[self.progress[member.id].phase]
-        return member.task.traced(own) == member.task.traced(phase)
-
-    def _epoch(self, name: str, plan_shape: tuple[int, int]) -> Epoch:
-        member, now = self.members[name], self.progress[name]
-        phase = member.task.phases[now.phase]
-        steps, size = plan_shape
-        return epoch_of(
-            member.task,
-            self.weights[name],
-            phase,
-            member.steps_key,
-            first=now.steps,
-            start=now.epoch * steps,
-            steps=steps,
-            rows=max(self.sizes.values()),
-            size=size,
-        )
-
     def _steps(self, plan: np.ndarray, now: Progress, stop: StopRequest) -> float:
         """Step through the rest of the epoch's batches; returns the seconds spent waiting for
         them.
         """
-        training = [lanes for lanes in self.lanes if lanes.active]
+        training = self.seats.training
         names = [name for lanes in training for name in lanes.active]
         late: list[jax.Array] = []
         make = partial(device_batch, self.data, self.devices, when=(now.phase, now.epoch))
@@ -227,7 +156,7 @@ class _Group:
 
     def _scores(self) -> dict[str, float]:
         """Each active member's score on the held-out part."""
-        training = [lanes for lanes in self.lanes if lanes.active]
+        training = self.seats.training
 
         def run(batch: PyTree) -> list[dict[str, jax.Array]]:
             return [lanes.predict(batch) for lanes in training]
@@ -255,7 +184,7 @@ class _Group:
         """Move the progress on by an epoch, and hand its numbers to the trackers."""
         about: dict[str, int | float] = {"steps": len(plan), **self.data.measures(plan)}
         about |= measured
-        for lanes in self.lanes:
+        for lanes in self.seats.training:
             for name, sums in lanes.sums().items():
                 task, score = self.members[name].task, scores[name]
                 line: dict[str, int | float | str] = {"phase": task.phases[now.phase].name}
@@ -266,7 +195,7 @@ class _Group:
 
     def _note_best(self) -> None:
         """Note the weights of those whose best epoch this is."""
-        for lanes in self.lanes:
+        for lanes in self.seats.training:
             ahead = [self.progress[name] for name in lanes.active]
             names = [
                 n
@@ -274,29 +203,7 @@ class _Group:
                 if one.best_epoch == one.epochs
             ]
             for name, state in lanes.take(names).items():
-                self.files.note_best(name, state.scored, self.weights[name])
-
-    def _move_on(self, number: int) -> None:
-        """Members whose phase is over begin the next one with a fresh optimiser, or leave."""
-        for lanes in self.lanes:
-            for name in lanes.active:
-                member, now = self.members[name], self.progress[name]
-                if now.phase == number:
-                    continue
-                self.seated.discard(name)
-                if now.finished:
-                    continue
-                phase = member.task.phases[now.phase]
-                (state,) = lanes.take([name]).values()
-                best = None
-                if phase.starts_from == "best":
-                    best = self.files.best_params(name, state.params)
-                state = next_phase(member.task, phase, state, best)
-                if member.task.traced(phase) == member.task.traced(lanes.phase):
-                    self.seated.add(name)
-                    lanes.put(name, state)
-                else:
-                    self.waiting[name] = state
+                self.files.note_best(name, state.scored, self.seats.weights[name])
 
     def _check(self, training: Sequence[Lanes], late: list[jax.Array], plan: np.ndarray) -> None:
         """Log and raise `TrainingError` if a loss of the last step that counts as done is not
@@ -324,10 +231,7 @@ class _Group:
 
     def _save(self) -> None:
         """Write all that is needed to go on from here."""
-        states = {name: jax.device_get(state) for name, state in self.waiting.items()}
-        for lanes in self.lanes:
-            states |= {n: one for n, one in lanes.fetched().items() if n in self.seated}
-        self.files.save(states, self.progress, self.unsaved)
+        self.files.save(self.seats.fetched(), self.progress, self.unsaved)
         self.unsaved = 0
 
     def _tell(self) -> None:
