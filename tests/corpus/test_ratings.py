@@ -116,13 +116,15 @@ def csv_with(line):
         ),
         (
             "d.csv",
-            "FileName,Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom\nx.wav,W,Sad,,1,1\n",
+            "FileName,Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom\n"
+            "x.wav,W,Sad,,1,1\n",
             "6 fields",
             "line 2",
         ),
         (
             "d.csv",
-            "FileName,Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom\nx.wav,W,sadness,,1,1,1\n",
+            "FileName,Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom\n"
+            "x.wav,W,sadness,,1,1,1\n",
             "'sadness'",
             "line 2",
         ),

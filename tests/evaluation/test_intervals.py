@@ -86,7 +86,8 @@ def test_one_speaker_and_wrong_lengths_are_refused() -> None:
 
 def coverage(interval_of: object, trials: int, truth: float) -> float:
     rng = np.random.default_rng(7)
-    intervals = [interval_of(*correlated(rng, 24, 30, 0.8)) for _ in range(trials)]  # type: ignore[operator]
+    draws = [correlated(rng, 24, 30, 0.8) for _ in range(trials)]
+    intervals = [interval_of(*draw) for draw in draws]  # type: ignore[operator]
     return float(np.mean([i.low <= truth <= i.high for i in intervals]))
 
 

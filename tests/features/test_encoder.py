@@ -14,7 +14,15 @@ from medusa_jax.features.store_plan import store_name
 
 torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
-from small_models import ALL_TEXT, SENTENCES, SPEECH, SPEECH_KIN, TEXT, extractor_of, save_model  # noqa: E402
+from small_models import (  # noqa: E402
+    ALL_TEXT,
+    SENTENCES,
+    SPEECH,
+    SPEECH_KIN,
+    TEXT,
+    extractor_of,
+    save_model,
+)
 
 LAYERS = ("last", "sum_last_4", "mean_last_4", "all")
 

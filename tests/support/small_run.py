@@ -78,7 +78,8 @@ def results_of(folder: Path) -> dict[str, bytes]:
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if re.search(
-            r"outputs\.parquet|safetensors|ensemble/\w+\.parquet|submission/.*csv|scores\.csv|member\.json",
+            r"outputs\.parquet|safetensors|ensemble/\w+\.parquet|submission/.*csv|scores\.csv"
+            r"|member\.json",
             name,
         ):
             found[name] = path.read_bytes()

@@ -11,7 +11,15 @@ from medusa_jax.audio.chunks import Piece, batches, chunks
 from medusa_jax.errors import FeatureError
 
 torch = pytest.importorskip("torch")
-from small_models import ALL_TEXT, SENTENCES, SPEECH, SPEECH_KIN, WHISPER, extractor_of, save_model  # noqa: E402
+from small_models import (  # noqa: E402
+    ALL_TEXT,
+    SENTENCES,
+    SPEECH,
+    SPEECH_KIN,
+    WHISPER,
+    extractor_of,
+    save_model,
+)
 
 from medusa_jax.torch_encoders.batch_runner import Runner  # noqa: E402
 from medusa_jax.torch_encoders.device import Placement  # noqa: E402
