@@ -77,13 +77,21 @@ def kill_after_a_save(process: subprocess.Popen[str], out: Path) -> bool:
     """Kill the process with SIGKILL some steps after its first save; False if it ended before."""
     deadline = time.monotonic() + WAIT
     while process.poll() is None and time.monotonic() < deadline:
-        if any(out.glob("*/groups/*/last-*.json")):
+        if saved_below(out):
             time.sleep(1.0)
             break
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     return process.returncode == -signal.SIGKILL
+
+
+def saved_below(out: Path) -> bool:
+    """Whether a group of members has been saved."""
+    try:
+        return any(out.glob("*/groups/*/last-*.json"))
+    except FileNotFoundError:  # a folder went while it was listed
+        return False
 
 
 def results_below(out: Path) -> dict[str, str]:
