@@ -24,6 +24,15 @@ settings.register_profile("same", settings.get_profile("random"), derandomize=Tr
 settings.load_profile("same")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _exact_products():
+    """On a GPU, products of float32 operands are float32: XLA's default there is TF32."""
+    import jax
+
+    if jax.default_backend() == "gpu":
+        jax.config.update("jax_default_matmul_precision", "float32")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real speech and votes; skips where it is absent."""
