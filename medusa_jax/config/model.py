@@ -24,7 +24,7 @@ class ModelConfig(Config):
         False,
         description="shift and scale every feature to mean 0 and deviation 1 on the training part",
     )
-    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+    precision: Literal["float32", "bfloat16", "tf32"] = Field(
         "float32",
         description="operands of matrix products; weights, sums, norms and softmax are float32. "
         "tf32: float32 rounded to 10 bits for NVIDIA's tensor cores; on a CPU the same as float32",
