@@ -144,6 +144,24 @@ def folder_shares(sources: Iterable[Source]) -> dict[str, float]:
     return {folder: count / total for folder, count in ordered}
 
 
+def properties_of(sources: Iterable[Source]) -> set[str]:
+    """`FILE:CLASS.NAME` of every property, cached ones too."""
+    found = set()
+    for source in sources:
+        for owner in ast.walk(source.tree):
+            if isinstance(owner, ast.ClassDef):
+                found |= {f"{source.path}:{owner.name}.{name}" for name in _properties(owner)}
+    return found
+
+
+def _properties(owner: ast.ClassDef) -> Iterator[str]:
+    for node in owner.body:
+        if isinstance(node, ast.FunctionDef):
+            decorators = [ast.unparse(one).rpartition(".")[2] for one in node.decorator_list]
+            if {"property", "cached_property"} & set(decorators):
+                yield node.name
+
+
 def long_lines(sources: Iterable[Source], columns: int) -> list[str]:
     """`FILE:LINE` of every line of more than `columns` characters."""
     return [

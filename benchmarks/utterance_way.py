@@ -5,7 +5,7 @@
 **The way** is the list of calls that a reader follows who asks what happens to one utterance: the
 functions on the way, in the order in which they are first entered from another file. On the way are
 the modules of the folders FOLDERS but for BESIDE, which keep records and plan resources. A call
-within one file, a second call of a function, a property or lambda of a line, code that Python makes
+within one file, a second call of a function, a property, a lambda, code that Python makes
 (dataclasses), and all that is beside the way are not counted: a call from there counts as one of
 the nearest caller that is on the way. The command is `medusa run` with one member of one modality
 on a generated corpus that is there already; log-mel frames are extracted, a DeepSER is trained for
@@ -27,6 +27,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import yaml
+from source_tree import PACKAGES, properties_of, read_sources
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
@@ -47,12 +48,12 @@ BESIDE = {
     "group_files",
     "ledger",
     "licences",
+    "member_folder",
     "memory",
     "plan",
     "provenance",
     "tracking",
 }
-PACKAGES = ("medusa_jax", "submission")
 COMMAND = ("medusa_jax/cli/", ":train")
 CONFIG: dict[str, Any] = {
     "name": "way",
@@ -78,6 +79,7 @@ class Tracer:
         self.way: dict[str, None] = {}  # `FILE:FUNCTION` in the order of first calls
         self.stack: list[str] = []
         self._places: dict[CodeType, str] = {}
+        self._properties = properties_of(read_sources(ROOT, PACKAGES))
 
     def __enter__(self) -> "Tracer":
         threading.setprofile(self._event)
@@ -96,7 +98,7 @@ class Tracer:
             return
         if not self.stack and traces_step(place, frame):
             self.stack = self._stack(frame)
-        if place not in self.way and on_the_way(place):
+        if place not in self.way and on_the_way(place) and place not in self._properties:
             caller = self._caller(frame)
             if caller and caller.partition(":")[0] != place.partition(":")[0]:
                 self.way[place] = None

@@ -159,22 +159,26 @@ def test_returns_count_files_that_were_left(files, returns):
 
 WAY = {
     "runs/a": "def start(): own(); b.read(); b.read()\ndef own(): pass",
-    "corpus/b": "def read(): ledger.note(back)\ndef back(): pass",
+    "corpus/b": "def read(): ledger.note(back); Table().rows\ndef back(): pass",
     "store/ledger": "def note(f): f(); step()",
     "training/step": "def step(): pass",
+    "batches/table": "class Table:\n    @property\n    def rows(self): pass",
 }
 
 
 def test_the_way_holds_functions_entered_from_another_file(tmp_path, monkeypatch):
-    """A call within a file, a second call, and a module beside the way are left out."""
+    """A call within a file, a second one, a property and a module beside the way do not count."""
     found = {}
     for name, text in WAY.items():
         path = tmp_path / "medusa_jax" / f"{name}.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
         namespace = found.setdefault(path.stem, {})
         exec(compile(text, str(path), "exec"), namespace)
     modules = {name: SimpleNamespace(**namespace) for name, namespace in found.items()}
     found["a"]["b"], found["b"]["ledger"] = modules["b"], modules["ledger"]
     found["ledger"]["step"] = modules["step"].step
+    found["b"]["Table"] = modules["table"].Table
     monkeypatch.setattr(way, "ROOT", tmp_path)
     with way.Tracer() as tracer:
         modules["a"].start()
