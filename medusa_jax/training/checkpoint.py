@@ -8,7 +8,7 @@ last.
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ class Writer:
         try:
             self.wait()
         finally:
-            self._checkpointer.close()
+            with suppress(Exception):  # orbax raises here once more what `wait` has raised
+                self._checkpointer.close()
 
     def __enter__(self) -> "Writer":
         return self

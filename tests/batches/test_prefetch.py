@@ -115,8 +115,8 @@ def test_a_batch_in_flight_is_not_overwritten(examples, depth):
     assert not any(np.shares_memory(one.inputs[name], other.inputs[name]) for name in one.inputs)
 
 
-def test_a_damaged_shard_stops_the_loop_by_name(examples, stores):
-    path = shard_path(stores / "letters", 1)
+def test_a_damaged_shard_stops_the_loop_by_name(examples):
+    path = shard_path(examples.stores[1].folder, 1)
     content = path.read_bytes()
     fresh = [type(store).open(store.folder) for store in examples.stores]
     damaged = gather(

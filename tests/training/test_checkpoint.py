@@ -16,7 +16,6 @@ import pytest
 from flax import nnx
 
 from medusa_jax.errors import CheckpointError
-from medusa_jax.files import digest_of
 from medusa_jax.models.encoder import linear
 from medusa_jax.training import checkpoint
 
@@ -134,21 +133,12 @@ def test_a_record_that_is_none_is_refused(copy, text):
         checkpoint.restore(copy, "last")
 
 
-def test_the_damaged_array_is_named(copy, tmp_path):
-    """Another checkpoint's whole files, which the record even lists: the arrays are not the ones
-    that were saved.
-    """
-    other, record = save(tmp_path / "other", seed=1), copy / "last-00000004.json"
+def test_another_checkpoints_files_are_refused(copy, tmp_path):
+    """Whole in themselves, but not the files that the record lists."""
+    other = save(tmp_path / "other", seed=1)
     shutil.rmtree(copy / "last-00000004")
     shutil.copytree(other, copy / "last-00000004")
     with pytest.raises(CheckpointError, match="damaged or missing: "):
-        checkpoint.restore(copy, "last")
-    said = json.loads(record.read_text()) | {
-        "files": json.loads(other.with_suffix(".json").read_text())["files"]
-    }
-    del said["sha256"]
-    record.write_text(json.dumps({**said, "sha256": digest_of(said)}))
-    with pytest.raises(CheckpointError, match=r"damaged in params/layers/0/kernel \(1 array"):
         checkpoint.restore(copy, "last")
 
 
