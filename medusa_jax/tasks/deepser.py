@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from medusa_jax.audio.decode import RATE
 from medusa_jax.batches.examples import Batch
 from medusa_jax.config.training import MemberConfig, StageConfig
 from medusa_jax.evaluation.balanced import selection_score
@@ -199,6 +200,7 @@ class DeepSERTask:
         """Classes and attributes in order, and the modalities' widths and extractors."""
         names, facts = self.config.modalities, self.facts
         return {
+            "sampling_rate": RATE,
             "classes": list(facts.classes),
             "targets": list(facts.targets),
             "attributes": list(facts.attributes),

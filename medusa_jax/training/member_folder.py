@@ -62,13 +62,14 @@ class MemberFolder:
             **member.task.describe(),
         }
         score = {"selection_score": progress.best}
+        facts = {name: json.dumps(value) for name, value in member.task.describe().items()}
         folder = self.path / "checkpoints"
         checkpoint.save(folder, "best", progress.best_epoch, best, score, member.digest)
         with disk_errors(
             TrainingError, "the member", self.path, "training resumes from the last save"
         ):
             with write_whole(self.path / WEIGHTS) as temporary:
-                save_file(_flat(best), temporary)
+                save_file(_flat(best), temporary, metadata=facts)
             record["weights"] = sha256_of(self.path / WEIGHTS)
             write_text(self.path / RECORD, json.dumps(record, indent=1) + "\n")
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from toy_task import toy_data, toy_examples, toy_group, toy_members, toy_train
 
@@ -36,7 +37,9 @@ def kept(trained):
 def test_the_record_names_all_that_the_weights_need(trained):
     member, folder, _, _ = trained
     record = folder.record()
-    assert record["task"] == "deepser"
+    assert (record["task"], record["sampling_rate"]) == ("deepser", 16000)
+    with safe_open(folder.path / "weights.safetensors", "np") as file:
+        assert json.loads(file.metadata()["classes"]) == record["classes"]
     assert record["classes"] == ["angry", "happy", "sad"]
     assert record["attributes"] == ["arousal", "valence", "dominance"]
     assert (record["modalities"], record["widths"]) == (["words"], [32])
