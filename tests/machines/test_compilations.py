@@ -8,7 +8,6 @@ from toy_task import WIDTHS, toy_data, toy_examples, toy_member, toy_metrics, to
 from medusa_jax.batches.examples import Examples, gather
 from medusa_jax.config.training import EngineConfig, StageConfig, TrainingConfig
 from medusa_jax.machines.mesh import devices_of
-from medusa_jax.store.reader import FeatureStore
 from medusa_jax.training import step
 
 FIT, HELD_OUT = toy_parts()
@@ -24,10 +23,8 @@ MODALITIES = {
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     """The toy task in several padded shapes."""
     stores = tmp_path_factory.mktemp("toy") / "stores"
-    corpus = toy_examples(stores).corpus
-    return gather(
-        corpus, tuple(WIDTHS), {name: FeatureStore.open(stores / name) for name in WIDTHS}, SHAPES
-    )
+    made = toy_examples(stores)
+    return gather(made.corpus, tuple(WIDTHS), dict(zip(WIDTHS, made.stores, strict=True)), SHAPES)
 
 
 @pytest.mark.slow

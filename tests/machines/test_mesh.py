@@ -157,6 +157,7 @@ def test_several_devices_train_what_one_trains_also_when_it_goes_on_from_others(
             toy_metrics(tmp_path / "shared", member),
             strict=True,
         ):
+            assert mine.pop("phase") == theirs.pop("phase")
             assert mine == pytest.approx(theirs, rel=1e-4)
     other = predictions(train(examples, tmp_path / "other", 4, seed=1), examples)
     assert np.abs(other - alone).max() > 0.1, "the negative control"
