@@ -183,10 +183,10 @@ def test_parameters_after_twenty_steps(modalities):
         # nothing.
         noise = optimiser.state[parameter]["exp_avg_sq"].sqrt() < 1e-5
         matters = ~noise.numpy()
-        found_p, wanted_p = found[name][matters], parameter.detach()[matters]
-        # A ReLU whose argument is rounding noise may open in one of the two alone: a row of weights.
-        far = np.abs(found_p - wanted_p.numpy()) > 1e-4
-        assert far.mean() < 0.02, name
+        found_p, wanted_p = found[name].numpy()[matters], parameter.detach().numpy()[matters]
+        # A ReLU whose argument is rounding noise may open in one of the two alone.
+        far = np.abs(found_p - wanted_p) > 1e-4
+        assert far.mean() < 0.03, name  # one unit of forty
         np.testing.assert_allclose(found_p, wanted_p, atol=1e-3, err_msg=name)
         assert matters.mean() > 0.3, name
 
