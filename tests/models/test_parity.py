@@ -186,7 +186,7 @@ def test_parameters_after_twenty_steps(modalities):
         found_p, wanted_p = found[name].numpy()[matters], parameter.detach().numpy()[matters]
         # A ReLU whose argument is rounding noise may open in one of the two alone.
         far = np.abs(found_p - wanted_p) > 1e-4
-        assert far.mean() < 0.03, name  # one unit of forty
+        assert far.mean() < 0.06, name  # two units of forty
         np.testing.assert_allclose(found_p, wanted_p, atol=1e-3, err_msg=name)
         assert matters.mean() > 0.3, name
 
