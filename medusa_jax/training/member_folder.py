@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from medusa_jax.errors import CheckpointError, TrainingError
 from medusa_jax.files import disk_errors, sha256_of, write_text, write_whole
-from medusa_jax.machines.processes import of_the_first
+from medusa_jax.machines.processes import of_the_first, wait_for_all
 from medusa_jax.tasks.task import Task
 from medusa_jax.training import checkpoint
 from medusa_jax.training.members import Member
@@ -129,6 +129,7 @@ class MemberFolder:
         Raises `CheckpointError` if the weights are damaged, were not trained under `digest`, or if
         classes, widths or anything else that the task describes differ, by name.
         """
+        wait_for_all(f"{self.path.name} is written")  # by the first of several processes
         record = self.record() if digest is None else self.check(digest)
         _refuse_other(record, task, self.path / RECORD)
         weights = outline(task)
