@@ -171,6 +171,8 @@ def test_parameters_after_twenty_steps(modalities):
     step = train_step(program_of(task, graph, phase))
     for k in range(20):
         batch = ragged(widths, seed=100 + k)
+        # Every utterance has votes here: the gradients' test has one without.
+        batch = batch._replace(soft=batch.soft.at[1].set(batch.soft[0]))
         state, losses = step(state, own.constants, epoch, True, batch)
         optimiser.zero_grad()
         wanted = torch_loss(reference, batch, weights)[2]
@@ -179,16 +181,12 @@ def test_parameters_after_twenty_steps(modalities):
         np.testing.assert_allclose(losses[0], wanted.item(), rtol=1e-4)
     found = torch_weights(state.params)
     for name, parameter in reference.named_parameters():
-        # A gradient that is rounding noise is blown up by Adam to its step: such elements say
-        # nothing.
-        noise = optimiser.state[parameter]["exp_avg_sq"].sqrt() < 1e-5
-        matters = ~noise.numpy()
+        matters = np.ones(parameter.shape[0], bool)
+        # Softmax cancels the keys' bias: its gradient is rounding noise, which Adam blows up.
+        if name.endswith("in_proj_bias"):
+            matters[HIDDEN : 2 * HIDDEN] = False
         found_p, wanted_p = found[name].numpy()[matters], parameter.detach().numpy()[matters]
-        # A ReLU whose argument is rounding noise may open in one of the two alone.
-        far = np.abs(found_p - wanted_p) > 1e-4
-        assert far.mean() < 0.06, name  # two units of forty
-        np.testing.assert_allclose(found_p, wanted_p, atol=1e-3, err_msg=name)
-        assert matters.mean() > 0.3, name
+        np.testing.assert_allclose(found_p, wanted_p, atol=1e-4, err_msg=name)
 
 
 def test_the_reference_disagrees_when_padding_is_not_masked():
