@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.meta import MetaClassifiers, Params
@@ -25,7 +25,8 @@ from medusa_jax.ensemble.recalibration import weighted_vote
 from medusa_jax.ensemble.variants import MAJORITY, SINGLE, SOFT, SOUP
 from medusa_jax.ensemble.votes import majority_vote, soft_vote
 from medusa_jax.errors import CheckpointError
-from medusa_jax.files import digest_of, disk_errors, sha256_of, write_text, write_whole
+from medusa_jax.files import digest_of, disk_errors, sha256_of, write_text
+from medusa_jax.training.tensors import save_tensors
 
 RECORD, WEIGHTS = "ensemble.json", "meta_classifier.safetensors"
 _AGAIN = "remove the ensemble folder and run `medusa ensemble` again"
@@ -91,10 +92,9 @@ def save_ensemble(folder: Path, ensemble: Ensemble) -> None:
     record, found = ensemble.record, ensemble.meta_classifiers
     found.save(folder / "checkpoints", record.configuration)
     arrays = _named(found.params, found.soup())
-    about = {"classes": json.dumps(record.classes), "members": json.dumps(record.members)}
+    about = {"classes": record.classes, "members": record.members}
     with disk_errors(CheckpointError, "the ensemble", folder, "nothing was replaced"):
-        with write_whole(folder / WEIGHTS) as temporary:
-            save_file(arrays, temporary, metadata=about)
+        save_tensors(folder / WEIGHTS, arrays, about)
         library = f"medusa-jax {version('medusa-jax')}"
         content = {**asdict(record), "library": library, "weights": sha256_of(folder / WEIGHTS)}
         sealed = {**content, "sha256": digest_of(content)}

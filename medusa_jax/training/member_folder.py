@@ -16,16 +16,17 @@ from typing import Any
 import jax
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from medusa_jax.errors import CheckpointError, TrainingError
-from medusa_jax.files import disk_errors, sha256_of, write_text, write_whole
+from medusa_jax.files import disk_errors, sha256_of, write_text
 from medusa_jax.machines.processes import of_the_first, wait_for_all
 from medusa_jax.tasks.task import Task
 from medusa_jax.training import checkpoint
 from medusa_jax.training.members import Member
 from medusa_jax.training.prediction import Trained
 from medusa_jax.training.schedule import Progress
+from medusa_jax.training.tensors import save_tensors
 from medusa_jax.training.weights import new_weights, outline
 
 PyTree = Any
@@ -62,14 +63,12 @@ class MemberFolder:
             **member.task.describe(),
         }
         score = {"selection_score": progress.best}
-        facts = {name: json.dumps(value) for name, value in member.task.describe().items()}
         folder = self.path / "checkpoints"
         checkpoint.save(folder, "best", progress.best_epoch, best, score, member.digest)
         with disk_errors(
             TrainingError, "the member", self.path, "training resumes from the last save"
         ):
-            with write_whole(self.path / WEIGHTS) as temporary:
-                save_file(_flat(best), temporary, metadata=facts)
+            save_tensors(self.path / WEIGHTS, _flat(best), member.task.describe())
             record["weights"] = sha256_of(self.path / WEIGHTS)
             write_text(self.path / RECORD, json.dumps(record, indent=1) + "\n")
 

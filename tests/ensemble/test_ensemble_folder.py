@@ -100,8 +100,8 @@ def test_the_weights_open_without_this_project(folder, ensemble):
     }
     np.testing.assert_allclose(arrays["soup/w"], arrays["seeds/w"].mean(axis=0), atol=1e-7)
     with safe_open(folder / WEIGHTS, "numpy") as file:
-        assert json.loads(file.metadata()["classes"]) == list(CLASSES)
-        assert json.loads(file.metadata()["members"]) == list(IDS)
+        facts = json.loads(file.metadata()["facts"])
+    assert (facts["classes"], facts["members"]) == (list(CLASSES), list(IDS))
     with ocp.StandardCheckpointer() as checkpointer:
         tree = checkpointer.restore((folder / "checkpoints/meta-00000000").absolute())
     np.testing.assert_array_equal(tree["soup"]["w"], arrays["soup/w"])

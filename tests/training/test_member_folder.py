@@ -39,7 +39,7 @@ def test_the_record_names_all_that_the_weights_need(trained):
     record = folder.record()
     assert (record["task"], record["sampling_rate"]) == ("deepser", 16000)
     with safe_open(folder.path / "weights.safetensors", "np") as file:
-        assert json.loads(file.metadata()["classes"]) == record["classes"]
+        assert json.loads(file.metadata()["facts"])["classes"] == record["classes"]
     assert record["classes"] == ["angry", "happy", "sad"]
     assert record["attributes"] == ["arousal", "valence", "dominance"]
     assert (record["modalities"], record["widths"]) == (["words"], [32])
