@@ -132,7 +132,7 @@ def test_processes_that_find_nothing_prepared_say_what_to_do(tmp_path):
     )
     assert codes == [7, 7]
     for said in errors:
-        assert "several processes train what one has prepared" in said
+        assert "several processes cannot train a run that was never prepared" in said
         assert "medusa extract" in said
 
 
