@@ -15,7 +15,8 @@ from medusa_jax.machines.processes import several
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.provenance import keep_provenance, reused_members
 from medusa_jax.runs.run import JOINED, OUTPUTS, Run
-from medusa_jax.runs.training_plan import Group, training_digest, training_plan
+from medusa_jax.runs.training_plan import all_splits, data_of, examples_of, training_digest
+from medusa_jax.runs.training_splits import TrainingSplit
 from medusa_jax.training.member_folder import MemberFolder
 
 
@@ -28,29 +29,42 @@ def reuse_members(prepared: Prepared) -> int:
     is left to be trained. Raises `TrainingError` if the disk refuses the copy.
     """
     run, reused = prepared.run, dict[str, str]()
-    plan = training_plan(prepared)
-    new = [(group, config) for group in plan.every_group for config in _unbegun(group)]
+    splits = [split for some in all_splits(prepared) for split in some]
+    new = {n: own for n, split in enumerate(splits) if (own := _unbegun(split, run))}
     known = _trained_beside(run) if new and not several() else {}
-    for group, config in new if known else ():
-        digest = training_digest(config, group.data, run.config.seed)
-        if digest not in known:
-            continue
-        source, target = known[digest], group.split.member_folder(config.id)
-        kept = "members that were reused stay"
-        try:
-            with disk_errors(TrainingError, "a member of another run", target, kept):
-                _copy(source, target, config, digest)
-        except CheckpointError:
-            continue
-        name = target.relative_to(run.folder).as_posix()
-        reused[name] = source.relative_to(run.out).as_posix()
-        keep_provenance(run, reused=reused_members(run) | reused)
+    if not known:
+        return 0
+    examples = examples_of(prepared, 1)  # a digest is the same for any number of padded shapes
+    for number, members in new.items():
+        split = splits[number]
+        data = data_of(members[0], examples, split, run.config.seed)
+        for config in members:
+            digest = training_digest(config, data, run.config.seed)
+            if digest not in known:
+                continue
+            source, target = known[digest], split.member_folder(config.id)
+            if _copied(source, target, config, digest):
+                name = target.relative_to(run.folder).as_posix()
+                reused[name] = source.relative_to(run.out).as_posix()
+                keep_provenance(run, reused=reused_members(run) | reused)
     return len(reused)
 
 
-def _unbegun(group: Group) -> list[MemberConfig]:
-    """Members of a group without a folder."""
-    return [one for one in group.configs if not group.split.member_folder(one.id).exists()]
+def _unbegun(split: TrainingSplit, run: Run) -> list[MemberConfig]:
+    """Members that the split lacks and has no folder of."""
+    members = [one for one in run.config.members if split.lacks(one.id)]
+    return [one for one in members if not split.member_folder(one.id).exists()]
+
+
+def _copied(source: Path, target: Path, config: MemberConfig, digest: str) -> bool:
+    """Copy a member; False if it is damaged. Raises `TrainingError` if the disk refuses."""
+    kept = "members that were reused stay"
+    try:
+        with disk_errors(TrainingError, "a member of another run", target, kept):
+            _copy(source, target, config, digest)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _trained_beside(run: Run) -> dict[str, Path]:

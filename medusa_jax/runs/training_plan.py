@@ -70,8 +70,10 @@ def training_plan(prepared: Prepared) -> TrainingPlan:
 
     Raises `CorpusError`, before anything is trained, where inner folds cannot be made.
     """
-    run, folds = prepared.run, range(len(prepared.folds))
-    splits = [splits_of(run, prepared.corpus, prepared.folds, fold) for fold in folds]
+    run, splits = prepared.run, all_splits(prepared)
+    every = [split for some in splits for split in some]
+    if not any(split.lacks(one.id) for split in every for one in run.config.members):
+        return TrainingPlan(splits, [[] for _ in splits])
     shapes = {config.training.shapes for config in run.config.members}
     examples = {count: examples_of(prepared, count) for count in sorted(shapes)}
     needs = _needs_of(prepared, splits[0][0], examples)
@@ -80,6 +82,12 @@ def training_plan(prepared: Prepared) -> TrainingPlan:
         made = [_groups(prepared, split, examples, needs) for split in some]
         groups.append([group for own in made for group in own])
     return TrainingPlan(splits, groups)
+
+
+def all_splits(prepared: Prepared) -> list[list[TrainingSplit]]:
+    """The training splits of every fold. Raises `CorpusError` where inner folds cannot be made."""
+    folds = range(len(prepared.folds))
+    return [splits_of(prepared.run, prepared.corpus, prepared.folds, fold) for fold in folds]
 
 
 def examples_of(prepared: Prepared, shapes: int) -> Examples:

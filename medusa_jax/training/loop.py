@@ -75,7 +75,7 @@ class _Group:
     ) -> None:
         self.members, self.data, self.files = {one.id: one for one in members}, data, files
         self.engine, self.report, self.devices = engine, report, devices_of(engine.devices)
-        needs = [need_of(one.task, data, self.devices.count) for one in members]
+        needs = (need_of(one.task, data, self.devices.count) for one in members)
         side_by_side = steps_side_by_side(engine, needs)
         shapes = _plan_shapes(members, data)
         self.sizes = {number: steps for number, (steps, _) in shapes.items()}

@@ -3,7 +3,7 @@ compiled for it.
 """
 
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,12 +125,12 @@ def budget(engine: EngineConfig) -> int:
     return int(least(_SHARE * stats.get("bytes_limit", free)))
 
 
-def steps_side_by_side(engine: EngineConfig, needs: Sequence[Need]) -> bool:
+def steps_side_by_side(engine: EngineConfig, needs: Iterable[Need]) -> bool:
     """Tell whether members of equal structure step in one program, as the configuration says or
     else as their needs say.
 
     On a CPU they share its cores, and one after the other is no slower; on a GPU only small members
-    gain by it.
+    gain by it. `needs` are asked for only where they decide: each takes a second to reckon.
     """
     if engine.side_by_side != "auto":
         return engine.side_by_side == "vmap"
