@@ -10,7 +10,6 @@ ensemble/
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from medusa_jax import __version__
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.meta import MetaClassifiers, Params
 from medusa_jax.ensemble.predictions import Predictions
@@ -95,7 +95,7 @@ def save_ensemble(folder: Path, ensemble: Ensemble) -> None:
     about = {"classes": record.classes, "members": record.members}
     with disk_errors(CheckpointError, "the ensemble", folder, "nothing was replaced"):
         save_tensors(folder / WEIGHTS, arrays, about)
-        library = f"medusa-jax {version('medusa-jax')}"
+        library = f"medusa-jax {__version__}"
         content = {**asdict(record), "library": library, "weights": sha256_of(folder / WEIGHTS)}
         sealed = {**content, "sha256": digest_of(content)}
         write_text(folder / RECORD, json.dumps(sealed, indent=1) + "\n")

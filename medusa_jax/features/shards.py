@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medusa_jax import __version__
 from medusa_jax.audio.decode import read_audio
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import DependencyError, FeatureError, MedusaError
@@ -48,7 +49,10 @@ class ShardMaker:
     ) -> None:
         self._corpus, self._extractor, self._plan = corpus, extractor, plan
         self._pool, self._advance = pool, advance
-        self._made_with = {name: version(name) for name in ("medusa-jax", *extractor.packages)}
+        self._made_with = {
+            "medusa-jax": __version__,
+            **{name: version(name) for name in extractor.packages},
+        }
         self._seconds_n = corpus.frame["seconds"].to_numpy(np.float64)
 
     def make(self, folder: Path, shard: int) -> Entry:

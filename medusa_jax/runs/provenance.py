@@ -6,11 +6,11 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from medusa_jax import __version__
 from medusa_jax.files import write_text
 from medusa_jax.runs.run import Run
 
 _PACKAGES = (
-    "medusa-jax",
     "jax",
     "jaxlib",
     "flax",
@@ -69,6 +69,7 @@ def provenance(run: Run) -> dict[str, object]:
     return {
         "config": run.config.digest(),
         "python": platform.python_version(),
+        "medusa-jax": __version__,
         **{name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "cores": _cores(),

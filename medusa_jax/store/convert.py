@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from medusa_jax import __version__
 from medusa_jax.errors import StoreError
 from medusa_jax.store.builder import Advance, Make, fill
 from medusa_jax.store.ledger import Entry, Plan
@@ -48,7 +48,7 @@ def _make(source: FeatureStore, folder: Path, plan: Plan, advance: Advance, shar
     """Convert one shard."""
     before = source.entries[shard]
     clips = _clips(source, shard, plan.dtype)
-    entry = write_shard(folder, plan, shard, clips, {"medusa-jax": version("medusa-jax")})
+    entry = write_shard(folder, plan, shard, clips, {"medusa-jax": __version__})
     advance(len(plan.rows(shard)))
     copied = {
         "failed": before.failed,

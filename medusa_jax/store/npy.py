@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 
+from medusa_jax import __version__
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import FeatureError, MedusaError, StoreError
 from medusa_jax.files import digest_of, write_text, write_whole
@@ -150,7 +150,7 @@ def _make(
             yield list(pool.map(lambda item: _clip(item[0], item[1], plan), window))
             advance(len(window))
 
-    return write_shard(folder, plan, shard, windows(), {"medusa-jax": version("medusa-jax")})
+    return write_shard(folder, plan, shard, windows(), {"medusa-jax": __version__})
 
 
 def _clip(id: str, path: Path, plan: Plan) -> Clip | Failure:

@@ -9,7 +9,6 @@ members/ID/
 
 import json
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from medusa_jax import __version__
 from medusa_jax.errors import CheckpointError, TrainingError
 from medusa_jax.files import disk_errors, sha256_of, write_text
 from medusa_jax.machines.processes import of_the_first, wait_for_all
@@ -55,7 +55,7 @@ class MemberFolder:
         record = {
             "member": dict(member.config),
             "task": member.task.name,
-            "library": f"medusa-jax {version('medusa-jax')}",
+            "library": f"medusa-jax {__version__}",
             "training": member.digest,
             "frozen": frozen,
             "selection_score": progress.best,
