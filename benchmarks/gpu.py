@@ -40,14 +40,14 @@ class Check:
 
 
 CHECKS = (
-    Check("tests", 150),
-    Check("peak", 60),
-    Check("step-16", 240),
-    Check("step-64", 240),
-    Check("members", 180),
-    Check("resume", 120),
+    Check("tests", 100),
+    Check("peak", 40),
+    Check("step-16", 180),
+    Check("resume", 100),
+    Check("members", 120),
     Check("memory", 90),
-    Check("trace", 90),
+    Check("trace", 60),
+    Check("step-64", 240),
 )
 
 

@@ -32,9 +32,11 @@ ROOT = Path(__file__).parents[1]
 FULL = {"hidden": 1024, "utterances": 512, "longest": 550, "shapes": 2}
 TINY = {"hidden": 16, "utterances": 16, "longest": 20, "shapes": 1}
 SWITCHES = {
-    "tuned for CPUs": {"MEDUSA_TUNED": "cpu"},
-    "XLA's own paths": {"MEDUSA_TUNED": "xla"},
-    "XLA's own options": {"MEDUSA_BENCHMARK_PLAIN": "1"},
+    "cuda": {f"tuned {part}": {"MEDUSA_TUNED": part} for part in ("attention", "norm", "products")},
+    "cpu": {
+        "XLA's own paths": {"MEDUSA_TUNED": "xla"},
+        "XLA's own options": {"MEDUSA_BENCHMARK_PLAIN": "1"},
+    },
 }
 Row = dict[str, Any]
 Found = dict[str, Any]
@@ -42,7 +44,9 @@ Found = dict[str, Any]
 
 def check_tests(task: Row) -> Found:
     """The tests marked `gpu`; none is no failure."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider"]
+    plain = "addopts=-ra --import-mode=importlib"  # beartype is not needed
+    pytest = [sys.executable, "-m", "pytest", "-o", plain, "-p", "no:cacheprovider"]
+    command = [*pytest, "-m", "gpu", "-q"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     lines = done.stdout.splitlines()
     print(*lines[-30:], sep="\n")
@@ -63,7 +67,8 @@ def check_step(task: Row, batch: int) -> Found:
     settings = settings_of(task, batch=batch)
     shipped = {f"ours {name}": (ours(name), {}) for name in ("bfloat16", "float32")}
     every: dict[str, tuple[Row, dict[str, str]]] = {**shipped, **in_other_libraries(settings)}
-    every |= {f"ours, {name}": (ours("bfloat16"), around) for name, around in SWITCHES.items()}
+    switches = SWITCHES[settings["device"]]
+    every |= {f"ours, {name}": (ours("bfloat16"), around) for name, around in switches.items()}
     rows = {}
     for name, (own, around) in every.items():
         rows[name] = attempt({**settings, **own}, around)
