@@ -42,6 +42,7 @@ class Check:
 CHECKS = (
     Check("tests", 100),
     Check("peak", 40),
+    Check("compile", 180),
     Check("step-16", 180),
     Check("resume", 100),
     Check("members", 120),

@@ -4,6 +4,7 @@
 
 - `tests`: `pytest -m gpu`.
 - `peak`: operations a second of a large matrix product, the better of PyTorch and XLA.
+- `compile`: the first pass and a step under several options of XLA's compiler.
 - `step-16`, `step-64`: an epoch of DeepSER at h = 1024, batch 16 or 64, as shipped and with each
   switch alone, beside PyTorch in eager float32 and in bfloat16 under torch.compile.
 - `members`: four members under vmap, one after the other on each batch, and in four runs.
@@ -35,8 +36,15 @@ SWITCHES = {
     "cuda": {f"tuned {part}": {"MEDUSA_TUNED": part} for part in ("attention", "norm", "products")},
     "cpu": {
         "XLA's own paths": {"MEDUSA_TUNED": "xla"},
-        "XLA's own options": {"MEDUSA_BENCHMARK_PLAIN": "1"},
+        "XLA's own options": {"MEDUSA_BENCHMARK_OPTIONS": "{}"},
     },
+}
+TRITON, AUTOTUNED = "xla_gpu_enable_triton_gemm", "xla_gpu_experimental_enable_fusion_autotuner"
+OPTIONS: dict[str, dict[str, Any]] = {
+    "no search": {"xla_gpu_autotune_level": 0, TRITON: False, AUTOTUNED: False},
+    "cuBLAS, fusions not searched": {TRITON: False, AUTOTUNED: False},
+    "Triton products": {AUTOTUNED: False},
+    "XLA's own": {},
 }
 Row = dict[str, Any]
 Found = dict[str, Any]
@@ -46,12 +54,15 @@ def check_tests(task: Row) -> Found:
     """The tests marked `gpu`; none is no failure."""
     plain = "addopts=-ra --import-mode=importlib"  # beartype is not needed
     pytest = [sys.executable, "-m", "pytest", "-o", plain, "-p", "no:cacheprovider"]
-    command = [*pytest, "-m", "gpu", "-q"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    lines = done.stdout.splitlines()
-    print(*lines[-30:], sep="\n")
-    summary = lines[-1] if lines else done.stderr[-200:]
-    return {"passed": done.returncode in (0, 5), "summary": summary, "code": done.returncode}
+    command = [*pytest, "-m", "gpu", "-v", "--durations=0", "tests/machines"]
+    lines = [""]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **piped) as running:  # type: ignore[call-overload]
+        for line in running.stdout:
+            lines.append(line.rstrip())
+            print(lines[-1], flush=True)  # a time-out leaves what was reached
+    code = running.returncode
+    return {"passed": code in (0, 5), "summary": lines[-1], "code": code}
 
 
 def check_peak(task: Row) -> Found:
@@ -77,6 +88,23 @@ def check_step(task: Row, batch: int) -> Found:
         print(line)
     passed = all("error" not in rows[name] for name in shipped)
     return {"passed": passed, "summary": speeds(rows), "rows": rows}
+
+
+def check_compile(task: Row) -> Found:
+    """The compiler's options as shipped and otherwise: seconds to the first steps, and a step's."""
+    settings, rows = settings_of(task, batch=16), {}
+    options = OPTIONS if settings["device"] == "cuda" else {"XLA's own": {}}
+    for name, own in {"as shipped": None, **options}.items():
+        around = {} if own is None else {"MEDUSA_BENCHMARK_OPTIONS": json.dumps(own)}
+        around["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+        rows[name] = attempt({**settings, **ours("bfloat16")}, around)
+        print(described(name, rows[name], None), flush=True)
+    passed = "error" not in rows["as shipped"]
+    firsts = {
+        name: f"{row['first_pass_seconds']:.0f} s" for name, row in rows.items() if "rate" in row
+    }
+    summary = ", ".join(f"{name} {first}" for name, first in firsts.items())
+    return {"passed": passed, "summary": summary, "rows": rows}
 
 
 def in_other_libraries(settings: Row) -> dict[str, tuple[Row, dict[str, str]]]:
@@ -241,6 +269,7 @@ def speeds(rows: dict[str, Row]) -> str:
 CHECKS: dict[str, Callable[[Row], Found]] = {
     "tests": check_tests,
     "peak": check_peak,
+    "compile": check_compile,
     "step-16": lambda task: check_step(task, 16),
     "step-64": lambda task: check_step(task, 64),
     "members": check_members,

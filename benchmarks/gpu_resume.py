@@ -47,7 +47,9 @@ def medusa(command: str, config: Path, out: Path, *more: str) -> subprocess.Pope
 
 def finish(process: subprocess.Popen[str]) -> None:
     """Wait for a command. Raises `RuntimeError` with its last lines if it fails."""
+    began = time.monotonic()
     output, _ = process.communicate()
+    print(f"medusa {process.args[3]}: {time.monotonic() - began:.0f} s", flush=True)  # type: ignore[index]
     if process.returncode:
         raise RuntimeError(f"{process.args[3]} failed:\n{output[-2000:]}")  # type: ignore[index]
 
