@@ -5,8 +5,10 @@
 - `tests`: `pytest -m gpu`.
 - `peak`: operations a second of a large matrix product, the better of PyTorch and XLA.
 - `compile`: the first pass and a step under several options of XLA's compiler.
-- `step-16`, `step-64`: an epoch of DeepSER at h = 1024, batch 16 or 64, as shipped and with each
-  switch alone, beside PyTorch in eager float32 and in bfloat16 under torch.compile.
+- `warm`: the programs that others time, compiled all at once.
+- `step-16`, `step-64`: an epoch of DeepSER at h = 1024, batch 16 or 64, beside PyTorch in eager
+  float32 and in bfloat16 under torch.compile.
+- `switches`: that epoch with each part of `MEDUSA_TUNED` alone.
 - `members`: four members under vmap, one after the other on each batch, and in four runs.
 - `resume`: a run that was killed and started again against one that was not, bit for bit.
 - `memory`: the peak of a training step against the plan of `medusa train --plan`.
@@ -19,7 +21,9 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,7 @@ from results import target
 from train import backend, in_torch, once, ours, peaks
 
 ROOT = Path(__file__).parents[1]
-FULL = {"hidden": 1024, "utterances": 512, "longest": 550, "shapes": 2}
+FULL = {"hidden": 1024, "utterances": 320, "longest": 550, "shapes": 2}
 TINY = {"hidden": 16, "utterances": 16, "longest": 20, "shapes": 1}
 SWITCHES = {
     "cuda": {f"tuned {part}": {"MEDUSA_TUNED": part} for part in ("attention", "norm", "products")},
@@ -45,6 +49,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cuBLAS, fusions not searched": {TRITON: False, AUTOTUNED: False},
     "Triton products": {AUTOTUNED: False},
     "XLA's own": {},
+}
+WAYS = {
+    "vmap": ours("bfloat16", 4, side_by_side=True),
+    "loop": ours("bfloat16", 4, side_by_side=False),
+    "one member": ours("bfloat16"),
 }
 Row = dict[str, Any]
 Found = dict[str, Any]
@@ -73,16 +82,33 @@ def check_peak(task: Row) -> Found:
     return {"passed": True, "summary": ", ".join(parts), "peak": found}
 
 
+def check_warm(task: Row) -> Found:
+    """Compile the programs of the checks that follow, all at once: theirs are then short."""
+    began = time.monotonic()
+    every = [
+        {**settings_of(task, batch), **own}
+        for batch in (16, 64)
+        for own in (ours("bfloat16"), ours("float32"))
+    ]
+    every += [{**settings_of(task, 16), **own} for own in WAYS.values()]
+    every += [
+        {**settings, **in_torch("bfloat16", True)} for settings in every[:1] if not task["tiny"]
+    ]
+    with ThreadPoolExecutor(len(every)) as pool:
+        rows = list(pool.map(tried, every))
+    broken = [row["error"] for row in rows if "error" in row]
+    print(*broken, sep="\n")
+    summary = f"{len(every)} contenders in {time.monotonic() - began:.0f} s, {len(broken)} broke"
+    return {"passed": not broken, "summary": summary}
+
+
 def check_step(task: Row, batch: int) -> Found:
     """Every contender at one batch size. Passed if ours ran as shipped, in both precisions."""
-    settings = settings_of(task, batch=batch)
-    shipped = {f"ours {name}": (ours(name), {}) for name in ("bfloat16", "float32")}
-    every: dict[str, tuple[Row, dict[str, str]]] = {**shipped, **in_other_libraries(settings)}
-    switches = SWITCHES[settings["device"]]
-    every |= {f"ours, {name}": (ours("bfloat16"), around) for name, around in switches.items()}
+    settings = settings_of(task, batch)
+    shipped = {f"ours {name}": ours(name) for name in ("bfloat16", "float32")}
     rows = {}
-    for name, (own, around) in every.items():
-        rows[name] = attempt({**settings, **own}, around)
+    for name, own in {**shipped, **in_other_libraries(settings)}.items():
+        rows[name] = attempt({**settings, **own})
         print(described(name, rows[name], peak_of(task, own["precision"])), flush=True)
     for line in judged(rows, peak_of(task, "bfloat16"), settings):
         print(line)
@@ -90,9 +116,20 @@ def check_step(task: Row, batch: int) -> Found:
     return {"passed": passed, "summary": speeds(rows), "rows": rows}
 
 
+def check_switches(task: Row) -> Found:
+    """A step as shipped and with each part tuned for CPUs alone, or XLA's own on a CPU."""
+    settings, rows = settings_of(task, 16), {}
+    for name, around in {"as shipped": {}, **SWITCHES[settings["device"]]}.items():
+        rows[name] = attempt({**settings, **ours("bfloat16")}, around)
+        print(described(name, rows[name], peak_of(task, "bfloat16")), flush=True)
+    rates = [f"{name} {row['rate']:.1f}" for name, row in rows.items() if "rate" in row]
+    passed = "error" not in rows["as shipped"]
+    return {"passed": passed, "summary": f"utterances/s: {', '.join(rates)}", "rows": rows}
+
+
 def check_compile(task: Row) -> Found:
     """The compiler's options as shipped and otherwise: seconds to the first steps, and a step's."""
-    settings, rows = settings_of(task, batch=16), {}
+    settings, rows = settings_of(task, 16), {}
     options = OPTIONS if settings["device"] == "cuda" else {"XLA's own": {}}
     for name, own in {"as shipped": None, **options}.items():
         around = {} if own is None else {"MEDUSA_BENCHMARK_OPTIONS": json.dumps(own)}
@@ -107,15 +144,13 @@ def check_compile(task: Row) -> Found:
     return {"passed": passed, "summary": summary, "rows": rows}
 
 
-def in_other_libraries(settings: Row) -> dict[str, tuple[Row, dict[str, str]]]:
+def in_other_libraries(settings: Row) -> dict[str, Row]:
     """PyTorch's contenders, where PyTorch is installed; the compiled one on a GPU."""
     if importlib.util.find_spec("torch") is None:
         return {}
-    found: dict[str, tuple[Row, dict[str, str]]] = {
-        "torch float32": (in_torch("float32", False), {})
-    }
+    found = {"torch float32": in_torch("float32", False)}
     if settings["device"] == "cuda":
-        found["torch bfloat16 compiled"] = (in_torch("bfloat16", True), {})
+        found["torch bfloat16 compiled"] = in_torch("bfloat16", True)
     return found
 
 
@@ -137,14 +172,9 @@ def members_of(task: Row) -> dict[str, Row]:
     file = Path(task["data"]) / "members.json"
     if file.is_file():
         return dict(json.loads(file.read_text()))
-    settings, rows = settings_of(task, batch=16), {}
-    ways = {
-        "vmap": ours("bfloat16", 4, side_by_side=True),
-        "loop": ours("bfloat16", 4, side_by_side=False),
-        "one member": ours("bfloat16"),
-    }
-    for name, own in ways.items():
-        rows[name] = attempt({**settings, **own}, {})
+    settings, rows = settings_of(task, 16), {}
+    for name, own in WAYS.items():
+        rows[name] = attempt({**settings, **own})
         print(described(name, rows[name], peak_of(task, "bfloat16")), flush=True)
     file.write_text(json.dumps(rows))
     return rows
@@ -181,8 +211,8 @@ def check_memory(task: Row) -> Found:
 def check_trace(task: Row) -> Found:
     """A trace of three steps, left in the output folder as trace.json.gz."""
     folder = Path(task["data"]) / "trace"
-    own = {**settings_of(task, batch=16), **ours("bfloat16"), "trace": str(folder)}
-    row = attempt(own, {})
+    own = {**settings_of(task, 16), **ours("bfloat16"), "trace": str(folder)}
+    row = attempt(own)
     found = newest_trace(folder)
     if "error" in row or found is None:
         return {"passed": False, "summary": row.get("error", "no trace was written")}
@@ -203,18 +233,24 @@ def settings_of(task: Row, batch: int) -> Row:
     return {"out": task["out"], "folder": str(folder), "device": backend(), **chosen}
 
 
-def attempt(task: Row, around: dict[str, str]) -> Row:
-    """One contender's measurements, or `error` with the end of its errors.
+def attempt(task: Row, around: dict[str, str] | None = None) -> Row:
+    """One contender's measurements, as `tried` gives them.
 
     They are appended to the output folder's rows.jsonl at once: a check may run out of time.
     """
-    try:
-        row = once(task, **around)
-    except SystemExit as failed:
-        row = {"error": str(failed)[-1500:]}
+    row = tried(task, around)
     with Path(task["out"], "rows.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"task": task, "switches": around, **row}, default=float) + "\n")
+        kept = {"task": task, "switches": around or {}, **row}
+        file.write(json.dumps(kept, default=float) + "\n")
     return row
+
+
+def tried(task: Row, around: dict[str, str] | None = None) -> Row:
+    """One contender's measurements, or `error` with the end of its errors."""
+    try:
+        return once(task, **(around or {}))
+    except SystemExit as failed:
+        return {"error": str(failed)[-1500:]}
 
 
 def peak_of(task: Row, precision: str) -> float | None:
@@ -269,9 +305,11 @@ def speeds(rows: dict[str, Row]) -> str:
 CHECKS: dict[str, Callable[[Row], Found]] = {
     "tests": check_tests,
     "peak": check_peak,
-    "compile": check_compile,
+    "warm": check_warm,
     "step-16": lambda task: check_step(task, 16),
     "step-64": lambda task: check_step(task, 64),
+    "switches": check_switches,
+    "compile": check_compile,
     "members": check_members,
     "resume": check_resume,
     "memory": check_memory,

@@ -4,6 +4,7 @@ benchmarks/gpu.py.
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -14,7 +15,7 @@ _GPU = {"xla_gpu_enable_triton_gemm": False}
 
 
 @lru_cache(maxsize=1)
-def compiler_options() -> dict[str, int] | None:
+def compiler_options() -> dict[str, Any] | None:
     """On a GPU, products by cuBLAS alone: XLA would compile dozens of Triton kernels for each
     product and time them. On CPUs that have vectors of 512 bits at full clock, these; else None.
 
