@@ -38,20 +38,18 @@ def kept(seed: Seed, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
     return (x ^ (x >> 14)) >= np.uint32(min(round(rate * 2**32), 2**32 - 1))
 
 
-def dropout(x: Float[Array, "..."], rate: float, key: PRNGKeyArray | None) -> Float[Array, "..."]:
-    """Zero a share `rate` of `x` and scale the rest; the identity if `key` is None or `rate`
+def dropout(x: Float[Array, "..."], rate: float, seed: Seed | None) -> Float[Array, "..."]:
+    """Zero a share `rate` of `x` and scale the rest; the identity if `seed` is None or `rate`
     is 0.
     """
-    return x if key is None or rate == 0 else _dropped(x, seed_of(key), rate)
+    return x if seed is None or rate == 0 else _dropped(x, seed, rate)
 
 
-def relu_dropout(
-    x: Float[Array, "..."], rate: float, key: PRNGKeyArray | None
-) -> Float[Array, "..."]:
+def relu_dropout(x: Float[Array, "..."], rate: float, seed: Seed | None) -> Float[Array, "..."]:
     """`dropout(relu(x))`. Its gradient needs nothing but the result: what is above zero was let
     through.
     """
-    return jax.nn.relu(x) if key is None or rate == 0 else _dropped_relu(x, seed_of(key), rate)
+    return jax.nn.relu(x) if seed is None or rate == 0 else _dropped_relu(x, seed, rate)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.layers.coded import Coded, frames_of
 from medusa_jax.layers.matmul import matmul_precision
-from medusa_jax.models.encoder import Encoder, linear
+from medusa_jax.models.encoder import Encoder, linear, seeds_of
 
 Slot = Float[Array, "b _ _"] | Coded
 """One modality's padded frames, float or in eight bits."""
@@ -88,7 +88,7 @@ class DeepSER(nnx.Module):
         self.project = linear(h * (len(sizes) + deep), h, rngs)
         self.classify = linear(h, classes, rngs)
         self.regress = linear(h, 3, rngs)
-        self.precision = config.precision
+        self.layers, self.precision = config.layers, config.precision
 
     def fuse(
         self,
@@ -109,12 +109,12 @@ class DeepSER(nnx.Module):
         key: PRNGKeyArray | None,
     ) -> Float[Array, "b h"]:
         count = len(self.encoders) + len(self.fusions)
-        keys = iter([None] * count if key is None else jax.random.split(key, count))
+        seeds = iter([None] * count if key is None else seeds_of(key, count, self.layers))
         slots = zip(self.frames, inputs, lengths, strict=True)
         framed = [frames(x_btd, length_b) for frames, x_btd, length_b in slots]
         valids = [valid for _, valid in framed]
         paired = zip(self.encoders, framed, strict=True)
-        encoded = [encode(x, valid, next(keys)) for encode, (x, valid) in paired]
+        encoded = [encode(x, valid, next(seeds)) for encode, (x, valid) in paired]
         pooled = [mean for _, mean in encoded]
         fused: list[Array] = []
         fused_valid: list[Array] = []
@@ -122,7 +122,7 @@ class DeepSER(nnx.Module):
         for level, fusion in enumerate(self.fusions):
             joined_valid = jnp.concatenate(valids + fused_valid, axis=1)
             joined = jnp.concatenate([outputs[level] for outputs, _ in encoded] + fused, axis=1)
-            outputs, mean = fusion(joined, joined_valid, next(keys))
+            outputs, mean = fusion(joined, joined_valid, next(seeds))
             fused, fused_valid = [outputs[-1]], [joined_valid]
         return self.project(jnp.concatenate([*pooled, mean] if self.fusions else pooled, axis=-1))
 

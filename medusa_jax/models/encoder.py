@@ -13,13 +13,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.layers.attention import attend
-from medusa_jax.layers.dropout import dropout, relu_dropout, seed_of
+from medusa_jax.layers.dropout import Seed, dropout, relu_dropout, seed_of
 from medusa_jax.layers.layer_norm import layer_norm, normalised
 from medusa_jax.layers.matmul import dense, operand_type
+
+DROPOUTS = 4  # of a layer: attention weights, attended, widened, narrowed
+Seeds = UInt32[Array, "l 4 2"]
+"""A seed for each dropout of an encoder's layers."""
+
+
+def seeds_of(
+    key: PRNGKeyArray, encoders: int, layers: int
+) -> UInt32[Array, "{encoders} {layers} 4 2"]:
+    """Seeds of every dropout of several encoders.
+
+    All at once: each call of JAX's generator is a hundred operations to compile.
+    """
+
+    def of_layer(key: PRNGKeyArray, layer: Array) -> Array:
+        return jax.vmap(seed_of)(jax.random.split(jax.random.fold_in(key, layer), DROPOUTS))
+
+    of_encoder = jax.vmap(of_layer, in_axes=(None, 0))
+    return jax.vmap(of_encoder, in_axes=(0, None))(
+        jax.random.split(key, encoders), jnp.arange(layers)
+    )
 
 
 def linear(d_in: int, d_out: int, rngs: nnx.Rngs, zero_bias: bool = False) -> nnx.Linear:
@@ -58,7 +79,7 @@ class Attention(nnx.Module):
         )
 
     def __call__(
-        self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None
+        self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], seed: Seed | None
     ) -> Float[Array, "b t h"]:
         """Mix each utterance's valid frames."""
         b, t, h = x_bth.shape
@@ -66,7 +87,7 @@ class Attention(nnx.Module):
         q_bnte, k_bnte, v_bnte = (
             part_bth.reshape(b, t, self.heads, -1).swapaxes(1, 2) for part_bth in parts_bth
         )
-        seed = None if key is None or self.rate == 0 else seed_of(key)
+        seed = None if self.rate == 0 else seed
         mixed_bnte = attend(q_bnte, k_bnte, v_bnte, valid_bt, seed, self.rate, self.compute)
         return dense(self.out, mixed_bnte.swapaxes(1, 2).reshape(b, t, h), self.compute)
 
@@ -83,18 +104,18 @@ class Layer(nnx.Module):
         self.rate, self.compute = config.dropout, operand_type(config.precision)
 
     def __call__(
-        self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None
+        self,
+        x_bth: Float[Array, "b t h"],
+        valid_bt: Bool[Array, "b t"],
+        seeds: UInt32[Array, "4 2"] | None,
     ) -> Float[Array, "b t h"]:
         """Attend, then widen and narrow, each with a residual and a norm behind it."""
-        k_attention, k_after, k_wide, k_narrow = (
-            (None,) * 4 if key is None else jax.random.split(key, 4)
-        )
-        attended_bth = self.attention(x_bth, valid_bt, k_attention)
-        x_bth = normalised(self.norm1, x_bth + dropout(attended_bth, self.rate, k_after))
-        wide = relu_dropout(dense(self.wide, x_bth, self.compute), self.rate, k_wide)
-        return normalised(
-            self.norm2, x_bth + dropout(dense(self.narrow, wide, self.compute), self.rate, k_narrow)
-        )
+        s_weights, s_attended, s_wide, s_narrow = (None,) * DROPOUTS if seeds is None else seeds
+        attended_bth = dropout(self.attention(x_bth, valid_bt, s_weights), self.rate, s_attended)
+        x_bth = normalised(self.norm1, x_bth + attended_bth)
+        wide = relu_dropout(dense(self.wide, x_bth, self.compute), self.rate, s_wide)
+        narrow_bth = dropout(dense(self.narrow, wide, self.compute), self.rate, s_narrow)
+        return normalised(self.norm2, x_bth + narrow_bth)
 
 
 class Encoder(nnx.Module):
@@ -109,7 +130,7 @@ class Encoder(nnx.Module):
         self.remat, self.compute = config.remat, operand_type(config.precision)
 
     def __call__(
-        self, x_btd: Float[Array, "b t d"], valid_bt: Bool[Array, "b t"], key: PRNGKeyArray | None
+        self, x_btd: Float[Array, "b t d"], valid_bt: Bool[Array, "b t"], seeds: Seeds | None
     ) -> tuple[list[Float[Array, "b t h"]], Float[Array, "b h"]]:
         """The output of each layer, and the mean of the last one over the valid frames (h1, h2 and
         h3 for two layers).
@@ -117,9 +138,7 @@ class Encoder(nnx.Module):
         x_bth = dense(self.w2, jax.nn.relu(dense(self.w1, x_btd, self.compute)), self.compute)
         outputs = []
         for i, layer in enumerate(self.layers):
-            run = partial(
-                layer, valid_bt=valid_bt, key=None if key is None else jax.random.fold_in(key, i)
-            )
+            run = partial(layer, valid_bt=valid_bt, seeds=None if seeds is None else seeds[i])
             x_bth = jax.checkpoint(run)(x_bth) if self.remat else run(x_bth)
             outputs.append(x_bth)
         return outputs, masked_mean(x_bth, valid_bt)

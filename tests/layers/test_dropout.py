@@ -11,22 +11,24 @@ from medusa_jax.layers.dropout import dropout, kept, relu_dropout, seed_of
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.999])
 def test_dropout_drops_its_share_and_scales_the_rest(rate):
     x = jnp.ones((501, 399))
-    dropped = np.asarray(dropout(x, rate, jax.random.key(0)))
+    dropped = np.asarray(dropout(x, rate, seed_of(jax.random.key(0))))
     assert (dropped == 0).mean() == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / x.size))
     np.testing.assert_allclose(dropped[dropped != 0], 1 / (1 - rate), rtol=1e-4)
     for axis in (0, 1):
         assert (dropped == 0).mean(axis=axis).std() < 3 * np.sqrt(rate * (1 - rate) / x.shape[axis])
 
 
-def test_dropout_without_key_or_rate_is_the_identity():
+def test_dropout_without_seed_or_rate_is_the_identity():
     x = jnp.arange(5.0)
     assert dropout(x, 0.5, None) is x
-    assert dropout(x, 0.0, jax.random.key(0)) is x
+    assert dropout(x, 0.0, seed_of(jax.random.key(0))) is x
 
 
-def test_dropout_depends_on_its_key_alone():
+def test_dropout_depends_on_its_seed_alone():
     x = jnp.ones(1000)
-    one, same, other = (np.asarray(dropout(x, 0.5, jax.random.key(seed))) for seed in (0, 0, 1))
+    one, same, other = (
+        np.asarray(dropout(x, 0.5, seed_of(jax.random.key(seed)))) for seed in (0, 0, 1)
+    )
     np.testing.assert_array_equal(one, same)
     assert 0.4 < (one != other).mean() < 0.6
 
@@ -53,23 +55,25 @@ def test_bits_of_a_seed_both_matter():
 
 
 def test_gradients_pass_where_values_did():
-    key, x = jax.random.key(1), jax.random.normal(jax.random.key(2), (40, 30))
-    dropped, back = jax.vjp(lambda x: dropout(x, 0.3, key), x)
+    seed, x = seed_of(jax.random.key(1)), jax.random.normal(jax.random.key(2), (40, 30))
+    dropped, back = jax.vjp(lambda x: dropout(x, 0.3, seed), x)
     np.testing.assert_allclose(
         back(jnp.ones_like(x))[0], np.where(dropped != 0, 1 / 0.7, 0), rtol=1e-6
     )
 
 
 def test_relu_dropout_is_dropout_of_relu():
-    key, x = jax.random.key(1), jax.random.normal(jax.random.key(2), (40, 30))
-    for k in (key, None):
-        value, back = jax.vjp(lambda x, k=k: relu_dropout(x, 0.3, k), x)
-        wanted, wanted_back = jax.vjp(lambda x, k=k: dropout(jax.nn.relu(x), 0.3, k), x)
+    seed, x = seed_of(jax.random.key(1)), jax.random.normal(jax.random.key(2), (40, 30))
+    for s in (seed, None):
+        value, back = jax.vjp(lambda x, s=s: relu_dropout(x, 0.3, s), x)
+        wanted, wanted_back = jax.vjp(lambda x, s=s: dropout(jax.nn.relu(x), 0.3, s), x)
         np.testing.assert_allclose(value, wanted, rtol=1e-6)
         np.testing.assert_allclose(back(x)[0], wanted_back(x)[0], rtol=1e-6)
 
 
 def test_a_stack_of_members_drops_as_each_alone():
     keys, x = jax.random.split(jax.random.key(5), 3), jnp.ones((7, 9))
-    together = jax.vmap(lambda key: dropout(x, 0.5, key))(keys)
-    np.testing.assert_array_equal(together, jnp.stack([dropout(x, 0.5, key) for key in keys]))
+    together = jax.vmap(lambda key: dropout(x, 0.5, seed_of(key)))(keys)
+    np.testing.assert_array_equal(
+        together, jnp.stack([dropout(x, 0.5, seed_of(key)) for key in keys])
+    )
