@@ -116,10 +116,12 @@ class Lanes:
 
     def step(self, batch: PyTree) -> jax.Array:
         """Train the active members on a batch; losses `[l]` or `[m, l]`, still on the device."""
-        self._state, losses = self._train(
-            self._state, self._constants, self._epoch, self._mask, self.task.view(batch)
-        )
+        self._state, losses = self._train(*self.arguments(batch))
         return losses
+
+    def arguments(self, batch: PyTree) -> tuple[PyTree, ...]:
+        """What the compiled step is called with."""
+        return self._state, self._constants, self._epoch, self._mask, self.task.view(batch)
 
     def predict(self, batch: PyTree) -> dict[str, jax.Array]:
         """Outputs `[b, m, …]` by name, without `m` for a single member, of the weights that are
