@@ -6,7 +6,8 @@ added. Batches, their order and their shapes are those of one device, so another
 is the same run within rounding. Legend: `b` utterance of the global batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -112,6 +113,23 @@ class Devices:
                 where="engine.devices",
                 hint=hint,
             )
+
+
+@contextmanager
+def on_host() -> Iterator[None]:
+    """Make arrays on the CPU until they are put in their place.
+
+    Each operation on another shape is a program, and a GPU's compiler takes ten times as long for
+    it. Draws are then the same on every machine. Of several CPU devices it is the last, so that
+    tests with several see a host apart from the devices that train.
+    """
+    try:
+        host = jax.local_devices(backend="cpu")[-1]
+    except RuntimeError:  # JAX_PLATFORMS leaves it out
+        yield
+    else:
+        with jax.default_device(host):
+            yield
 
 
 @lru_cache

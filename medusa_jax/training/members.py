@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medusa_jax.machines.mesh import Devices
+from medusa_jax.machines.mesh import Devices, on_host
 from medusa_jax.tasks.task import Phase, Task
 from medusa_jax.training.step import (
     Epoch,
@@ -165,6 +165,7 @@ class Lanes:
             return {self.ids[0]: state}
         return {name: jax.tree.map(lambda x, m=m: x[m], state) for m, name in enumerate(self.ids)}
 
+    @on_host()
     def _joined(self, trees: Sequence[PyTree]) -> PyTree:
         """The lanes' trees with a leading member axis, or a single one as it is."""
         return jax.tree.map(lambda *x: jnp.stack(x), *trees) if self.several else trees[0]

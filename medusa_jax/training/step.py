@@ -19,6 +19,7 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from jaxtyping import Array
 
+from medusa_jax.machines.mesh import on_host
 from medusa_jax.machines.xla import compiler_options
 from medusa_jax.tasks.task import Phase, Task
 from medusa_jax.training.weights import Weights
@@ -77,6 +78,7 @@ def program_of(
     return Program(graph, task.traced(phase), several, where, task, phase)
 
 
+@on_host()
 def new_state(task: Task, phase: Phase, params: PyTree) -> State:
     """The state before the first step of `phase`, the training's first; it takes `params` over."""
     optimiser = task.optimiser(phase, 1)
@@ -177,6 +179,7 @@ def draw_ahead(program: Program, steps: int, size: int) -> Callable[..., PyTree]
     return jax.jit(draw)
 
 
+@on_host()
 def epoch_of(
     task: Task,
     weights: Weights,

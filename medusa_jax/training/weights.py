@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from medusa_jax.machines.mesh import on_host
 from medusa_jax.tasks.task import Task
 
 PyTree = Any
@@ -51,6 +52,7 @@ def taken_apart(task: Task, model: nnx.Module) -> Weights:
     return Weights(*parts)
 
 
+@on_host()
 def new_weights(task: Task, key: jax.Array) -> Weights:
     """Untrained weights that follow from the key."""
     return taken_apart(task, task.build(key))
