@@ -49,9 +49,10 @@ def finish(process: subprocess.Popen[str]) -> None:
     """Wait for a command. Raises `RuntimeError` with its last lines if it fails."""
     began = time.monotonic()
     output, _ = process.communicate()
-    print(f"medusa {process.args[3]}: {time.monotonic() - began:.0f} s", flush=True)  # type: ignore[index]
+    command = process.args[3]  # type: ignore[index]
+    print(f"medusa {command}: {time.monotonic() - began:.0f} s", flush=True)
     if process.returncode:
-        raise RuntimeError(f"{process.args[3]} failed:\n{output[-2000:]}")  # type: ignore[index]
+        raise RuntimeError(f"{command} failed:\n{output[-2000:]}")
 
 
 def killed_and_resumed(folder: Path, **sizes: int) -> dict[str, Any]:

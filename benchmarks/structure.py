@@ -160,29 +160,33 @@ def traced() -> dict[str, list[str]]:
     )
     if done.returncode:
         print(f"the traced run failed:\n{done.stderr[-2000:]}")
-        return {"way": [], "stack": []}
+        return {"way": [], "data": [], "stack": []}
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def judge_trace(found: dict[str, list[str]], named: bool) -> None:
     """The traced run's numbers."""
-    way, stack = found["way"], found["stack"]
-    files = [place.partition(":")[0] for place in way]
-    calls, returns = len(way), returns_of(files)
-    text = f"{calls} in {len(set(files))} files"
-    report("way-calls", f"at most {CALLS}", text, 0 < calls <= CALLS)
-    _name(named, way)
-    report("way-returns", f"at most {RETURNS}", returns, bool(way) and returns <= RETURNS)
+    whole, data, stack = found["way"], found["data"], found["stack"]
+    print(f"the whole way: {len(whole)} calls, {returns_of(whole)} returns; that of the data:")
+    text = f"{len(data)} in {len(set(map(file_of, data)))} files"
+    report("way-calls", f"at most {CALLS}", text, 0 < len(data) <= CALLS)
+    _name(named, data)
+    returns = returns_of(data)
+    report("way-returns", f"at most {RETURNS}", returns, bool(data) and returns <= RETURNS)
     hops = max(len(stack) - 1, 0)
     report("train-stack", f"at most {HOPS} calls", hops, 0 < hops <= HOPS)
     _name(named, stack)
 
 
-def returns_of(files: list[str]) -> int:
-    """How often a sequence of files comes back to one that it left."""
+def file_of(place: str) -> str:
+    return place.partition(":")[0]
+
+
+def returns_of(way: list[str]) -> int:
+    """How often a list of `FILE:FUNCTION` comes back to a file that it left."""
     seen: set[str] = set()
     returns, last = 0, None
-    for file in files:
+    for file in map(file_of, way):
         returns += file != last and file in seen
         seen.add(file)
         last = file

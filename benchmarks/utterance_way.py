@@ -7,10 +7,13 @@ functions on the way, in the order in which they are first entered from another 
 the modules of the folders FOLDERS but for BESIDE, which keep records and plan resources. A call
 within one file, a second call of a function, a property, a lambda, code that Python makes
 (dataclasses), and all that is beside the way are not counted: a call from there counts as one of
-the nearest caller that is on the way. The command is `medusa run` with one member of one modality
-on a generated corpus that is there already; log-mel frames are extracted, a DeepSER is trained for
-an epoch a stage, combined, and written as a submission. Which functions run depends on the code
-alone, so the list is the same on every machine with one process.
+the nearest caller that is on the way. Of these, **the way of the data** are the functions that take
+or return utterances: tables, arrays, or an object of CARRIERS.
+
+The command is `medusa run` with one member of one modality on a generated corpus that is there
+already; log-mel frames are extracted, a DeepSER is trained for an epoch a stage, combined, and
+written as a submission. Which functions run depends on the code alone, so the list is the same on
+every machine with one process.
 
 **The stack** is the list of functions of the project that are active when JAX first traces a
 training step in `medusa train`: the calls from the command to the compiled step.
@@ -54,6 +57,17 @@ BESIDE = {
     "provenance",
     "tracking",
 }
+CARRIERS = {
+    "Answers",
+    "Batch",
+    "Clip",
+    "Corpus",
+    "Examples",
+    "FeatureStore",
+    "MappedShard",
+    "Predictions",
+    "Utterances",
+}
 COMMAND = ("medusa_jax/cli/", ":train")
 CONFIG: dict[str, Any] = {
     "name": "way",
@@ -76,9 +90,10 @@ class Tracer:
     """Collects the way, and the stack above the first training step, while it is installed."""
 
     def __init__(self) -> None:
-        self.way: dict[str, None] = {}  # `FILE:FUNCTION` in the order of first calls
+        self.way: dict[str, bool] = {}  # `FILE:FUNCTION` in the order of first calls: has data
         self.stack: list[str] = []
         self._places: dict[CodeType, str] = {}
+        self._returning: dict[FrameType, str] = {}  # took no data, and may return some
         self._properties = properties_of(read_sources(ROOT, PACKAGES))
 
     def __enter__(self) -> "Tracer":
@@ -90,7 +105,9 @@ class Tracer:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
 
-    def _event(self, frame: FrameType, event: str, _: Any) -> None:
+    def _event(self, frame: FrameType, event: str, value: Any) -> None:
+        if event == "return" and frame in self._returning:
+            self.way[self._returning.pop(frame)] = carries(value)
         if event != "call":
             return
         place = self._place(frame.f_code)
@@ -101,7 +118,9 @@ class Tracer:
         if place not in self.way and on_the_way(place) and place not in self._properties:
             caller = self._caller(frame)
             if caller and caller.partition(":")[0] != place.partition(":")[0]:
-                self.way[place] = None
+                self.way[place] = any(map(carries, frame.f_locals.values()))
+                if not self.way[place]:
+                    self._returning[frame] = place
 
     def _place(self, code: CodeType) -> str:
         """`FILE:FUNCTION` of a function that stands in the project's sources, "" of others."""
@@ -143,6 +162,16 @@ def on_the_way(place: str) -> bool:
     return folder in FOLDERS and parts[-1] not in BESIDE
 
 
+def carries(value: Any) -> bool:
+    """Whether a value is utterances or holds them: a table, an array with an axis, a carrier."""
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return any(map(carries, value[:3]))
+    name = type(value).__name__
+    axes = 0 if name == "ShapeDtypeStruct" else getattr(value, "ndim", 0)
+    array = isinstance(axes, int) and axes > 0 and "key" not in str(getattr(value, "dtype", ""))
+    return array or name in CARRIERS
+
+
 def traces_step(place: str, frame: FrameType) -> bool:
     """Whether JAX enters a function of training/ to trace it for a compiled program that trains."""
     other = "predict" in place or "draw" in place
@@ -169,10 +198,11 @@ def follow(folder: Path, command: Callable[..., None] = medusa) -> dict[str, lis
     other = ["--set", "features.logmel.bands=8", "--set", "name=corpus"]
     command("extract", str(file), "--out", out, *other)  # generates the corpus
     with Tracer() as training:
-        command("train", str(file), "--out", out, "--set", "model.hidden=8")
+        command("train", str(file), "--out", out, "--set", "model.hidden=8", *other[:2])
     with Tracer() as whole:
         command("run", str(file), "--out", out)
-    return {"way": list(whole.way), "stack": training.stack}
+    data = [place for place, carried in whole.way.items() if carried]
+    return {"way": list(whole.way), "data": data, "stack": training.stack}
 
 
 def main() -> None:

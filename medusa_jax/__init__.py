@@ -6,7 +6,6 @@ The public names load with their module when they are first used.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
 _HOMES = {
     "load_config": "config.yaml_file",
     "Run": "runs.run",
@@ -22,6 +21,8 @@ __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module(f"{__name__}.version").VERSION
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

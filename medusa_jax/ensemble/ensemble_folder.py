@@ -17,7 +17,6 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from medusa_jax import __version__
 from medusa_jax.ensemble import meta
 from medusa_jax.ensemble.meta import MetaClassifiers, Params
 from medusa_jax.ensemble.predictions import Predictions
@@ -27,6 +26,7 @@ from medusa_jax.ensemble.votes import majority_vote, soft_vote
 from medusa_jax.errors import CheckpointError
 from medusa_jax.files import digest_of, disk_errors, sha256_of, write_text
 from medusa_jax.training.tensors import save_tensors
+from medusa_jax.version import VERSION
 
 RECORD, WEIGHTS = "ensemble.json", "meta_classifier.safetensors"
 _AGAIN = "remove the ensemble folder and run `medusa ensemble` again"
@@ -95,7 +95,7 @@ def save_ensemble(folder: Path, ensemble: Ensemble) -> None:
     about = {"classes": record.classes, "members": record.members}
     with disk_errors(CheckpointError, "the ensemble", folder, "nothing was replaced"):
         save_tensors(folder / WEIGHTS, arrays, about)
-        library = f"medusa-jax {__version__}"
+        library = f"medusa-jax {VERSION}"
         content = {**asdict(record), "library": library, "weights": sha256_of(folder / WEIGHTS)}
         sealed = {**content, "sha256": digest_of(content)}
         write_text(folder / RECORD, json.dumps(sealed, indent=1) + "\n")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from medusa_jax import __version__
 from medusa_jax.audio.decode import read_audio
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import DependencyError, FeatureError, MedusaError
@@ -22,6 +21,7 @@ from medusa_jax.features.windows import windows
 from medusa_jax.store.ledger import Entry, Failure, Plan, Warned
 from medusa_jax.store.shard import Clip, as_stored
 from medusa_jax.store.shard_writer import Result, write_shard
+from medusa_jax.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class ShardMaker:
         self._corpus, self._extractor, self._plan = corpus, extractor, plan
         self._pool, self._advance = pool, advance
         self._made_with = {
-            "medusa-jax": __version__,
+            "medusa-jax": VERSION,
             **{name: version(name) for name in extractor.packages},
         }
         self._seconds_n = corpus.frame["seconds"].to_numpy(np.float64)

@@ -6,9 +6,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from medusa_jax import __version__
 from medusa_jax.files import write_text
 from medusa_jax.runs.run import Run
+from medusa_jax.version import VERSION
 
 _PACKAGES = (
     "jax",
@@ -69,7 +69,7 @@ def provenance(run: Run) -> dict[str, object]:
     return {
         "config": run.config.digest(),
         "python": platform.python_version(),
-        "medusa-jax": __version__,
+        "medusa-jax": VERSION,
         **{name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "cores": _cores(),

@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from medusa_jax import __version__
 from medusa_jax.errors import StoreError
 from medusa_jax.store.builder import Advance, Make, fill
 from medusa_jax.store.ledger import Entry, Plan
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.shard import BATCH_ROWS, Clip, as_stored
 from medusa_jax.store.shard_writer import write_shard
+from medusa_jax.version import VERSION
 
 
 def convert(
@@ -48,7 +48,7 @@ def _make(source: FeatureStore, folder: Path, plan: Plan, advance: Advance, shar
     """Convert one shard."""
     before = source.entries[shard]
     clips = _clips(source, shard, plan.dtype)
-    entry = write_shard(folder, plan, shard, clips, {"medusa-jax": __version__})
+    entry = write_shard(folder, plan, shard, clips, {"medusa-jax": VERSION})
     advance(len(plan.rows(shard)))
     copied = {
         "failed": before.failed,

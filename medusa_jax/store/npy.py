@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 
-from medusa_jax import __version__
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import FeatureError, MedusaError, StoreError
 from medusa_jax.files import digest_of, write_text, write_whole
@@ -19,6 +18,7 @@ from medusa_jax.store.ledger import Entry, Failure, Plan
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.shard import BATCH_ROWS, Clip, as_stored
 from medusa_jax.store.shard_writer import write_shard
+from medusa_jax.version import VERSION
 
 EXPORTED = "exported-from.txt"
 
@@ -150,7 +150,7 @@ def _make(
             yield list(pool.map(lambda item: _clip(item[0], item[1], plan), window))
             advance(len(window))
 
-    return write_shard(folder, plan, shard, windows(), {"medusa-jax": __version__})
+    return write_shard(folder, plan, shard, windows(), {"medusa-jax": VERSION})
 
 
 def _clip(id: str, path: Path, plan: Plan) -> Clip | Failure:

@@ -17,7 +17,6 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from medusa_jax import __version__
 from medusa_jax.errors import CheckpointError, TrainingError
 from medusa_jax.files import disk_errors, sha256_of, write_text
 from medusa_jax.machines.processes import of_the_first, wait_for_all
@@ -28,6 +27,7 @@ from medusa_jax.training.prediction import Trained
 from medusa_jax.training.schedule import Progress
 from medusa_jax.training.tensors import save_tensors
 from medusa_jax.training.weights import new_weights, outline
+from medusa_jax.version import VERSION
 
 PyTree = Any
 RECORD, WEIGHTS = "member.json", "weights.safetensors"
@@ -55,7 +55,7 @@ class MemberFolder:
         record = {
             "member": dict(member.config),
             "task": member.task.name,
-            "library": f"medusa-jax {__version__}",
+            "library": f"medusa-jax {VERSION}",
             "training": member.digest,
             "frozen": frozen,
             "selection_score": progress.best,

@@ -295,7 +295,6 @@ def test_saves_come_as_often_as_asked(examples, tmp_path, monkeypatch):
     assert [step for kind, step in saves if kind == "last"] == list(range(1, 4 + 3 * 2 + 4))
     saves.clear()
     train(examples, tmp_path / "seldom", configs)
-    assert saves[0][0] == "best"
-    assert len(saves) == 1
+    assert [kind for kind, _ in saves] == ["best"]
     ends = [outcome_of(tmp_path / name, "first")[2] for name in ("seldom", "often")]
     assert jax.tree.leaves(ends[0]) == jax.tree.leaves(ends[1])
