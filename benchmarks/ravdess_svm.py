@@ -30,6 +30,7 @@ from medusa_jax.evaluation.scores_file import read_scores
 from medusa_jax.evaluation.tables import Row, SystemScores, rich_table, rows_of
 from medusa_jax.files import write_whole
 
+# codes 01 to 08 of the file names
 CLASSES = (
     "neutral",
     "calm",
@@ -39,7 +40,7 @@ CLASSES = (
     "fear",
     "disgust",
     "surprise",
-)  # codes 01 to 08 of the file names
+)
 ACTORS_A_FOLD = 4
 EXPECTED = {"SVM, eGeMAPS functionals": 0.484, "SVM, ComParE functionals": 0.585}
 TOLERANCE = 0.02  # room for other versions of openSMILE and libsvm

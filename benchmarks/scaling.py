@@ -103,9 +103,8 @@ def measure(count: int) -> dict[str, float]:
             .read_text()
             .splitlines()
         ]
-    seconds = [
-        line["steps"] / line["steps_per_second"] for line in lines[1:]
-    ]  # without the scoring, which is of one size
+    # without the scoring, which is of one size
+    seconds = [line["steps"] / line["steps_per_second"] for line in lines[1:]]
     return {
         "utterances": count,
         "seconds": float(np.median(seconds)),

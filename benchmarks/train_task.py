@@ -27,9 +27,10 @@ def corpus_of(count: int) -> Corpus:
     """A table of `count` utterances, each with five votes and ratings."""
     rng = np.random.default_rng(1)
     ids = [f"{row:05d}" for row in range(count)]
+    # none for another emotion
     votes = np.pad(
         rng.multinomial(5, np.full(len(CLASSES), 1 / len(CLASSES)), count), ((0, 0), (0, 1))
-    )  # none for another emotion
+    )
     plain = {
         "id": ids,
         "audio": ids,

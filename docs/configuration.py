@@ -5,7 +5,6 @@ python docs/configuration.py
 
 import html
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +66,7 @@ def page() -> str:
 
 def _table(section: str, model: type[BaseModel]) -> str:
     schema = model.model_json_schema()
-    about = re.sub(
-        r" \(spec section[^)]*\)", "", " ".join((model.__doc__ or "").split())
-    )  # readers of this page have no spec
+    about = " ".join((model.__doc__ or "").split())
     rows = [
         _row(key, schema["properties"][key], key in schema.get("required", ()))
         for key in model.model_fields

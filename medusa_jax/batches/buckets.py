@@ -8,12 +8,13 @@ whatever fits a rung fits those above it.
 import numpy as np
 
 ROUND = 8  # padded lengths above this are multiples of it
+# by how many frames a rung's length in one modality is moved in search of less padding
 _MOVES = (
     64,
     32,
     16,
     8,
-)  # by how many frames a rung's length in one modality is moved in search of less padding
+)
 
 
 def ladder_of(length_nk: np.ndarray, shapes: int) -> tuple[np.ndarray, np.ndarray]:

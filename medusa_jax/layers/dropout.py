@@ -30,9 +30,8 @@ def kept(seed: Seed, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
     for axis in reversed(range(len(shape))):
         x = x + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * np.uint32(stride % 2**32)
         stride *= shape[axis]
-    x = (x ^ (x >> 17)) * np.uint32(
-        0xED5AD4BB
-    )  # the hash triple32 of C. Wellons, with the second word stirred in after its first round
+    # the hash triple32 of C. Wellons, with the second word stirred in after its first round
+    x = (x ^ (x >> 17)) * np.uint32(0xED5AD4BB)
     x = (x ^ (x >> 11) ^ seed[1]) * np.uint32(0xAC4C1B51)
     x = (x ^ (x >> 15)) * np.uint32(0x31848BAB)
     return (x ^ (x >> 14)) >= np.uint32(min(round(rate * 2**32), 2**32 - 1))

@@ -39,16 +39,14 @@ def _normalised(x: Array, scale_h: Array, bias_h: Array) -> Array:
 def _forward(x: Array, scale_h: Array, bias_h: Array) -> tuple[Array, tuple[Array, Array, Array]]:
     centred = x - x.mean(axis=-1, keepdims=True)
     factor_r1 = jax.lax.rsqrt((centred * centred).mean(axis=-1, keepdims=True) + EPSILON)
-    unit, factor_r1 = jax.lax.optimization_barrier(
-        (centred * factor_r1, factor_r1)
-    )  # computed once, kept as they are
+    # computed once, kept as they are
+    unit, factor_r1 = jax.lax.optimization_barrier((centred * factor_r1, factor_r1))
     return unit * scale_h + bias_h, (unit, factor_r1, scale_h)
 
 
 def _backward(kept: tuple[Array, Array, Array], g: Array) -> tuple[Array, Array, Array]:
-    unit, factor_r1, scale_h = jax.lax.optimization_barrier(
-        kept
-    )  # else what is shared with the forward pass stays from then to now
+    # else what is shared with the forward pass stays from then to now
+    unit, factor_r1, scale_h = jax.lax.optimization_barrier(kept)
     rows = tuple(range(g.ndim - 1))
     scaled = g * scale_h
     dx = factor_r1 * (

@@ -85,9 +85,8 @@ class Devices:
         """Tell whether any process raises its flag: asked of the devices, not waited for. All
         processes must ask.
         """
-        with jax.transfer_guard(
-            "allow"
-        ):  # the one thing that a training loop moves beside its batches and losses
+        # the one thing that a training loop moves beside its batches and losses
+        with jax.transfer_guard("allow"):
             flags = jax.make_array_from_process_local_data(
                 self._spread, np.full(len(self.mesh.local_devices), flag), (self.count,)
             )

@@ -141,9 +141,8 @@ class WandB:
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # no network unless asked
         wandb = _extra("wandb")
         quiet = wandb.Settings(silent=True, console="off")
-        above = "/".join(
-            folder.resolve().parts[-4:-2]
-        )  # …/RUN/members/ID, or …/RUN/fold-1/members/ID
+        # …/RUN/members/ID, or …/RUN/fold-1/members/ID
+        above = "/".join(folder.resolve().parts[-4:-2])
         names = {"project": project, "name": folder.name, "group": above, "id": identity[:32]}
         self._run = wandb.init(
             dir=str(folder), mode=mode, resume="allow", reinit="create_new", settings=quiet, **names

@@ -146,9 +146,8 @@ def test_a_run_folder_that_cannot_be_made(medusa, tmp_path, kind):
 
 
 def test_a_finished_run_prints_its_scores_and_files_in_80_columns(medusa, tmp_path, monkeypatch):
-    monkeypatch.setenv(
-        "COLUMNS", "40"
-    )  # not a terminal: a narrow one in the environment cuts nothing
+    # not a terminal: a narrow one in the environment cuts nothing
+    monkeypatch.setenv("COLUMNS", "40")
     path = small_yaml(tmp_path / "wörds.yaml", **WORDS)
     code, out, err = medusa("run", path, "--out", tmp_path / "out here")
     assert code == 0, err

@@ -54,16 +54,18 @@ def test_every_layout_gives_the_same_table(tmp_path, root, layout):
     [
         ["labels_consensus.csv"],
         ["labels_detailed.csv"],
+        # labels.txt stands in, with Partitions.txt and Speaker_ids.txt
         [
             "labels_consensus.csv",
             "labels_consensus.json",
-        ],  # labels.txt stands in, with Partitions.txt and Speaker_ids.txt
+        ],
         ["labels_detailed.csv", "labels_detailed.json"],
+        # plurality and means stand in
         [
             "labels_consensus.csv",
             "labels_consensus.json",
             "labels.txt",
-        ],  # plurality and means stand in
+        ],
         ["../Partitions.txt", "../Speaker_ids.txt"],
     ],
 )

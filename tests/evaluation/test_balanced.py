@@ -97,6 +97,5 @@ def test_balanced_set_has_one_balanced_sample() -> None:
 def test_balanced_score_of_constant_predictions_does_not_depend_on_the_imbalance() -> None:
     labels = np.repeat(np.arange(4), [5, 40, 40, 400])
     score = balanced_macro_f1(labels, np.full(485, 3), 4, draws=2, seed=0)
-    assert score == pytest.approx(
-        0.1
-    )  # one class with precision 1/4 and recall 1, three with F1 = 0
+    # one class with precision 1/4 and recall 1, three with F1 = 0
+    assert score == pytest.approx(0.1)

@@ -29,9 +29,8 @@ def two_systems(
         skill_rn = (
             rng.choice([0.2, 0.8], SPEAKERS) + rng.uniform(-0.15, 0.15, (seeds, SPEAKERS))
         ).repeat(EACH, axis=1)
-        known_rn = (
-            rng.random(n) < skill_rn
-        )  # one draw an utterance: what is hard is hard for every seed
+        # one draw an utterance: what is hard is hard for every seed
+        known_rn = rng.random(n) < skill_rn
         guess_rn = np.where(known_rn, labels, rng.integers(0, 3, (seeds, n)))
         systems[name] = np.where(rng.random((seeds, n)) < gain, labels, guess_rn)
     return labels, systems, [f"s{k}" for k in np.arange(SPEAKERS).repeat(EACH)]
@@ -108,9 +107,8 @@ def p_of(
 def test_the_level_holds_for_speakers_and_not_for_utterances() -> None:
     rng = np.random.default_rng(5)
     trials = [two_systems(rng) for _ in range(300)]
-    assert (
-        0.02 <= np.mean([p_of(*trial) <= 0.05 for trial in trials]) <= 0.085
-    )  # .05 ± 2.8 standard errors
+    # .05 ± 2.8 standard errors
+    assert 0.02 <= np.mean([p_of(*trial) <= 0.05 for trial in trials]) <= 0.085
     naive = np.mean(
         [p_of(labels, systems, [None] * len(labels)) <= 0.05 for labels, systems, _ in trials[:60]]
     )

@@ -21,9 +21,8 @@ def two_systems(
     """
     n = speakers * each
     labels = rng.integers(0, 3, n)
-    kinder = rng.choice([0.25, 0.85], (2, speakers)).repeat(
-        each, axis=1
-    )  # which speakers suit a system is its own
+    # which speakers suit a system is its own
+    kinder = rng.choice([0.25, 0.85], (2, speakers)).repeat(each, axis=1)
     one, other = (
         np.where(rng.random(n) < skill, labels, rng.integers(0, 3, n)) for skill in kinder
     )
@@ -116,9 +115,8 @@ def test_equal_systems_do_not_differ() -> None:
 
 
 def test_holm_corrects_all_pairs_together() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx(
-        [0.03, 0.06, 0.06]
-    )  # 3·.01; 2·.03; max(.06, 1·.04)
+    # 3·.01; 2·.03; max(.06, 1·.04)
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1, 1]
     assert holm([]) == []
     labels, systems, speakers = two_systems(np.random.default_rng(2), 12, 10, 0.6)

@@ -220,9 +220,8 @@ def test_functionals_of_parts_are_those_of_overlapping_slices():
     whole, parts = (build_extractor(OpenSmileConfig(level="functionals", parts=n)) for n in (1, 3))
     (frames_td,) = parts([wave_n])
     assert frames_td.shape == (3, 88)
-    slices = [
-        wave_n[start : start + 12_800] for start in (0, 9_600, 19_200)
-    ]  # 0.4 of the utterance each, a quarter of that in common
+    # 0.4 of the utterance each, a quarter of that in common
+    slices = [wave_n[start : start + 12_800] for start in (0, 9_600, 19_200)]
     np.testing.assert_array_equal(frames_td, np.concatenate(whole(slices)))
     (shortest,) = parts([wave_n[:960]])
     np.testing.assert_array_equal(shortest[0], shortest[2])

@@ -36,9 +36,8 @@ def value_and_gradients(function, q, k, v, g):
 
 
 @pytest.mark.parametrize("seed", [None, SEED], ids=["whole", "dropped"])
-@pytest.mark.parametrize(
-    "scale", [1, 10]
-)  # the second: scores in the hundreds, of which few weigh anything
+# the second: scores in the hundreds, of which few weigh anything
+@pytest.mark.parametrize("scale", [1, 10])
 def test_value_and_gradients(seed, scale):
     q, k, v, g = arrays()
     q, k = scale * q, scale * k

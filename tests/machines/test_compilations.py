@@ -12,11 +12,12 @@ from medusa_jax.training import step
 
 FIT, HELD_OUT = toy_parts()
 SHAPES, EPOCHS = 2, 2
+# of the members: single ones compile fast
 MODALITIES = {
     "one": "words",
     "two": "words",
     "other": "letters",
-}  # of the members: single ones compile fast
+}
 
 
 @pytest.fixture(scope="module")

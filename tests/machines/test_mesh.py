@@ -148,9 +148,8 @@ def test_several_devices_train_what_one_trains_also_when_it_goes_on_from_others(
     with pytest.raises(Interrupted):
         train(examples, tmp_path / "shared", 1, report=stop)
     shared = predictions(train(examples, tmp_path / "shared", 4), examples)
-    np.testing.assert_allclose(
-        alone, shared, atol=1e-3
-    )  # Adam turns rounding in a gradient of nothing into whole steps
+    # Adam turns rounding in a gradient of nothing into whole steps
+    np.testing.assert_allclose(alone, shared, atol=1e-3)
     for member in ("both-0", "both-1", "words"):
         for mine, theirs in zip(
             toy_metrics(tmp_path / "alone", member),

@@ -101,9 +101,8 @@ def test_two_processes_train_what_one_trains_also_when_one_of_them_is_stopped(ex
 
     processes = start_two(path, together.out)
     after_an_epoch(together, processes)
-    processes[1].send_signal(
-        signal.SIGTERM
-    )  # the one that writes nothing is told; both must stop, and the other one save
+    # the one that writes nothing is told; both must stop, and the other one save
+    processes[1].send_signal(signal.SIGTERM)
     codes, _, errors = ended(processes)
     assert codes == [75, 75], errors
     codes, out, errors = ended(start_two(path, together.out))

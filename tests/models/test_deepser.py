@@ -17,6 +17,7 @@ from medusa_jax.models.encoder import Encoder, seeds_of
 
 WIDTHS = {"speech": 6, "text": 5}
 PADDED = (12, 7)  # at this length, and at others
+# 0: no features; 3 is no multiple of the stack
 LENGTHS = [
     (1, 1),
     (12, 1),
@@ -26,7 +27,7 @@ LENGTHS = [
     (0, 6),
     (9, 0),
     (0, 0),
-]  # 0: no features; 3 is no multiple of the stack
+]
 
 
 def member(fusion="deep", stack=1, standardise=False, layers=2):

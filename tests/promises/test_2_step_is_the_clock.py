@@ -171,9 +171,8 @@ def test_killed_at_five_random_steps(stores, examples, finished, tmp_path):
     """
     seed = int(os.environ.get("MEDUSA_KILL_SEED", "1"))
     rng = random.Random(seed)
-    for number, step in enumerate(
-        sorted(rng.sample(range(2, 38), 5))
-    ):  # of the 38 that all members make together
+    # of the 38 that all members make together
+    for number, step in enumerate(sorted(rng.sample(range(2, 38), 5))):
         if number % 2:
             process = start(stores, tmp_path, 0)
             while int(process.stdout.readline().split("/")[0]) < step:

@@ -85,9 +85,8 @@ def test_one_fold_alone_is_what_it_is_among_all_also_out_of_fold(prepared, out, 
             prepared.corpus.frame["speaker"].notna() & (prepared.corpus.frame["split"] != "test3")
         ).to_numpy()
     )
-    classes = [
-        CLASSES[i % len(CLASSES)] for i in range(len(known))
-    ]  # so many of each that every inner fold has all
+    # so many of each that every inner fold has all
+    classes = [CLASSES[i % len(CLASSES)] for i in range(len(known))]
     known = replace(
         known, frame=known.frame.sort_values("speaker", ignore_index=True).assign(consensus=classes)
     )

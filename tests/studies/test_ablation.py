@@ -90,9 +90,8 @@ def test_a_replicate_differs_in_its_seed_alone():
 def test_what_has_no_effect_here_is_left_out_and_said(base):
     acted = base.corpus.frame.copy()
     labels = base.corpus.labels
-    for c, name in enumerate(
-        base.corpus.classes
-    ):  # as RAVDESS: one emotion for certain, no ratings
+    # as RAVDESS: one emotion for certain, no ratings
+    for c, name in enumerate(base.corpus.classes):
         acted[f"soft_{name}"] = np.where(labels >= 0, labels == c, np.nan)
     acted[["arousal", "valence", "dominance"]] = np.nan
     certain = replace(base, corpus=replace(base.corpus, frame=acted))

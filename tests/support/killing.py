@@ -43,10 +43,11 @@ class Commands:
 
     def __init__(self, *modules: str) -> None:
         command = [sys.executable, __file__, *_LOADED, *modules]
+        # threads that wait for each other cost more than such small work
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
-        }  # threads that wait for each other cost more than such small work
+        }
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

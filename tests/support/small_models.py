@@ -103,9 +103,8 @@ def save_model(name, folder, size="small"):
     """Write the model `name` (a key of `SPEECH`, `WHISPER`, `TEXT` or their kin) to `folder`."""
     torch.manual_seed(sum(name.encode()))
     model = {**SPEECH, **SPEECH_KIN, **WHISPER, **ALL_TEXT}[name](SIZES[size])
-    for parameter in (
-        model.parameters()
-    ):  # fresh layer norms do nothing and fresh biases are zero: a mistake there would not show
+    # fresh layer norms do nothing and fresh biases are zero: a mistake there would not show
+    for parameter in model.parameters():
         if parameter.dim() == 1:
             torch.nn.init.normal_(parameter, mean=1.0, std=0.2)
     model.save_pretrained(folder)

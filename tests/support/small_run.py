@@ -83,9 +83,8 @@ def results_of(folder: Path) -> dict[str, bytes]:
             name,
         ):
             found[name] = path.read_bytes()
-        if re.fullmatch(
-            r"(best|meta|last)-\d+\.json", path.name
-        ):  # orbax's own files hold the time of day
+        # orbax's own files hold the time of day
+        if re.fullmatch(r"(best|meta|last)-\d+\.json", path.name):
             record = json.loads(path.read_text())
             found[name] = json.dumps(
                 {key: record[key] for key in ("config", "step", "about")}

@@ -224,9 +224,8 @@ if __name__ == "__main__":
     jax.config.update("jax_compilation_cache_dir", str(stores / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    if (
-        len(sys.argv) > 4
-    ):  # no file may grow beyond so many bytes: the system refuses the write, as a full disk does
+    # no file may grow beyond so many bytes: the system refuses the write, as a full disk does
+    if len(sys.argv) > 4:
         import resource
 
         resource.setrlimit(

@@ -105,9 +105,8 @@ def test_a_truncated_or_missing_file_is_refused(copy):
             if cut is None:
                 path.unlink()
                 if name.suffix == ".json":
-                    path.write_bytes(
-                        content
-                    )  # without its record a checkpoint does not count: below
+                    # without its record a checkpoint does not count: below
+                    path.write_bytes(content)
                     continue
             else:
                 path.write_bytes(content[:cut])
