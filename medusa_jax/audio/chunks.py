@@ -3,10 +3,14 @@
 A short utterance is one piece, a long one several.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+
+from medusa_jax.errors import AudioError
 
 FRAMES_A_SECOND = 50
 
@@ -57,6 +61,44 @@ def chunks(frames: int, chunk: int, overlap: int) -> list[tuple[range, slice]]:
     return [
         (part, slice(first, last)) for part, first, last in zip(covered, firsts, lasts, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The frames of an encoder that begins with convolutions: samples from one to the next, and
+    those that a frame depends on.
+    """
+
+    stride: int
+    field: int
+
+    @classmethod
+    def of(cls, kernels: Sequence[int], strides: Sequence[int]) -> Self:
+        """The grid of a stack of convolutions."""
+        field = 1
+        for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+            field = (field - 1) * stride + kernel
+        return cls(math.prod(strides), field)
+
+    def check(self, samples: int) -> None:
+        """Raise `AudioError` for audio shorter than one frame."""
+        if samples < self.field:
+            raise AudioError(
+                f"{samples} samples are too short for the encoder (at least {self.field})"
+            )
+
+    def pieces(self, values: np.ndarray, chunk: int, overlap: int) -> list[Piece]:
+        """Split samples into overlapping chunks of frames on the grid; short ones are one piece."""
+        frames = (len(values) - self.field) // self.stride + 1
+        parts = chunks(frames, chunk, overlap)
+        if len(parts) == 1:
+            return [Piece(values, frames, slice(0, frames), frames)]
+        return [self._cut(values, part, keep) for part, keep in parts]
+
+    def _cut(self, values: np.ndarray, part: range, keep: slice) -> Piece:
+        """The samples of the frames `part`."""
+        end = (part.stop - 1) * self.stride + self.field
+        return Piece(values[part.start * self.stride : end], len(part), keep, len(part))
 
 
 def padded(values: Sequence[np.ndarray], filler: float = 0) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Configuration of features: a section for each extractor."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -67,6 +67,7 @@ class HashedTextConfig(Config):
 class HuggingFaceConfig(Config):
     """A pretrained encoder, by catalogue entry, local folder or hub id."""
 
+    added: ClassVar = frozenset({"backend"})
     extractor: Literal["huggingface"] = "huggingface"
     model: str = Field(
         min_length=1,
@@ -80,6 +81,11 @@ class HuggingFaceConfig(Config):
     )
     compute: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="precision of the model; layers are summed in float32"
+    )
+    backend: Literal["torch", "flax"] = Field(
+        "torch",
+        description="library that runs the model; flax: WavLM, HuBERT and wav2vec 2.0, without "
+        "PyTorch",
     )
     window: Literal["full", "real"] = Field(
         "full",

@@ -4,7 +4,7 @@ Inputs run in batches of similar length with padding masked, so no frame depends
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.catalogue import default_layers, short_name
 from medusa_jax.backbones.locate import locate
 from medusa_jax.backbones.model_folder import digests, read_settings
+from medusa_jax.backbones.speech_config import FAMILIES
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError
 from medusa_jax.torch_encoders.device import BATCH_SECONDS, Placement
@@ -52,7 +53,6 @@ class HuggingFace:
     """
 
     parallel = False  # one call uses all cores or the GPU
-    packages: tuple[str, ...] = ("transformers", "torch")
 
     def __init__(self, config: HuggingFaceConfig) -> None:
         self.config = config
@@ -67,6 +67,15 @@ class HuggingFace:
                 f"(supported: {', '.join(sorted(_SUPPORTED))})",
                 where=self.folder,
             )
+        self.flax = config.backend == "flax"
+        if self.flax and self.kind not in FAMILIES:
+            raise FeatureError(
+                f"models of the kind {self.kind!r} are not ported to JAX",
+                where="backend",
+                hint=f"use `backend: torch`; ported: {', '.join(sorted(FAMILIES))}",
+            )
+        library = ("jax", "flax") if self.flax else ("torch",)
+        self.packages: tuple[str, ...] = ("transformers", *library)
         self.reads: Literal["audio", "text"] = "text" if self.kind in TEXT else "audio"
         hidden, self.layers = _shape(settings, self.folder)
         if self.layers < 4 and self.combination.endswith("last_4"):
@@ -83,6 +92,8 @@ class HuggingFace:
         The model's location is not part of it.
         """
         unused = set() if self.kind in WAVEFORM else set(_LONG_AUDIO)
+        if self.config.compute == "float32" or not self.flax:  # equal within float16's rounding
+            unused.add("backend")
         if self.kind != "whisper":
             unused |= _WINDOW
         return {
@@ -106,15 +117,21 @@ class HuggingFace:
         one zero frame if it has no tokens. Errors are `AudioError` for speech shorter than a
         frame and `FeatureError` where memory runs out.
         """
-        from medusa_jax.torch_encoders.batch_runner import Runner
-
         pieces = [self._pieces(value) for value in inputs]
         every = [piece for some in pieces if isinstance(some, list) for piece in some]
+        made = dict(self._encoder.run(every) if self.flax else self._run_in_torch(every))
+        return [self._joined(some, made) for some in pieces]
+
+    def _run_in_torch(
+        self, every: Sequence[Piece]
+    ) -> Iterator[tuple[Piece, np.ndarray | MedusaError]]:
+        """Every piece with its frames, in batches of like length."""
+        from medusa_jax.torch_encoders.batch_runner import Runner
+
         seconds = self.config.batch_seconds or BATCH_SECONDS[self._placement.device.type]
         frames = round(seconds * FRAMES_A_SECOND)
         run = Runner(self._encoder.forward, self._placement)
-        made = dict(run(batches(every, frames, alike=self._encoder.alike)))
-        return [self._joined(some, made) for some in pieces]
+        return run(batches(every, frames, alike=self._encoder.alike))
 
     def _pieces(self, value: np.ndarray | str) -> list[Piece] | MedusaError:
         try:
@@ -148,6 +165,13 @@ class HuggingFace:
     @cached_property
     def _encoder(self) -> Any:
         """The model with its tokenizer or feature extractor."""
+        if self.flax:
+            from medusa_jax.features.flax_speech import FlaxSpeech
+
+            return FlaxSpeech(self.folder, self._audio_feeder(), self.config, self.combination)
+        return self._in_torch()
+
+    def _in_torch(self) -> Any:
         from medusa_jax.torch_encoders.hidden_states import HiddenStates
         from medusa_jax.torch_encoders.loading import load_model, load_tokenizer
         from medusa_jax.torch_encoders.speech import SpeechEncoder

@@ -1,15 +1,13 @@
 """WavLM, HuBERT, wav2vec 2.0 and similar: convolutions over the waveform, then a transformer."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from medusa_jax.audio.chunks import Piece, chunks, padded
+from medusa_jax.audio.chunks import Grid, Piece, padded
 from medusa_jax.audio.decode import RATE
 from medusa_jax.config.features import HuggingFaceConfig
-from medusa_jax.errors import AudioError
 from medusa_jax.torch_encoders.device import Placement
 from medusa_jax.torch_encoders.hidden_states import HiddenStates
 
@@ -39,32 +37,19 @@ class SpeechEncoder:
         )
         # The mean of a group norm over time includes the padding.
         self._grouped = getattr(settings, "feat_extract_norm", "layer") == "group"
-        self._stride, self._field = _grid(settings.conv_kernel, settings.conv_stride)
-        self._chunk = max(1, round(config.chunk_seconds * RATE / self._stride))
-        self._overlap = round(config.overlap_seconds * RATE / self._stride)
+        self._grid = Grid.of(settings.conv_kernel, settings.conv_stride)
+        self._chunk = max(1, round(config.chunk_seconds * RATE / self._grid.stride))
+        self._overlap = round(config.overlap_seconds * RATE / self._grid.stride)
 
     def pieces(self, wave_n: np.ndarray) -> list[Piece]:
         """Normalise the utterance as the model expects and split it into overlapping chunks.
 
-        Chunks start on the grid of its frames; a short utterance is one chunk. Raises `AudioError`
-        for audio shorter than one frame.
+        Raises `AudioError` for audio shorter than one frame.
         """
-        if len(wave_n) < self._field:
-            raise AudioError(
-                f"{len(wave_n)} samples are too short for the encoder (at least {self._field})"
-            )
+        self._grid.check(len(wave_n))
         fed = self._feeder(wave_n, sampling_rate=RATE, return_tensors="np")
         values = np.asarray(fed["input_values"][0], np.float32)
-        frames = (len(values) - self._field) // self._stride + 1
-        parts = chunks(frames, self._chunk, self._overlap)
-        if len(parts) == 1:
-            return [Piece(values, frames, slice(0, frames), frames)]
-        return [self._cut(values, part, keep) for part, keep in parts]
-
-    def _cut(self, values: np.ndarray, part: Any, keep: slice) -> Piece:
-        """The samples of the frames `part`."""
-        end = (part.stop - 1) * self._stride + self._field
-        return Piece(values[part.start * self._stride : end], len(part), keep, len(part))
+        return self._grid.pieces(values, self._chunk, self._overlap)
 
     def forward(self, pieces: Sequence[Piece]) -> Any:
         """Return combined hidden states `[b, t, width]`, float32, on the device."""
@@ -97,11 +82,3 @@ class SpeechEncoder:
     def _convolved(self, pieces: Sequence[Piece]) -> Any:
         waves_bn = self._placement.floats(padded([piece.values for piece in pieces]))
         return self._model.feature_extractor(waves_bn).transpose(1, 2)
-
-
-def _grid(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
-    """Return the samples from one frame to the next, and those that one frame depends on."""
-    field = 1
-    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
-        field = (field - 1) * stride + kernel
-    return math.prod(strides), field

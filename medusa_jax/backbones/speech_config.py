@@ -1,0 +1,101 @@
+"""Shape of a wav2vec 2.0, HuBERT or WavLM model, from the config.json of its folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medusa_jax.errors import FeatureError
+
+FAMILIES = ("wav2vec2", "hubert", "wavlm")
+_REFUSED = {
+    "conv_pos_batch_norm": "a batch norm before the positional convolution",
+    "add_adapter": "an adapter behind the encoder",
+    "adapter_attn_dim": "attention adapters",
+}
+_GELU = ("hidden_act", "feat_extract_activation")
+
+
+@dataclass(frozen=True)
+class SpeechConfig:
+    """What the modules need to know; names as in config.json where they say enough.
+
+    `grouped` models norm the first convolution over time, others every convolution over its
+    channels. `stable` models norm before attention and feed-forward, others behind them.
+    """
+
+    family: str
+    conv_dim: tuple[int, ...]
+    conv_kernel: tuple[int, ...]
+    conv_stride: tuple[int, ...]
+    conv_bias: bool
+    grouped: bool
+    project_norm: bool
+    hidden: int
+    layers: int
+    heads: int
+    feedforward: int
+    epsilon: float
+    position_kernel: int
+    position_groups: int
+    stable: bool
+    buckets: int
+    farthest: int
+
+
+def read_config(folder: Path) -> SpeechConfig:
+    """The configuration of a model's folder.
+
+    Raises `FeatureError` that names every option that is not ported, or keys that are missing.
+    """
+    path = folder / "config.json"
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        hint = "give the folder of a model as its owner publishes it"
+        raise FeatureError(f"config.json cannot be read: {error}", where=path, hint=hint) from error
+    problems = unported(given)
+    if problems:
+        hint = "use `backend: torch` for this model"
+        raise FeatureError(f"not ported to JAX: {'; '.join(problems)}", where=path, hint=hint)
+    try:
+        return _config_of(given)
+    except KeyError as error:
+        hint = "fetch the model again"
+        raise FeatureError(f"config.json has no {error}", where=path, hint=hint) from error
+
+
+def unported(given: Mapping[str, Any]) -> list[str]:
+    """The options of a config.json that the modules cannot do, in words."""
+    if given.get("model_type") not in FAMILIES:
+        return [f"the architecture {given.get('model_type')!r}"]
+    found = [f"{what} ({key})" for key, what in _REFUSED.items() if given.get(key)]
+    others = {key: given[key] for key in _GELU if given.get(key, "gelu") != "gelu"}
+    found += [f"the activation {name!r} ({key})" for key, name in others.items()]
+    if given.get("feat_extract_norm", "group") not in ("group", "layer"):
+        found.append(f"the norm {given['feat_extract_norm']!r} (feat_extract_norm)")
+    return found
+
+
+def _config_of(given: Mapping[str, Any]) -> SpeechConfig:
+    wavlm = given["model_type"] == "wavlm"
+    return SpeechConfig(
+        family=given["model_type"],
+        conv_dim=tuple(given["conv_dim"]),
+        conv_kernel=tuple(given["conv_kernel"]),
+        conv_stride=tuple(given["conv_stride"]),
+        conv_bias=given.get("conv_bias", False),
+        grouped=given.get("feat_extract_norm", "group") == "group",
+        project_norm=given.get("feat_proj_layer_norm", True),
+        hidden=given["hidden_size"],
+        layers=given["num_hidden_layers"],
+        heads=given["num_attention_heads"],
+        feedforward=given["intermediate_size"],
+        epsilon=given.get("layer_norm_eps", 1e-5),
+        position_kernel=given.get("num_conv_pos_embeddings", 128),
+        position_groups=given.get("num_conv_pos_embedding_groups", 16),
+        stable=given.get("do_stable_layer_norm", False),
+        buckets=given.get("num_buckets", 320) if wavlm else 0,
+        farthest=given.get("max_bucket_distance", 800) if wavlm else 0,
+    )
