@@ -40,7 +40,7 @@ from gpu_rows import (
 )
 from gpu_trace import heaviest, newest_trace
 from results import target
-from train import backend, in_torch, ours, peaks
+from train import backend, ours, peaks
 
 ROOT = Path(__file__).parents[1]
 SWITCHES = {
@@ -97,9 +97,8 @@ def check_warm(task: Row) -> Found:
         for own in (ours("bfloat16"), ours("float32"))
     ]
     every += [{**settings_of(task, 16), **own} for own in WAYS.values()]
-    every += [
-        {**settings, **in_torch("bfloat16", True)} for settings in every[:1] if not task["tiny"]
-    ]
+    others = in_other_libraries(every[0])
+    every += [{**every[0], **own} for own in others.values() if own["compiled"]]
     with ThreadPoolExecutor(len(every)) as pool:
         rows = list(pool.map(tried, every))
     broken = [row["error"] for row in rows if "error" in row]
