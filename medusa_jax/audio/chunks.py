@@ -6,10 +6,11 @@ A short utterance is one piece, a long one several.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
+from medusa_jax.audio.decode import RATE
 from medusa_jax.errors import AudioError
 
 FRAMES_A_SECOND = 50
@@ -80,17 +81,23 @@ class Grid:
             field = (field - 1) * stride + kernel
         return cls(math.prod(strides), field)
 
-    def check(self, samples: int) -> None:
-        """Raise `AudioError` for audio shorter than one frame."""
-        if samples < self.field:
-            raise AudioError(
-                f"{samples} samples are too short for the encoder (at least {self.field})"
-            )
+    def pieces(
+        self, wave_n: np.ndarray, feeder: Any, chunk_seconds: float, overlap_seconds: float
+    ) -> list[Piece]:
+        """Normalise an utterance by its model's `feeder` and split it into overlapping chunks.
 
-    def pieces(self, values: np.ndarray, chunk: int, overlap: int) -> list[Piece]:
-        """Split samples into overlapping chunks of frames on the grid; short ones are one piece."""
+        Chunks start on the grid; a short utterance is one piece. Raises `AudioError` for audio
+        shorter than one frame.
+        """
+        if len(wave_n) < self.field:
+            raise AudioError(
+                f"{len(wave_n)} samples are too short for the encoder (at least {self.field})"
+            )
+        fed = feeder(wave_n, sampling_rate=RATE, return_tensors="np")
+        values = np.asarray(fed["input_values"][0], np.float32)
+        chunk = max(1, round(chunk_seconds * RATE / self.stride))
         frames = (len(values) - self.field) // self.stride + 1
-        parts = chunks(frames, chunk, overlap)
+        parts = chunks(frames, chunk, round(overlap_seconds * RATE / self.stride))
         if len(parts) == 1:
             return [Piece(values, frames, slice(0, frames), frames)]
         return [self._cut(values, part, keep) for part, keep in parts]

@@ -1,11 +1,11 @@
 """Shape of a wav2vec 2.0, HuBERT or WavLM model, from the config.json of its folder."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medusa_jax.backbones.model_folder import read_settings
 from medusa_jax.errors import FeatureError
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm")
@@ -25,7 +25,6 @@ class SpeechConfig:
     channels. `stable` models norm before attention and feed-forward, others behind them.
     """
 
-    family: str
     conv_dim: tuple[int, ...]
     conv_kernel: tuple[int, ...]
     conv_stride: tuple[int, ...]
@@ -50,11 +49,7 @@ def read_config(folder: Path) -> SpeechConfig:
     Raises `FeatureError` that names every option that is not ported, or keys that are missing.
     """
     path = folder / "config.json"
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        hint = "give the folder of a model as its owner publishes it"
-        raise FeatureError(f"config.json cannot be read: {error}", where=path, hint=hint) from error
+    given = read_settings(folder)
     problems = unported(given)
     if problems:
         hint = "use `backend: torch` for this model"
@@ -81,7 +76,6 @@ def unported(given: Mapping[str, Any]) -> list[str]:
 def _config_of(given: Mapping[str, Any]) -> SpeechConfig:
     wavlm = given["model_type"] == "wavlm"
     return SpeechConfig(
-        family=given["model_type"],
         conv_dim=tuple(given["conv_dim"]),
         conv_kernel=tuple(given["conv_kernel"]),
         conv_stride=tuple(given["conv_stride"]),

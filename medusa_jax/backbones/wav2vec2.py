@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from medusa_jax.backbones.positions import Gate, PositionalConvolution, RelativeBias
 from medusa_jax.backbones.speech_config import SpeechConfig
-from medusa_jax.backbones.waveform import Convolutions, gelu
+from medusa_jax.backbones.waveform import Convolutions, gelu, layer_norm
 from medusa_jax.layers.matmul import contract, dense
 
 _NEVER = -1e30
@@ -73,10 +73,10 @@ class Layer(nnx.Module):
     def __init__(self, config: SpeechConfig, *, rngs: nnx.Rngs) -> None:
         h = config.hidden
         self.attention = Attention(config, rngs=rngs)
-        self.norm1 = _norm(config, rngs)
+        self.norm1 = layer_norm(config.hidden, config.epsilon, rngs)
         self.wide = nnx.Linear(h, config.feedforward, rngs=rngs)
         self.narrow = nnx.Linear(config.feedforward, h, rngs=rngs)
-        self.norm2 = _norm(config, rngs)
+        self.norm2 = layer_norm(config.hidden, config.epsilon, rngs)
         self.stable = config.stable
 
     def __call__(
@@ -107,7 +107,7 @@ class SpeechBackbone(nnx.Module):
     def __init__(self, config: SpeechConfig, *, rngs: nnx.Rngs) -> None:
         self.convolutions = Convolutions(config, rngs=rngs)
         self.positions = PositionalConvolution(config, rngs=rngs)
-        self.norm = _norm(config, rngs)
+        self.norm = layer_norm(config.hidden, config.epsilon, rngs)
         self.bias = RelativeBias(config, rngs=rngs) if config.buckets else None
         make = nnx.vmap(lambda key: Layer(config, rngs=nnx.Rngs(key)))
         self.layers = make(jax.random.split(rngs.params(), config.layers))
@@ -142,7 +142,3 @@ class SpeechBackbone(nnx.Module):
         if self.config.stable:
             states_lbth = states_lbth.at[-1].set(self.norm(last_bth))
         return States(jnp.concatenate([x_bth[None], states_lbth]), valid_bt)
-
-
-def _norm(config: SpeechConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    return nnx.LayerNorm(config.hidden, epsilon=config.epsilon, use_fast_variance=False, rngs=rngs)

@@ -38,7 +38,7 @@ class Convolution(nnx.Module):
         self.stride = config.conv_stride[layer]
         self.over_time = config.grouped and layer == 0
         normed = self.over_time or not config.grouped
-        self.norm = _norm(out, _GROUP_EPSILON, rngs) if normed else None
+        self.norm = layer_norm(out, _GROUP_EPSILON, rngs) if normed else None
 
     def __call__(
         self, x_bnc: Float[Array, "b n _"], valid_bt: Bool[Array, "b t"], compute: DTypeLike
@@ -81,7 +81,7 @@ class Convolutions(nnx.Module):
         count = len(config.conv_dim)
         self.stack = nnx.List([Convolution(config, i, rngs=rngs) for i in range(count)])
         width = config.conv_dim[-1]
-        self.norm = _norm(width, config.epsilon, rngs) if config.project_norm else None
+        self.norm = layer_norm(width, config.epsilon, rngs) if config.project_norm else None
         self.project = nnx.Linear(width, config.hidden, rngs=rngs)
         self.config = config
 
@@ -101,5 +101,6 @@ class Convolutions(nnx.Module):
         return dense(self.project, x_btc, compute), valid_bt
 
 
-def _norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """A layer norm whose variance is of the centred values, as PyTorch's."""
     return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)

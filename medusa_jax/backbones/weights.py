@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from medusa_jax.backbones.model_folder import weights_of
 from medusa_jax.errors import FeatureError
 
 Turn = Callable[[np.ndarray], np.ndarray]
@@ -63,12 +64,8 @@ def read_tensors(folder: Path) -> dict[str, np.ndarray]:
     """
     from safetensors import SafetensorError, safe_open
 
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        hint = "convert a pytorch_model.bin by `medusa models convert`"
-        raise FeatureError("there are no safetensors weights", where=folder, hint=hint)
     found: dict[str, np.ndarray] = {}
-    for file in files:
+    for file in (folder / name for name in weights_of(folder)):
         try:
             with safe_open(file, framework="flax") as tensors:
                 for key in list(tensors.keys()):

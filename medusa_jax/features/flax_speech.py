@@ -20,11 +20,10 @@ from medusa_jax.backbones.wav2vec2 import SpeechBackbone
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import FeatureError, MedusaError
 from medusa_jax.layers.matmul import matmul_precision
+from medusa_jax.torch_encoders.device import BATCH_SECONDS
 
 _GROWTH = 2**0.25  # from one padded length to the next: at most a fifth is padding
 _SHORTEST = 50  # frames
-_SECONDS = {"cpu": 8.0}
-_SECONDS_ON_A_CARD = 240.0
 
 
 class FlaxSpeech:
@@ -38,23 +37,15 @@ class FlaxSpeech:
         self.device = device_of(config.device)
         self._feeder, self._config = feeder, config
         model = load_speech(folder)
-        self._shape = model.config
         graph, params = nnx.split(model)
         run = partial(_combined, graph, layers=layers, compute=config.compute)
         self._run, self._params = jax.jit(run), jax.device_put(params, self.device)
-        self._grid = Grid.of(self._shape.conv_kernel, self._shape.conv_stride)
+        self._grid = Grid.of(model.config.conv_kernel, model.config.conv_stride)
 
     def pieces(self, wave_n: np.ndarray) -> list[Piece]:
-        """Normalise the utterance as the model expects and split it into overlapping chunks.
-
-        Raises `AudioError` for audio shorter than one frame.
-        """
-        self._grid.check(len(wave_n))
-        fed = self._feeder(wave_n, sampling_rate=RATE, return_tensors="np")
-        values = np.asarray(fed["input_values"][0], np.float32)
-        a_second = RATE / self._grid.stride
-        chunk = max(1, round(self._config.chunk_seconds * a_second))
-        return self._grid.pieces(values, chunk, round(self._config.overlap_seconds * a_second))
+        """The utterance as the model expects it, in chunks: see `Grid.pieces`."""
+        seconds = self._config.chunk_seconds, self._config.overlap_seconds
+        return self._grid.pieces(wave_n, self._feeder, *seconds)
 
     def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, np.ndarray | MedusaError]]:
         """Yield every piece with its kept frames `[t, width]`, float32, or an error.
@@ -91,7 +82,7 @@ class FlaxSpeech:
         """Frames of a batch, padding included."""
         seconds = self._config.batch_seconds
         if seconds is None:
-            seconds = _SECONDS.get(self.device.platform, _SECONDS_ON_A_CARD)
+            seconds = BATCH_SECONDS["cpu" if self.device.platform == "cpu" else "cuda"]
         return round(seconds * RATE / self._grid.stride)
 
 

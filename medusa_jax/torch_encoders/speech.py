@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from medusa_jax.audio.chunks import Grid, Piece, padded
-from medusa_jax.audio.decode import RATE
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.torch_encoders.device import Placement
 from medusa_jax.torch_encoders.hidden_states import HiddenStates
@@ -27,7 +26,7 @@ class SpeechEncoder:
         states: HiddenStates,
         placement: Placement,
     ) -> None:
-        self._model, self._feeder = model, feeder
+        self._model, self._feeder, self._config = model, feeder, config
         self._states, self._placement = states, placement
         settings = model.config
         # Padding does not stay zero in data2vec, which normalises between several positional
@@ -38,18 +37,11 @@ class SpeechEncoder:
         # The mean of a group norm over time includes the padding.
         self._grouped = getattr(settings, "feat_extract_norm", "layer") == "group"
         self._grid = Grid.of(settings.conv_kernel, settings.conv_stride)
-        self._chunk = max(1, round(config.chunk_seconds * RATE / self._grid.stride))
-        self._overlap = round(config.overlap_seconds * RATE / self._grid.stride)
 
     def pieces(self, wave_n: np.ndarray) -> list[Piece]:
-        """Normalise the utterance as the model expects and split it into overlapping chunks.
-
-        Raises `AudioError` for audio shorter than one frame.
-        """
-        self._grid.check(len(wave_n))
-        fed = self._feeder(wave_n, sampling_rate=RATE, return_tensors="np")
-        values = np.asarray(fed["input_values"][0], np.float32)
-        return self._grid.pieces(values, self._chunk, self._overlap)
+        """The utterance as the model expects it, in chunks: see `Grid.pieces`."""
+        seconds = self._config.chunk_seconds, self._config.overlap_seconds
+        return self._grid.pieces(wave_n, self._feeder, *seconds)
 
     def forward(self, pieces: Sequence[Piece]) -> Any:
         """Return combined hidden states `[b, t, width]`, float32, on the device."""
