@@ -283,8 +283,10 @@ def test_a_member_that_has_finished_keeps_its_lane_and_its_state(examples, batch
     epochs = {m.id: epoch_of(m.task, weights, phase, m.steps_key, **places) for m in members}
     before = flat(both.fetched()["a"])
     both.begin({"b": epochs["b"]}, fresh=True)
-    masked = [np.asarray(both.step(batch))[1] for batch in batches]
+    masked = [np.asarray(both.step(batches[0]))[1]]
+    compiled = both._train._cache_size()  # with what other tests compiled of the same program
+    masked += [np.asarray(both.step(batch))[1] for batch in batches[1:]]
     np.testing.assert_array_equal(flat(both.fetched()["a"]), before)
-    assert both._train._cache_size() == 1
+    assert both._train._cache_size() == compiled
     np.testing.assert_allclose(masked, stepped(members[1], batches)[0], rtol=1e-5)
     assert list(both.sums()) == ["b"]
