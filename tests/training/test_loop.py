@@ -30,12 +30,7 @@ from medusa_jax.training import step
 
 FIT, HELD_OUT = toy_parts()
 LOOP, VMAP = EngineConfig(side_by_side="loop"), EngineConfig(side_by_side="vmap")
-# stage and epoch that all three members train
-PASSES = [
-    ("stage1", 1),
-    ("stage1", 2),
-    ("stage2", 3),
-]
+PASSES = [("stage1", 1), ("stage1", 2), ("stage2", 3)]  # stage and epoch that all three train
 
 
 @pytest.fixture(scope="module")
