@@ -166,9 +166,11 @@ class HuggingFace:
     def _encoder(self) -> Any:
         """The model with its tokenizer or feature extractor."""
         if self.flax:
-            from medusa_jax.features.flax_speech import FlaxSpeech
+            from medusa_jax.features.flax_runner import Runner
+            from medusa_jax.features.flax_speech import SpeechEncoder
 
-            return FlaxSpeech(self.folder, self._audio_feeder(), self.config, self.combination)
+            encoder = SpeechEncoder(self.folder, self._audio_feeder(), self.config)
+            return Runner(encoder, self.config, self.combination)
         return self._in_torch()
 
     def _in_torch(self) -> Any:

@@ -3,14 +3,20 @@
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from small_corpus import RATE, waves
 
 from medusa_jax.errors import AudioError, FeatureError
+from medusa_jax.features import flax_runner
+from medusa_jax.machines.mesh import devices_of
 
 pytest.importorskip("torch")
 from small_models import SPEECH, extractor_of, save_model
+
+
+several_devices = pytest.mark.skipif(len(jax.devices()) < 2, reason="there is one device")
 
 
 @pytest.fixture(scope="module", params=SPEECH)
@@ -40,6 +46,13 @@ def test_frames_do_not_depend_on_the_batch(folder):
     together = extractor(every)
     for frames, wave in zip(together, every, strict=True):
         np.testing.assert_array_equal(frames, extractor([wave])[0])
+
+
+@several_devices
+def test_frames_do_not_depend_on_the_number_of_devices(wavlm, monkeypatch):
+    together = extractor_of(wavlm, backend="flax")(waves(7))
+    monkeypatch.setattr(flax_runner, "devices_for", lambda *_: devices_of(1))
+    near(extractor_of(wavlm, backend="flax")(waves(7)), together)
 
 
 def test_long_audio_is_joined_from_chunks(wavlm):

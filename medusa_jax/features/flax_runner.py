@@ -1,0 +1,155 @@
+"""Inputs through an encoder that is ported to JAX, in batches of few padded shapes, on all devices.
+
+An input's shape follows from its own length alone, so its frames do not depend on the others.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import AxisType, Mesh
+
+from medusa_jax.audio.chunks import FRAMES_A_SECOND, Piece
+from medusa_jax.config.features import HuggingFaceConfig
+from medusa_jax.errors import FeatureError, MedusaError
+from medusa_jax.layers.matmul import matmul_precision
+from medusa_jax.machines.mesh import Devices
+from medusa_jax.torch_encoders.device import BATCH_SECONDS
+
+_GROWTH = 2**0.25  # from one padded length to the next: at most a fifth is padding
+
+
+class Encoder(Protocol):
+    """A ported model, and how its inputs become arrays."""
+
+    model: nnx.Module
+    """Called with arrays and the dtype of operands, gives `States`."""
+
+    def pieces(self, value: Any) -> list[Piece]:
+        """An input in pieces that the model can take; none for an input without frames."""
+        ...
+
+    def rung(self, piece: Piece) -> int:
+        """The frames that a piece is padded to: one of few."""
+        ...
+
+    def arrays(self, pieces: Sequence[Piece], rung: int, rows: int) -> tuple[np.ndarray, ...]:
+        """The model's arguments, `rows` rows each; those without a piece hold anything valid."""
+        ...
+
+
+class Runner:
+    """Pieces in, hidden states combined as `layers` says out."""
+
+    def __init__(self, encoder: Encoder, config: HuggingFaceConfig, layers: str) -> None:
+        self._encoder, self._devices = encoder, devices_for(config.device, config.compute)
+        graph, params = nnx.split(encoder.model)
+        run = partial(_combined, graph, layers=layers, compute=config.compute)
+        self._run, self._params = jax.jit(run), self._devices.replicated(params)
+        self.pieces = encoder.pieces
+        seconds = config.batch_seconds or BATCH_SECONDS[self._kind]
+        self._frames = round(seconds * FRAMES_A_SECOND)  # of a batch, padding included
+
+    @property
+    def _kind(self) -> str:
+        return "cpu" if self._devices.mesh.devices.flat[0].platform == "cpu" else "cuda"
+
+    def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, np.ndarray | MedusaError]]:
+        """Yield every piece with its kept frames `[t, width]`, float32, or an error.
+
+        A batch is fetched after the next one was started, so that the device has work.
+        """
+        late: tuple[Sequence[Piece], Any] | None = None
+        for rung, some in self._by_rung(pieces).items():
+            rows = self._devices.multiple(max(1, self._frames // rung))
+            for first in range(0, len(some), rows):
+                batch = some[first : first + rows]
+                now = batch, self._started(batch, rung, rows)
+                if late is not None:
+                    yield from _fetched(*late)
+                late = now
+        if late is not None:
+            yield from _fetched(*late)
+
+    def _by_rung(self, pieces: Sequence[Piece]) -> dict[int, list[Piece]]:
+        """Pieces by their padded number of frames, the longest first."""
+        found: dict[int, list[Piece]] = {}
+        for piece in pieces:
+            found.setdefault(self._encoder.rung(piece), []).append(piece)
+        return dict(sorted(found.items(), reverse=True))
+
+    def _started(self, pieces: Sequence[Piece], rung: int, rows: int) -> Any:
+        """The frames of a batch `[rows, rung, width]`, still being computed, or an error."""
+        try:
+            arrays = self._devices.spread(self._encoder.arrays(pieces, rung, rows), rows)
+            return self._run(self._params, *arrays)
+        except jax.errors.JaxRuntimeError as error:
+            return _explained(error)
+
+
+def rung_of(frames: int, shortest: int) -> int:
+    """The next of few lengths, each a fifth above the last."""
+    rung = shortest
+    while rung < frames:
+        rung = round(rung * _GROWTH)
+    return rung
+
+
+def devices_for(name: str, compute: str) -> Devices:
+    """The devices that share a batch: the named one, or all of a kind.
+
+    Raises `FeatureError` if there is none, or `compute` is not ported.
+    """
+    if compute == "float16":
+        hint = "use bfloat16 or float32"
+        raise FeatureError("float16 is not ported to JAX", where="compute", hint=hint)
+    kind, _, number = name.partition(":")
+    try:
+        found = jax.local_devices(backend=None if kind == "auto" else kind)
+        chosen = [found[int(number)]] if number else found
+    except (RuntimeError, IndexError) as error:
+        hint = "set device: auto, or install JAX with CUDA: pip install 'medusa-jax[cuda]'"
+        raise FeatureError("there is no such device", where=f"device: {name}", hint=hint) from error
+    return Devices(Mesh(np.array(chosen), ("rows",), axis_types=(AxisType.Auto,)))
+
+
+def _combined(
+    graph: nnx.GraphDef, params: Any, *arrays: jax.Array, layers: str, compute: str
+) -> jax.Array:
+    """The states of a batch, combined as `layers` says `[b, t, width]`."""
+    model: Any = nnx.merge(graph, params)
+    with matmul_precision(compute):
+        states_lbth = model(*arrays, jnp.dtype(compute)).states_lbth
+    if layers == "last":
+        return states_lbth[-1]
+    if layers == "all":
+        count, b, t, h = states_lbth.shape
+        return states_lbth.transpose(1, 2, 0, 3).reshape(b, t, count * h)
+    total_bth = states_lbth[-4:].sum(axis=0)
+    return total_bth / 4 if layers == "mean_last_4" else total_bth
+
+
+def _fetched(pieces: Sequence[Piece], made: Any) -> Iterator[tuple[Piece, Any]]:
+    """Each piece with its frames on the host."""
+    if not isinstance(made, MedusaError):
+        try:
+            made = np.asarray(made)
+        except jax.errors.JaxRuntimeError as error:
+            made = _explained(error)
+    for row, piece in enumerate(pieces):
+        if isinstance(made, MedusaError):
+            yield piece, made
+        else:
+            yield piece, made[row, : piece.frames][piece.keep]
+
+
+def _explained(error: Exception) -> MedusaError:
+    """A failed batch as an error of its inputs."""
+    if "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
+        hint = "lower batch_seconds, or for long audio chunk_seconds, or compute in bfloat16"
+        return FeatureError(f"the encoder ran out of memory: {hint}", hint=hint)
+    return FeatureError(f"the encoder failed: {str(error).splitlines()[0]}")
