@@ -3,8 +3,8 @@
 Radford et al., 2022. The energies are part of the model, layers are alike, so that one is compiled
 for all, and norms, softmax and energies are float32 at every precision.
 
-Legend: `b` utterance, `n` sample (of a wave) or head, `t` frame (20 ms), `s` key frame, `c` channel,
-`h` hidden, `e` width of a head, `l` layer.
+Legend: `b` utterance, `n` sample (of a wave) or head, `t` frame (20 ms), `s` key frame,
+`c` channel, `h` hidden, `e` width of a head, `l` layer.
 """
 
 import math
@@ -129,8 +129,7 @@ class WhisperEncoder(nnx.Module):
         operands of dtype `compute`. With `remat` a layer is computed again for its gradient. The
         last state is normed. Raises `FeatureError` for waves longer than the model's window.
         """
-        valid_bt = _valid(samples_b, math.ceil(wave_bn.shape[1] / FRAME))
-        frames = valid_bt.shape[1]
+        frames = math.ceil(wave_bn.shape[1] / FRAME)
         x_bth, attended_bt = self._embedded(wave_bn, samples_b, compute)
 
         def one(layer: Layer, x_bth: Array) -> tuple[Array, Array]:
@@ -139,7 +138,8 @@ class WhisperEncoder(nnx.Module):
 
         last_bth, states_lbth = self._through(one, x_bth, remat)
         states_lbth = states_lbth.at[-1].set(self.norm(last_bth[:, :frames]))
-        return States(jnp.concatenate([x_bth[None, :, :frames], states_lbth]), valid_bt)
+        states_lbth = jnp.concatenate([x_bth[None, :, :frames], states_lbth])
+        return States(states_lbth, _valid(samples_b, frames))
 
     def last(
         self,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from flax import nnx
 
 from medusa_jax.backbones.weights import Rule, as_is, fill, read_tensors, rules_of, turned
@@ -39,13 +40,10 @@ def load_encoder(folder: Path, window: Window = "full") -> WhisperEncoder:
     Raises `FeatureError` for options that are not ported, and for weights of another model.
     """
     model = WhisperEncoder(read_config(folder), window, rngs=nnx.Rngs(0))
-    tensors = {_bare(key): tensor for key, tensor in read_tensors(folder).items()}
-    fill(model, encoder_rules(), tensors, folder, unused=_DECODER + _HEADS)
+    fill(model, encoder_rules(), _tensors(folder), folder, unused=_DECODER + _HEADS)
     return model
 
 
-def _bare(key: str) -> str:
-    """A key without the prefix of a model with a head; a bare encoder's with that of its part."""
-    key = key.removeprefix("model.")
-    part = key.partition(".")[0]
-    return f"encoder.{key}" if part in ("conv1", "conv2", "layers", "embed_positions") else key
+def _tensors(folder: Path) -> dict[str, np.ndarray]:
+    """The tensors by their keys without the prefix of a model with a head."""
+    return {key.removeprefix("model."): tensor for key, tensor in read_tensors(folder).items()}
