@@ -108,6 +108,20 @@ class Grid:
         return Piece(values[part.start * self.stride : end], len(part), keep, len(part))
 
 
+def cut(wave_n: np.ndarray, window: int, stride: int, size: int | None = None) -> list[Piece]:
+    """Pieces of at most `window` samples, one behind the other, with a frame for every `stride`
+    samples begun.
+
+    `size` is the cost of each where the encoder pads it to the window; without, its frames are.
+    """
+    made = []
+    for start in range(0, len(wave_n), window):
+        values = wave_n[start : start + window]
+        frames = math.ceil(len(values) / stride)
+        made.append(Piece(values, frames, slice(0, frames), size or frames))
+    return made
+
+
 def padded(values: Sequence[np.ndarray], filler: float = 0) -> np.ndarray:
     """Rows of unequal length in one array `[b, longest]`, filled up at the end."""
     whole = np.full((len(values), max(map(len, values))), filler, values[0].dtype)

@@ -17,6 +17,7 @@ from medusa_jax.backbones.catalogue import default_layers, short_name
 from medusa_jax.backbones.locate import locate
 from medusa_jax.backbones.model_folder import digests, read_settings
 from medusa_jax.backbones.speech_config import FAMILIES
+from medusa_jax.backbones.whisper_config import KIND
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError
 from medusa_jax.torch_encoders.device import BATCH_SECONDS, Placement
@@ -38,6 +39,7 @@ TEXT = frozenset(
     }
 )
 _SUPPORTED = WAVEFORM | TEXT | {"whisper"}
+_PORTED = frozenset((*FAMILIES, KIND))
 # Settings that change the place and the speed of the work only, and those of other architectures.
 _OUTSIDE = {"model", "revision", "offline", "device", "batch_seconds"}
 _LONG_AUDIO, _WINDOW = {"chunk_seconds", "overlap_seconds"}, {"window"}
@@ -68,11 +70,11 @@ class HuggingFace:
                 where=self.folder,
             )
         self.flax = config.backend == "flax"
-        if self.flax and self.kind not in FAMILIES:
+        if self.flax and self.kind not in _PORTED:
             raise FeatureError(
                 f"models of the kind {self.kind!r} are not ported to JAX",
                 where="backend",
-                hint=f"use `backend: torch`; ported: {', '.join(sorted(FAMILIES))}",
+                hint=f"use `backend: torch`; ported: {', '.join(sorted(_PORTED))}",
             )
         library = ("jax", "flax") if self.flax else ("torch",)
         self.packages: tuple[str, ...] = ("transformers", *library)
@@ -165,13 +167,19 @@ class HuggingFace:
     @cached_property
     def _encoder(self) -> Any:
         """The model with its tokenizer or feature extractor."""
-        if self.flax:
-            from medusa_jax.features.flax_runner import Runner
-            from medusa_jax.features.flax_speech import SpeechEncoder
+        return self._in_flax() if self.flax else self._in_torch()
 
+    def _in_flax(self) -> Any:
+        from medusa_jax.features.flax_runner import Encoder, Runner
+        from medusa_jax.features.flax_speech import SpeechEncoder
+        from medusa_jax.features.flax_whisper import WhisperEncoder
+
+        encoder: Encoder
+        if self.kind == KIND:
+            encoder = WhisperEncoder(self.folder, self.config)
+        else:
             encoder = SpeechEncoder(self.folder, self._audio_feeder(), self.config)
-            return Runner(encoder, self.config, self.combination)
-        return self._in_torch()
+        return Runner(encoder, self.config, self.combination)
 
     def _in_torch(self) -> Any:
         from medusa_jax.torch_encoders.hidden_states import HiddenStates

@@ -65,7 +65,8 @@ class Runner:
         """
         late: tuple[Sequence[Piece], Any] | None = None
         for rung, some in self._by_rung(pieces).items():
-            rows = self._devices.multiple(max(1, self._frames // rung))
+            cost = max(rung, some[0].size)
+            rows = self._devices.multiple(max(1, self._frames // cost))
             for first in range(0, len(some), rows):
                 batch = some[first : first + rows]
                 now = batch, self._started(batch, rung, rows)

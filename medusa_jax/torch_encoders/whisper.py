@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medusa_jax.audio.chunks import Piece
+from medusa_jax.audio.chunks import Piece, cut
 from medusa_jax.audio.decode import RATE
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.torch_encoders.device import Placement
@@ -33,14 +33,8 @@ class WhisperEncoder:
 
     def pieces(self, wave_n: np.ndarray) -> list[Piece]:
         """Split the waveform into windows; only the frames of each one's real length are kept."""
-        window = self._feeder.n_samples
-        starts = range(0, len(wave_n), window)
-        return [self._piece(wave_n[start : start + window]) for start in starts]
-
-    def _piece(self, wave_n: np.ndarray) -> Piece:
-        frames = math.ceil(len(wave_n) / self._samples_a_frame)
-        cost = frames if self._real else self._model.config.max_source_positions
-        return Piece(wave_n, frames, slice(0, frames), cost)
+        size = None if self._real else int(self._model.config.max_source_positions)
+        return cut(wave_n, self._feeder.n_samples, self._samples_a_frame, size)
 
     def forward(self, pieces: Sequence[Piece]) -> Any:
         """Return combined hidden states `[b, t, width]`, float32, on the device."""
