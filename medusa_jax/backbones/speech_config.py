@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medusa_jax.backbones.model_folder import read_settings
+from medusa_jax.backbones.noise import Rates
 from medusa_jax.errors import FeatureError
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm")
@@ -22,7 +23,8 @@ class SpeechConfig:
     """What the modules need to know; names as in config.json where they say enough.
 
     `grouped` models norm the first convolution over time, others every convolution over its
-    channels. `stable` models norm before attention and feed-forward, others behind them.
+    channels. `stable` models norm before attention and feed-forward, others behind them. `rates`
+    are of the noise in training.
     """
 
     conv_dim: tuple[int, ...]
@@ -41,6 +43,7 @@ class SpeechConfig:
     stable: bool
     buckets: int
     farthest: int
+    rates: Rates
 
 
 def read_config(folder: Path) -> SpeechConfig:
@@ -92,4 +95,5 @@ def _config_of(given: Mapping[str, Any]) -> SpeechConfig:
         stable=given.get("do_stable_layer_norm", False),
         buckets=given.get("num_buckets", 320) if wavlm else 0,
         farthest=given.get("max_bucket_distance", 800) if wavlm else 0,
+        rates=Rates.published(given),
     )

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 from flax import nnx
 
 from medusa_jax.backbones.speech_config import FAMILIES, SpeechConfig, read_config
 from medusa_jax.backbones.wav2vec2 import SpeechBackbone
 from medusa_jax.backbones.weights import Rule, as_is, fill, flat, read_tensors, rules_of, turned
 
-UNUSED = r"masked_spec_embed|(lm_head|quantizer|project_q|project_hid|projector|classifier)\..*"
+UNUSED = r"(lm_head|quantizer|project_q|project_hid|projector|classifier)\..*"
 _LAYER = "encoder.layers.#"
 _POSITIONS = "encoder.pos_conv_embed.conv"
 
@@ -19,10 +20,11 @@ def rules(config: SpeechConfig) -> list[Rule]:
     stack = ("convolutions", "stack", "#")
     found = rules_of(f"{conv}.conv", (*stack, "conv"), turned)
     found += rules_of(f"{conv}.layer_norm", (*stack, "norm"), as_is)
-    found += rules_of("feature_projection.layer_norm", ("convolutions", "norm"), as_is)
-    found += rules_of("feature_projection.projection", ("convolutions", "project"), turned)
+    found += rules_of("feature_projection.layer_norm", ("projection", "norm"), as_is)
+    found += rules_of("feature_projection.projection", ("projection", "linear"), turned)
     found += rules_of("encoder.layer_norm", ("norm",), as_is)
     found += [
+        Rule("masked_spec_embed", ("masked",)),
         Rule(f"{_POSITIONS}.bias", ("positions", "bias")),
         Rule(f"{_POSITIONS}.weight_v", ("positions", "v"), turned),
         Rule(f"{_POSITIONS}.weight_g", ("positions", "g"), flat),
@@ -59,14 +61,16 @@ def _wavlm_rules() -> list[Rule]:
     ]
 
 
-def load_speech(folder: Path) -> SpeechBackbone:
-    """The model of a folder with config.json and safetensors.
+def load_speech(folder: Path, rank: int = 0) -> SpeechBackbone:
+    """The model of a folder with config.json and safetensors; `rank` of low-rank parts, 0: none.
 
     Raises `FeatureError` for options that are not ported, and for weights of another model.
     """
     config = read_config(folder)
-    model = SpeechBackbone(config, rngs=nnx.Rngs(0))
+    model = SpeechBackbone(config, rank, rngs=nnx.Rngs(0))
     tensors = {_bare(key): tensor for key, tensor in read_tensors(folder).items()}
+    # models that were never trained with masked time lack its vector
+    tensors.setdefault("masked_spec_embed", np.asarray(model.masked[...]))
     fill(model, rules(config), tensors, folder, unused=UNUSED)
     return model
 

@@ -9,18 +9,21 @@ Legend: `b` utterance, `n` sample (of a wave) or head, `t` query frame, `s` key 
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
+from medusa_jax.backbones.lora import Linear, adapted
+from medusa_jax.backbones.noise import Noise, draw_noise, seed_at
 from medusa_jax.backbones.positions import Gate, PositionalConvolution, RelativeBias
 from medusa_jax.backbones.speech_config import SpeechConfig
-from medusa_jax.backbones.waveform import Convolutions, gelu, layer_norm
-from medusa_jax.layers.matmul import contract, dense
+from medusa_jax.backbones.waveform import Convolutions, Projection, gelu, layer_norm
+from medusa_jax.layers.dropout import Seed, dropout
+from medusa_jax.layers.matmul import contract
 
 _NEVER = -1e30
 
@@ -35,9 +38,11 @@ class States(NamedTuple):
 class Attention(nnx.Module):
     """Self-attention among an utterance's valid frames."""
 
-    def __init__(self, config: SpeechConfig, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: SpeechConfig, rank: int, *, rngs: nnx.Rngs) -> None:
         h = config.hidden
-        self.query, self.key, self.value, self.out = (nnx.Linear(h, h, rngs=rngs) for _ in range(4))
+        self.query, self.key, self.value, self.out = (
+            Linear(h, h, rank, rngs=rngs) for _ in range(4)
+        )
         self.gate = Gate(config, rngs=rngs) if config.buckets else None
         self.heads = config.heads
 
@@ -47,10 +52,12 @@ class Attention(nnx.Module):
         valid_bt: Bool[Array, "b t"],
         bias_nts: Float[Array, "n t t"] | None,
         compute: DTypeLike,
+        dropped: float = 0.0,
+        seed: Seed | None = None,
     ) -> Float[Array, "b t h"]:
-        """Each frame's mean of the values at valid keys."""
+        """Each frame's mean of the values at valid keys, of whose weights a share is dropped."""
         q_bnte, k_bnse, v_bnse = (
-            self._by_head(dense(part, x_bth, compute))
+            self._by_head(adapted(part, x_bth, compute))
             for part in (self.query, self.key, self.value)
         )
         scores_bnts = contract(
@@ -59,8 +66,9 @@ class Attention(nnx.Module):
         if self.gate is not None and bias_nts is not None:
             scores_bnts += self.gate(self._by_head(x_bth)) * bias_nts
         weights_bnts = jax.nn.softmax(jnp.where(valid_bt[:, None, None, :], scores_bnts, _NEVER))
+        weights_bnts = dropout(weights_bnts, dropped, seed)
         mixed_bnte = contract("bnts,bnse->bnte", weights_bnts, v_bnse, compute)
-        return dense(self.out, mixed_bnte.swapaxes(1, 2).reshape(x_bth.shape), compute)
+        return adapted(self.out, mixed_bnte.swapaxes(1, 2).reshape(x_bth.shape), compute)
 
     def _by_head(self, x_bth: Array) -> Array:
         b, t, _ = x_bth.shape
@@ -70,14 +78,14 @@ class Attention(nnx.Module):
 class Layer(nnx.Module):
     """A transformer layer, with norms before its parts (`stable`) or behind them."""
 
-    def __init__(self, config: SpeechConfig, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: SpeechConfig, rank: int, *, rngs: nnx.Rngs) -> None:
         h = config.hidden
-        self.attention = Attention(config, rngs=rngs)
+        self.attention = Attention(config, rank, rngs=rngs)
         self.norm1 = layer_norm(config.hidden, config.epsilon, rngs)
-        self.wide = nnx.Linear(h, config.feedforward, rngs=rngs)
-        self.narrow = nnx.Linear(config.feedforward, h, rngs=rngs)
+        self.wide = Linear(h, config.feedforward, rank, rngs=rngs)
+        self.narrow = Linear(config.feedforward, h, rank, rngs=rngs)
         self.norm2 = layer_norm(config.hidden, config.epsilon, rngs)
-        self.stable = config.stable
+        self.stable, self.rates = config.stable, config.rates
 
     def __call__(
         self,
@@ -85,31 +93,48 @@ class Layer(nnx.Module):
         valid_bt: Bool[Array, "b t"],
         bias_nts: Float[Array, "n t t"] | None,
         compute: DTypeLike,
+        seeds: UInt32[Array, "4 2"] | None = None,
     ) -> Float[Array, "b t h"]:
-        """Attend, then widen and narrow, each added to what came in."""
+        """Attend, then widen and narrow, each added to its input; `seeds` are of its dropouts."""
         if self.stable:
-            x_bth += self.attention(self.norm1(x_bth), valid_bt, bias_nts, compute)
-            return x_bth + self._fed(self.norm2(x_bth), compute)
-        x_bth = self.norm1(x_bth + self.attention(x_bth, valid_bt, bias_nts, compute))
-        return self.norm2(x_bth + self._fed(x_bth, compute))
+            x_bth += self._attended(self.norm1(x_bth), valid_bt, bias_nts, compute, seeds)
+            return x_bth + self._fed(self.norm2(x_bth), compute, seeds)
+        x_bth = self.norm1(x_bth + self._attended(x_bth, valid_bt, bias_nts, compute, seeds))
+        return self.norm2(x_bth + self._fed(x_bth, compute, seeds))
 
-    def _fed(self, x_bth: Array, compute: DTypeLike) -> Array:
-        return dense(self.narrow, gelu(dense(self.wide, x_bth, compute)), compute)
+    def _attended(
+        self,
+        x_bth: Array,
+        valid_bt: Array,
+        bias_nts: Array | None,
+        compute: DTypeLike,
+        seeds: Array | None,
+    ) -> Array:
+        rates = self.rates.attention_dropout, seed_at(seeds, 0)
+        y_bth = self.attention(x_bth, valid_bt, bias_nts, compute, *rates)
+        return dropout(y_bth, self.rates.hidden_dropout, seed_at(seeds, 1))
+
+    def _fed(self, x_bth: Array, compute: DTypeLike, seeds: Array | None) -> Array:
+        wide_btf = gelu(adapted(self.wide, x_bth, compute))
+        wide_btf = dropout(wide_btf, self.rates.activation_dropout, seed_at(seeds, 2))
+        y_bth = adapted(self.narrow, wide_btf, compute)
+        return dropout(y_bth, self.rates.hidden_dropout, seed_at(seeds, 3))
 
 
 class SpeechBackbone(nnx.Module):
-    """A pretrained speech encoder.
+    """A pretrained speech encoder; with a `rank`, its layers' linear maps have low-rank parts.
 
-    Of models without norms over time ("layer"), and of those with one, an utterance's states do not
-    depend on its batch or padding, rounding aside.
+    An utterance's states do not depend on its batch or padding, rounding aside.
     """
 
-    def __init__(self, config: SpeechConfig, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: SpeechConfig, rank: int = 0, *, rngs: nnx.Rngs) -> None:
         self.convolutions = Convolutions(config, rngs=rngs)
+        self.projection = Projection(config, rngs=rngs)
+        self.masked = nnx.Param(jax.random.uniform(rngs.params(), (config.hidden,)))
         self.positions = PositionalConvolution(config, rngs=rngs)
         self.norm = layer_norm(config.hidden, config.epsilon, rngs)
         self.bias = RelativeBias(config, rngs=rngs) if config.buckets else None
-        make = nnx.vmap(lambda key: Layer(config, rngs=nnx.Rngs(key)))
+        make = nnx.vmap(lambda key: Layer(config, rank, rngs=nnx.Rngs(key)))
         self.layers = make(jax.random.split(rngs.params(), config.layers))
         self.config = config
 
@@ -126,19 +151,68 @@ class SpeechBackbone(nnx.Module):
         gradient. The last state of a `stable` model is normed, as published features are. Every
         wave needs samples for a frame.
         """
-        x_bth, valid_bt = self.convolutions(wave_bn, samples_b, compute)
+        x_btc, valid_bt = self.convolutions(wave_bn, samples_b, compute)
+        return self.encoded(x_btc, valid_bt, compute, remat)
+
+    def encoded(
+        self,
+        x_btc: Float[Array, "b t c"],
+        valid_bt: Bool[Array, "b t"],
+        compute: DTypeLike = jnp.float32,
+        remat: bool = False,
+        key: PRNGKeyArray | None = None,
+        frozen: int = 0,
+    ) -> States:
+        """Hidden states, as above, of frames of the convolutions.
+
+        With a `key` there is the noise of training (`config.rates`); no gradient flows through or
+        below the first `frozen` layers.
+        """
+        rates, noise = self.config.rates, None
+        x_bth = self.projection(x_btc, compute)
+        if key is not None:
+            first_stays = self.bias is not None
+            noise = draw_noise(rates, key, self.config.layers, valid_bt, first_stays)
+            x_bth = dropout(x_bth, rates.feat_proj_dropout, noise.outside_s2[0])
+            x_bth = jnp.where(noise.masked_bt[:, :, None], self.masked[...], x_bth)
         x_bth = jnp.where(valid_bt[:, :, None], x_bth, 0)
         x_bth += self.positions(x_bth, compute)
         if not self.config.stable:
             x_bth = self.norm(x_bth)
+        if noise is not None:
+            x_bth = dropout(x_bth, rates.hidden_dropout, noise.outside_s2[1])
+        states_lbth = self._layered(x_bth, valid_bt, compute, remat, noise, frozen)
+        if self.config.stable:
+            states_lbth = states_lbth.at[-1].set(self.norm(states_lbth[-1]))
+        return States(states_lbth, valid_bt)
+
+    def _layered(
+        self,
+        x_bth: Array,
+        valid_bt: Array,
+        compute: DTypeLike,
+        remat: bool,
+        noise: Noise | None,
+        frozen: int,
+    ) -> Array:
+        """The input of the layers and the output of each `[l + 1, b, t, h]`."""
         bias_nts = None if self.bias is None else self.bias(x_bth.shape[1])
         graph, stacked = nnx.split(self.layers)
+        drawn = None if noise is None else (noise.layers_ls2, noise.skipped_l)
 
-        def one(x_bth: Array, own: nnx.State) -> tuple[Array, Array]:
-            x_bth = nnx.merge(graph, own)(x_bth, valid_bt, bias_nts, compute)
+        def one(x_bth: Array, layer: tuple[nnx.State, Any]) -> tuple[Array, Array]:
+            own, drawn = layer
+            seeds, skipped = (None, False) if drawn is None else drawn
+            y_bth = nnx.merge(graph, own)(x_bth, valid_bt, bias_nts, compute, seeds)
+            x_bth = jnp.where(skipped, x_bth, y_bth)
             return x_bth, x_bth
 
-        last_bth, states_lbth = jax.lax.scan(jax.checkpoint(one) if remat else one, x_bth, stacked)
-        if self.config.stable:
-            states_lbth = states_lbth.at[-1].set(self.norm(last_bth))
-        return States(jnp.concatenate([x_bth[None], states_lbth]), valid_bt)
+        run = jax.checkpoint(one) if remat else one
+        below = jax.tree.map(lambda x: x[:frozen], (stacked, drawn))
+        above = jax.tree.map(lambda x: x[frozen:], (stacked, drawn))
+        states = [x_bth[None]]
+        if frozen:
+            x_bth, below_lbth = jax.lax.stop_gradient(jax.lax.scan(one, x_bth, below))
+            states = [jax.lax.stop_gradient(states[0]), below_lbth]
+            bias_nts = None if bias_nts is None else jax.lax.stop_gradient(bias_nts)
+        return jnp.concatenate([*states, jax.lax.scan(run, x_bth, above)[1]])

@@ -13,6 +13,7 @@ from medusa_jax.backbones.speech_config import SpeechConfig
 from medusa_jax.layers.matmul import dense
 
 _GROUP_EPSILON = 1e-5  # PyTorch's
+_WAVE_EPSILON = 1e-7  # of transformers' feature extractor
 
 
 def gelu(x: Array) -> Array:
@@ -75,19 +76,16 @@ def over_time(
 
 
 class Convolutions(nnx.Module):
-    """The feature encoder and its projection: a frame each 20 ms for 16 kHz."""
+    """The feature encoder: a frame each 20 ms for 16 kHz."""
 
     def __init__(self, config: SpeechConfig, *, rngs: nnx.Rngs) -> None:
         count = len(config.conv_dim)
         self.stack = nnx.List([Convolution(config, i, rngs=rngs) for i in range(count)])
-        width = config.conv_dim[-1]
-        self.norm = layer_norm(width, config.epsilon, rngs) if config.project_norm else None
-        self.project = nnx.Linear(width, config.hidden, rngs=rngs)
         self.config = config
 
     def __call__(
         self, wave_bn: Float[Array, "b n"], samples_b: Int[Array, " b"], compute: DTypeLike
-    ) -> tuple[Float[Array, "b t h"], Bool[Array, "b t"]]:
+    ) -> tuple[Float[Array, "b t c"], Bool[Array, "b t"]]:
         """Frames and which are valid; those that see padding are none."""
         x_bnc, count_b = wave_bn[:, :, None], samples_b
         valid_bt = jnp.ones(wave_bn.shape, bool)
@@ -97,8 +95,33 @@ class Convolutions(nnx.Module):
             frames = (x_bnc.shape[1] - kernel) // stride + 1
             valid_bt = jnp.arange(frames) < count_b[:, None]
             x_bnc = conv(x_bnc, valid_bt, compute)
-        x_btc = x_bnc if self.norm is None else self.norm(x_bnc)
-        return dense(self.project, x_btc, compute), valid_bt
+        return x_bnc, valid_bt
+
+
+class Projection(nnx.Module):
+    """From the convolutions' width to the layers', behind a norm where the model has one."""
+
+    def __init__(self, config: SpeechConfig, *, rngs: nnx.Rngs) -> None:
+        width = config.conv_dim[-1]
+        self.norm = layer_norm(width, config.epsilon, rngs) if config.project_norm else None
+        self.linear = nnx.Linear(width, config.hidden, rngs=rngs)
+
+    def __call__(self, x_btc: Float[Array, "b t c"], compute: DTypeLike) -> Float[Array, "b t h"]:
+        """Frames as the layers take them."""
+        x_btc = x_btc if self.norm is None else self.norm(x_btc)
+        return dense(self.linear, x_btc, compute)
+
+
+def normalised(wave_bn: Float[Array, "b n"], samples_b: Int[Array, " b"]) -> Float[Array, "b n"]:
+    """Waves with mean 0 and variance 1 over their valid samples, zeros behind them: the
+    preprocessing of models with `do_normalize`.
+    """
+    valid_bn = jnp.arange(wave_bn.shape[1]) < samples_b[:, None]
+    count_b1 = jnp.maximum(samples_b, 1)[:, None]
+    mean_b1 = jnp.where(valid_bn, wave_bn, 0).sum(axis=1, keepdims=True) / count_b1
+    centred_bn = jnp.where(valid_bn, wave_bn - mean_b1, 0)
+    variance_b1 = (centred_bn**2).sum(axis=1, keepdims=True) / count_b1
+    return centred_bn / jnp.sqrt(variance_b1 + _WAVE_EPSILON)
 
 
 def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:

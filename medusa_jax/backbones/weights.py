@@ -84,12 +84,12 @@ def fill(
     *,
     unused: str = "$^",
 ) -> None:
-    """Give every parameter of `module` the tensor that its rule names.
+    """Give every parameter of `module`, low-rank parts aside, the tensor that its rule names.
 
     Keys that match `unused`, a regular expression, belong to heads that are not wanted. Raises
     `FeatureError` with all that is missing, left over or of another shape.
     """
-    params = nnx.state(module, nnx.Param)
+    params = nnx.state(module, nnx.All(nnx.Param, nnx.Not(nnx.LoRAParam)))
     wanted = dict(nnx.to_flat_state(params))
     parts, problems = _collected(rules, tensors, unused)
     for path, leaf in wanted.items():

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from medusa_jax.backbones.speech_weights import load_speech
+from medusa_jax.backbones.waveform import normalised
 
 torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
@@ -124,3 +125,50 @@ def test_bfloat16_is_near_float32(both):
     assert rounded.dtype == jnp.float32
     error = np.abs(rounded - exact).max() / np.abs(exact).max()
     assert 1e-5 < error < 0.05
+
+
+def trained(model, key, frozen=0):
+    """The last state of a batch in training."""
+    x_btc, valid_bt = model.convolutions(waves()[:2], jnp.array(SAMPLES[:2]), jnp.float32)
+    return model.encoded(x_btc, valid_bt, key=key, frozen=frozen).states_lbth
+
+
+def test_noise_follows_from_the_key(both):
+    _, ours = both
+    run = nnx.jit(trained)
+    quiet = run(ours, None)
+    first, again, other = (run(ours, jax.random.key(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+    assert np.abs(first - quiet).max() > 0.1
+
+
+def test_no_gradient_reaches_frozen_layers(both):
+    _, ours = both
+    graph, params = nnx.split(ours)
+
+    def scalar(params, frozen):
+        states_lbth = trained(nnx.merge(graph, params), None, frozen)
+        return (states_lbth[-1] ** 2).mean() + states_lbth[1].mean()
+
+    found, whole = (jax.jit(jax.grad(scalar), static_argnums=1)(params, n) for n in (2, 0))
+    for kernel in (
+        found["layers"]["wide"]["kernel"][...],
+        found["layers"]["narrow"]["kernel"][...],
+    ):
+        assert not np.abs(kernel[:2]).any()
+        assert np.abs(kernel[2]).any()
+    top = (found["layers"]["wide"]["kernel"][2], whole["layers"]["wide"]["kernel"][2])
+    np.testing.assert_allclose(*top, rtol=1e-4, atol=1e-7)
+    for name in ("projection", "positions"):
+        assert not any(np.abs(leaf).any() for leaf in jax.tree.leaves(found[name]))
+        assert any(np.abs(leaf).any() for leaf in jax.tree.leaves(whole[name]))
+
+
+def test_waves_are_normalised_as_the_feature_extractor_does():
+    feeder = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
+    found = np.asarray(normalised(3 * waves() + 1, jnp.array(SAMPLES)))
+    for row, samples in enumerate(SAMPLES):
+        wanted = feeder(3 * waves()[row, :samples] + 1, sampling_rate=16_000)["input_values"][0]
+        np.testing.assert_allclose(found[row, :samples], wanted, atol=1e-5)
+        assert not found[row, samples:].any()

@@ -15,7 +15,6 @@ from medusa_jax.machines.mesh import devices_of
 pytest.importorskip("torch")
 from small_models import SPEECH, extractor_of, save_model
 
-
 several_devices = pytest.mark.skipif(len(jax.devices()) < 2, reason="there is one device")
 
 
