@@ -42,7 +42,7 @@ def ensemble(
     plan: Plan = False,
     speed: Speed = None,
 ) -> None:
-    """Combine the trained members: votes, meta-classifier (Stage 3) and soup (Stage 4).
+    """Combine the trained members: votes, and meta-classifier and soup or a weighted vote.
 
     With --study, combine them in every way and compare.
     """
@@ -56,12 +56,13 @@ def ensemble(
 
 
 def combine_members(config: Path, settings: list[str] | None, out: Path) -> None:
-    """Make the run's own votes, meta-classifier and soup."""
+    """Make the systems of the run's `ensemble.kind`."""
     with prepared_run(config, settings, out, features=False) as prepared:
         from medusa_jax.runs.combine import combine
 
         combine(prepared)
-        print(f"votes, meta-classifier and soup are in {prepared.run.folder}")
+        systems = ", ".join(prepared.run.config.ensemble.systems)
+        print(f"{systems} are in {prepared.run.folder}")
 
 
 def study_ensembles(

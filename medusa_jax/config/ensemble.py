@@ -1,22 +1,38 @@
 """Combining members, and the challenge files that come of it."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medusa_jax.config.section import Config
 
+WEIGHTED = "weighted_vote"
+
 
 class EnsembleConfig(Config):
-    """Stages 3 and 4 (paper sections 3.5 and 3.6); the loss and its targets are `training`'s."""
+    """Stages 3 and 4 (paper sections 3.5 and 3.6), or the weighted vote in their place.
 
-    added: ClassVar = frozenset({"updates", "select"})
+    The loss of Stage 3 and its targets are `training`'s.
+    """
+
+    added: ClassVar = frozenset({"kind", "targets", "updates", "select"})
+    kind: Literal["meta_classifier", "weighted"] = Field(
+        "meta_classifier",
+        description="the system that learns from the members' predictions. meta_classifier: "
+        "Stage 3 and its soup; weighted: a weight for each member, none below 0 and 1 in all, of "
+        "the least cross-entropy; of the keys below it uses targets, fit_on and inner_folds",
+    )
+    targets: Literal["one_hot", "soft"] = Field(
+        "one_hot",
+        description="with kind: weighted: cross-entropy against the consensus (an utterance "
+        "without one does not count), or against the raters' distribution",
+    )
     fit_on: Literal["train", "out_of_fold", "held_out"] = Field(
         "train",
         description="the members' predictions that the meta-classifier learns from. train, as the "
         "paper: of the utterances that they were trained on; out_of_fold: of the same, each "
         "predicted by members trained without its speaker; held_out: of the part that chose "
-        "the members' epochs",
+        "the members' epochs. With kind: weighted the default is held_out, and train is refused",
     )
     inner_folds: int = Field(
         3,
@@ -48,9 +64,37 @@ class EnsembleConfig(Config):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_part(cls, raw: Any) -> Any:
+        """Fit weights on the held-out part by default."""
+        weighted = isinstance(raw, dict) and raw.get("kind") == "weighted"
+        return {"fit_on": "held_out", **raw} if weighted else raw
+
+    @model_validator(mode="after")
+    def _fits_on_new_speech(self) -> Self:
+        if self.kind == "weighted" and self.fit_on == "train":
+            raise ValueError(
+                "fit_on: train with kind: weighted would reward the member that overfits most; "
+                "use held_out or out_of_fold"
+            )
+        return self
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """The systems that combine the members; the last one is the ensemble's result."""
+        votes = ("majority_vote", "soft_vote")
+        learned = ("meta_classifier", "soup") if self.kind == "meta_classifier" else (WEIGHTED,)
+        return (*votes, *learned)
+
+    @property
+    def learner(self) -> str:
+        """The system that learned from the members' predictions, in words for reports."""
+        return {"meta_classifier": "meta-classifier", "weighted": "weighted vote"}[self.kind]
+
     @property
     def learned_from(self) -> str:
-        """The source of what the meta-classifier learned, in words for reports."""
+        """The source of what the `learner` learned, in words for reports."""
         return {
             "train": "the members' outputs on the utterances that they were trained on "
             "(in-sample, as in the paper)",
@@ -64,4 +108,10 @@ class SubmissionConfig(Config):
     """The challenge whose files the run ends in."""
 
     challenge: Literal["interspeech2025", "odyssey2024"] = "interspeech2025"
-    system: Literal["soup", "meta_classifier", "soft_vote", "majority_vote"] = "soup"
+    system: Literal["soup", "meta_classifier", "soft_vote", "majority_vote", "weighted_vote"] = (
+        Field(
+            "soup",
+            description="a system of ensemble.kind; with kind: weighted the default is "
+            "weighted_vote",
+        )
+    )

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medusa_jax.config.ablation import AblationConfig
 from medusa_jax.config.corpus import OPTIONAL, TRANSCRIPTS, CorpusConfig
-from medusa_jax.config.ensemble import EnsembleConfig, SubmissionConfig
+from medusa_jax.config.ensemble import WEIGHTED, EnsembleConfig, SubmissionConfig
 from medusa_jax.config.features import FeatureConfig
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.section import DIGEST, Config, merged
@@ -74,9 +74,19 @@ class RunConfig(Config):
         shared = {key: info.data[key].model_dump() for key in SHARED}
         return validate([merged(shared, one) if isinstance(one, dict) else one for one in raw])
 
+    @field_validator("submission", mode="before")
+    @classmethod
+    def _submit_the_result(cls, raw: Any, info: ValidationInfo) -> Any:
+        """Submit the weighted vote by default where there is no soup."""
+        ensemble = info.data.get("ensemble")
+        if isinstance(raw, dict) and ensemble and WEIGHTED in ensemble.systems:
+            return {"system": WEIGHTED, **raw}
+        return raw
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_ids()
+        self._check_system()
         self._check_transcripts()
         self._check_modalities()
         return self
@@ -86,6 +96,13 @@ class RunConfig(Config):
         repeated = sorted({name for name in ids if ids.count(name) > 1})
         if repeated:
             raise ValueError(f"duplicate member id(s): {', '.join(repeated)}")
+
+    def _check_system(self) -> None:
+        if self.system not in self.ensemble.systems:
+            raise ValueError(
+                f"submission.system {self.system!r} is not made by ensemble.kind "
+                f"{self.ensemble.kind!r}: choose one of {', '.join(self.ensemble.systems)}"
+            )
 
     def _check_transcripts(self) -> None:
         transcribed = self.transcription and self.transcription.backend != "corpus"
@@ -104,6 +121,11 @@ class RunConfig(Config):
                         f"member {member.id}: unknown modality {modality!r} "
                         f"(features: {', '.join(self.features)})"
                     )
+
+    @property
+    def system(self) -> str:
+        """The system that is submitted and reported: the ensemble's result without a submission."""
+        return self.submission.system if self.submission else self.ensemble.systems[-1]
 
     def digest(self) -> str:
         """SHA-256 of every key that can change a result: all but `CHANGES_NO_NUMBER`.

@@ -11,27 +11,26 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from medusa_jax.config.ensemble import EnsembleConfig
+from medusa_jax.config.ensemble import WEIGHTED, EnsembleConfig
 from medusa_jax.config.training import TrainingConfig
 from medusa_jax.ensemble import meta, meta_training
 from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.ensemble.recalibration import (
-    fit_weights,
     learned_prior,
     rebalanced,
     temperature_of,
     tempered,
-    weighted_vote,
 )
 from medusa_jax.ensemble.stacking import logistic_stacking
 from medusa_jax.ensemble.votes import majority_vote, soft_vote
+from medusa_jax.ensemble.weighted import fit_weights, weighted_vote
 from medusa_jax.errors import CorpusError, EvaluationError
 from medusa_jax.evaluation.balanced import selection_score
 from medusa_jax.models import meta_classifier
 
 MAJORITY, SOFT, SINGLE, SOUP = "majority_vote", "soft_vote", "meta_classifier", "soup"
 ENSEMBLES = (MAJORITY, SOFT, SINGLE, SOUP)
-BEST, GREEDY, WEIGHTED = "best_member", "greedy_soup", "weighted_vote"
+BEST, GREEDY = "best_member", "greedy_soup"
 STACKING = "logistic_regression"
 SOFT_REBALANCED, SOUP_REBALANCED = "soft_vote_rebalanced", "soup_rebalanced"
 SOFT_TEMPERED, SOUP_TEMPERED = "soft_vote_tempered", "soup_tempered"
@@ -215,7 +214,7 @@ def _beyond(
     soft, soup = made[Variant(SOFT)], made[Variant(SOUP, ALL, fit_on)]
     source = OUT_OF_FOLD if fit_on == OUT_OF_FOLD else HELD_OUT
     yield Variant(GREEDY, ALL, fit_on), partial(_greedy, pool, found, settings)
-    yield Variant(WEIGHTED, ALL, HELD_OUT), partial(_weighted, pool)
+    yield _weighted(pool, settings.ensemble)
     yield Variant(STACKING, ALL, source), partial(_stacking, pool, source)
     yield Variant(SOFT_REBALANCED, ALL, HELD_OUT), partial(_rebalanced, pool, soft)
     yield Variant(SOUP_REBALANCED, ALL, HELD_OUT), partial(_rebalanced, pool, soup)
@@ -242,9 +241,18 @@ def _greedy(pool: Pool, found: meta.MetaClassifiers, settings: _Settings) -> Pre
     return meta.predict(meta.greedy_soup(found.params, score)[0], taught)
 
 
-def _weighted(pool: Pool) -> Predictions:
-    held = [one.where(pool.held_out) for one in pool.members]
-    return weighted_vote(pool.members, fit_weights(held, pool.targets.soft[pool.held_out]))
+def _weighted(pool: Pool, config: EnsembleConfig) -> tuple[Variant, Callable[[], Predictions]]:
+    """The weighted vote as the run makes it; else fitted to soft targets of the held-out part."""
+    own = config.kind == "weighted"
+    source, kind = (config.fit_on, config.targets) if own else (HELD_OUT, "soft")
+
+    def make() -> Predictions:
+        learn, _ = taught_and_chosen_on(source, pool.fit, pool.held_out)
+        taught = [one.where(learn) for one in pool.taught(source)]
+        weights = fit_weights(taught, pool.targets.learned(kind)[learn])
+        return weighted_vote(pool.members, weights)
+
+    return Variant(WEIGHTED, ALL, source), make
 
 
 def _stacking(pool: Pool, source: str) -> Predictions:

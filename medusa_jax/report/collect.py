@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 import numpy as np
 
 from medusa_jax.corpus.table import Corpus
+from medusa_jax.ensemble.ensemble_folder import load_ensemble
 from medusa_jax.ensemble.meta import MetaClassifiers
 from medusa_jax.errors import CheckpointError, EvaluationError
 from medusa_jax.evaluation.details import Found
 from medusa_jax.evaluation.scores_file import ScoresFile
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.report.contents import Findings
-from medusa_jax.runs.evaluate import scores_of
+from medusa_jax.runs.evaluate import scores_of, weights_of
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.provenance import known_provenance, reused_members
 from medusa_jax.runs.run import Run
@@ -34,7 +35,7 @@ _CURVES = {
 
 
 def findings(prepared: Prepared) -> Findings:
-    """The report's numbers, on the most important part and the submitted system (else the soup).
+    """The report's numbers, on the most important part and the run's `system`.
 
     Raises `EvaluationError` where the run cannot be scored.
     """
@@ -61,6 +62,7 @@ def findings(prepared: Prepared) -> Findings:
     }
     notes = {f"ablation-{where}": lines for where, lines in ablation_notes.items()}
     notes |= {f"ensembles-{where}": lines for where, lines in ensemble_notes.items()}
+    notes["weights"] = weights_of(prepared)
     missing = {name: lacking for name, (_, lacking) in found.items() if lacking}
     return Findings(
         run=config.name,
@@ -70,6 +72,7 @@ def findings(prepared: Prepared) -> Findings:
         part=part,
         system=last.details.system,
         members={member.id: member.modalities for member in config.members},
+        learner=config.ensemble.learner,
         learned_from=config.ensemble.learned_from,
         tables={name: rows for name, (rows, _) in found.items()},
         missing=missing,
@@ -132,8 +135,13 @@ def _epochs(run: Run, fold: int, member: str) -> Iterator[Row]:
 
 
 def _weights(prepared: Prepared) -> Found:
-    """The soup's weight of each member's posterior of a class for that class, in the first fold."""
+    """Weights of the members: of each fold's weighted vote, else of the first fold's soup.
+
+    The soup's are those of a member's posterior of a class for that class.
+    """
     run, classes = prepared.run, prepared.corpus.classes
+    if run.config.ensemble.kind == "weighted":
+        return _vote_weights(run, len(prepared.folds)), ""
     try:
         found = MetaClassifiers.load(run.meta_folder(0))
     except CheckpointError as error:
@@ -147,6 +155,16 @@ def _weights(prepared: Prepared) -> Found:
         for m, member in enumerate(members)
         for c, name in enumerate(classes)
     ], ""
+
+
+def _vote_weights(run: Run, folds: int) -> list[Row]:
+    """Each member's weight in the weighted vote of each fold."""
+    records = [load_ensemble(run.ensemble_folder(fold)).record for fold in range(folds)]
+    return [
+        {"fold": fold, "member": member, "weight": weight}
+        for fold, record in enumerate(records, start=1)
+        for member, weight in zip(record.members, record.vote_weights, strict=True)
+    ]
 
 
 def _study(run: Run, kind: str) -> tuple[Found, Found, dict[str, Sequence[str]]]:

@@ -4,7 +4,7 @@
 |---|---|
 | `scores` | a system on a part |
 | `curves` | a member's epoch in a fold |
-| `weights` | the soup's weight of a member for a class |
+| `weights` | the soup's weight of a member for a class, or the weighted vote's in a fold |
 | `ablation`, `ensembles`, `questions` | a row of a study (see `studies`), with its part |
 
 The tables about the shown system are those of `evaluation.details`.
@@ -30,8 +30,8 @@ class Findings:
     """A run's report before it has a form.
 
     It is about `system` on `part`. `missing` gives the reason, by table, for rows that are missing;
-    `notes` are a study's own, by `TABLE-PART`. `players` are URIs of the audio of `worst` that is
-    on this machine.
+    `notes` are sentences by table, those of a study by `TABLE-PART`. `players` are URIs of the
+    audio of `worst` that is on this machine.
     """
 
     run: str
@@ -41,6 +41,7 @@ class Findings:
     part: str
     system: str
     members: Mapping[str, tuple[str, ...]]
+    learner: str
     learned_from: str
     tables: Mapping[str, Sequence[Row]]
     missing: Mapping[str, str]

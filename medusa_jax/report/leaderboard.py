@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from medusa_jax.config.ensemble import WEIGHTED
 from medusa_jax.ensemble.variants import SINGLE, SOUP
 from medusa_jax.errors import EvaluationError, MedusaError
 from medusa_jax.evaluation.scores_file import SystemLine
@@ -213,7 +214,7 @@ def _row(run: RunScores, line: SystemLine) -> Row:
         "system": line.system,
         "kind": line.kind,
         **{name: scores[name] for name in _SCORES},
-        "fit_on": run.config.ensemble.fit_on if line.system in (SINGLE, SOUP) else None,
+        "fit_on": run.config.ensemble.fit_on if line.system in (SINGLE, SOUP, WEIGHTED) else None,
         "table": str(run.file.provenance.get("corpus", ""))[:8] or None,
     }
 

@@ -91,7 +91,8 @@ def _what(findings: Findings, licence: Licence) -> str:
         _predicts(findings),
         _folds(findings.config["corpus"]),
         f"The members read {', '.join(f'`{name}`' for name in reads)}. "
-        f"The meta-classifier learned from {findings.learned_from}.",
+        f"The {findings.learner} learned from {findings.learned_from}.",
+        *findings.notes.get("weights", ()),
         "Trained and run with medusa-jax; the checkpoints open with plain orbax.",
         _table(members, {"member": "member", "reads": "reads"}),
     ]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from medusa_jax.config.run import RunConfig
 from medusa_jax.config.yaml_file import load_config
-from medusa_jax.ensemble.variants import SOUP
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.scores_file import SCORES, ScoresFile, SystemLine, read_scores
 from medusa_jax.runs.evaluate import FOLDS, predictions_digest
@@ -27,8 +26,8 @@ class RunScores:
 
     @property
     def submitted(self) -> str:
-        """The system that the run submits; the soup without a submission."""
-        return self.config.submission.system if self.config.submission else SOUP
+        """The system that the run submits; the ensemble's result without a submission."""
+        return self.config.system
 
     def systems(self, every: bool) -> list[SystemLine]:
         """The submitted system, or `every` one. Raises `EvaluationError` if it has no scores."""

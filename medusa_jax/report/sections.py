@@ -44,7 +44,7 @@ def _lead(findings: Findings) -> str:
             page.paragraph(
                 f"{_interval(findings)}; accuracy {score['accuracy']:.3f}{_ccc(score)}."
             ),
-            page.paragraph(f"The meta-classifier learned from {findings.learned_from}."),
+            page.paragraph(f"The {findings.learner} learned from {findings.learned_from}."),
         ]
     )
 
@@ -173,6 +173,8 @@ def _weights(findings: Findings) -> str:
     rows = findings.rows("weights")
     if not rows:
         return ""
+    if "class" not in rows[0]:
+        return _vote_weights(findings)
     values = np.reshape(
         [_number(row["weight"]) for row in rows], (len(findings.members), len(findings.classes))
     )
@@ -188,6 +190,18 @@ def _weights(findings: Findings) -> str:
         values,
     )
     return drawn + page.paragraph(note, "faint")
+
+
+def _vote_weights(findings: Findings) -> str:
+    """The weighted vote: a row a member, a column a fold."""
+    weights = [_number(row["weight"]) for row in findings.rows("weights")]
+    values = np.reshape(weights, (-1, len(findings.members))).T
+    folds = [f"fold {n + 1}" for n in range(values.shape[1])] if values.shape[1] > 1 else ["weight"]
+    drawn = page.heat_table(
+        "Weight of each member in the vote", "member", list(findings.members), folds, values
+    )
+    notes = findings.notes.get("weights", ())
+    return drawn + "".join(page.paragraph(note, "faint") for note in notes)
 
 
 def _calibration(findings: Findings) -> str:
@@ -263,7 +277,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Findings], str]], ...] = 
     ("Classes", ("classes",), _classes),
     ("Confusion", (), _confusion),
     ("Training", ("curves",), _curves),
-    ("Weights of the meta-classifier", ("weights",), _weights),
+    ("Weights of the members", ("weights",), _weights),
     ("Calibration", ("agreement",), _calibration),
     ("Groups", ("groups",), _groups),
     ("Ablation", ("ablation",), ablation),

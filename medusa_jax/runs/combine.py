@@ -1,9 +1,10 @@
-"""The step that combines a run's members: votes, meta-classifiers, soup."""
+"""The step that combines a run's members: votes, and meta-classifiers or a weighted vote."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,21 +12,17 @@ from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.ensemble import meta, meta_training
 from medusa_jax.ensemble.ensemble_folder import Ensemble, EnsembleRecord, save_ensemble
 from medusa_jax.ensemble.predictions import Predictions
-from medusa_jax.ensemble.variants import (
-    ENSEMBLES,
-    MAJORITY,
-    OUT_OF_FOLD,
-    SOFT,
-    taught_and_chosen_on,
-)
+from medusa_jax.ensemble.variants import OUT_OF_FOLD, SINGLE, SOUP, taught_and_chosen_on
+from medusa_jax.ensemble.weighted import fitted_weights
 from medusa_jax.runs.prepare import Prepared
 
 
 def combine(prepared: Prepared) -> None:
-    """Make votes, the meta-classifier of one seed, and the soup, in every fold."""
+    """Make the systems of `ensemble.kind` in every fold: votes, and those that learn."""
     run = prepared.run
     for fold in range(len(prepared.folds)):
-        if not all(run.ensemble_file(fold, name).exists() for name in ENSEMBLES):
+        systems = run.config.ensemble.systems
+        if not all(run.ensemble_file(fold, name).exists() for name in systems):
             _combine_fold(prepared, fold)
 
 
@@ -34,22 +31,22 @@ def _combine_fold(prepared: Prepared, fold: int) -> None:
     run, config = prepared.run, prepared.run.config
     members = {m.id: run.predictions(prepared.corpus, fold, m.id) for m in config.members}
     taught = taught_outputs(prepared, fold, members)
-    found = _meta_classifiers(prepared, fold, taught)
-    ensemble = Ensemble(_record(prepared, fold, found), found)
+    learned = _with_weights if config.ensemble.kind == "weighted" else _with_meta_classifiers
+    ensemble = learned(prepared, fold, taught)
     save_ensemble(run.ensemble_folder(fold), ensemble)
-    for system in ENSEMBLES:
-        votes = system in (MAJORITY, SOFT)
-        source = members if votes else dict(zip(members, taught, strict=True))
+    for system in ensemble.record.systems:
+        reads_taught = system in (SINGLE, SOUP)
+        source = dict(zip(members, taught, strict=True)) if reads_taught else members
         ensemble.combine(system, source).save(run.ensemble_file(fold, system))
 
 
-def _meta_classifiers(
+def _with_meta_classifiers(
     prepared: Prepared, fold: int, taught: Sequence[Predictions]
-) -> meta.MetaClassifiers:
+) -> Ensemble:
     """Stages 3 and 4 of a fold."""
     config, parts, corpus = prepared.run.config, prepared.folds[fold], prepared.corpus
     learn, select = taught_and_chosen_on(config.ensemble.fit_on, parts.fit, parts.held_out)
-    return meta_training.fit(
+    found = meta_training.fit(
         meta.inputs_of(taught, config.ensemble.attributes),
         targets_of(corpus),
         corpus.classes,
@@ -59,24 +56,49 @@ def _meta_classifiers(
         config.training,
         config.seed,
     )
+    record = EnsembleRecord(
+        **_facts(prepared, fold),
+        vote_weights=(1 / len(taught),) * len(taught),
+        inputs=("posteriors", "attributes") if config.ensemble.attributes else ("posteriors",),
+        select=config.ensemble.select,
+        seeds=meta_training.seeds_of(config.ensemble, config.seed),
+        selection_scores=tuple(None if math.isnan(one) else one for one in found.scores),
+        epochs=found.epochs,
+    )
+    return Ensemble(record, found)
 
 
-def _record(prepared: Prepared, fold: int, found: meta.MetaClassifiers) -> EnsembleRecord:
-    """A fold's ensemble in words."""
+def _with_weights(prepared: Prepared, fold: int, taught: Sequence[Predictions]) -> Ensemble:
+    """The weighted vote of a fold."""
+    config, parts = prepared.run.config.ensemble, prepared.folds[fold]
+    learn, _ = taught_and_chosen_on(config.fit_on, parts.fit, parts.held_out)
+    targets = targets_of(prepared.corpus)
+    found = fitted_weights(
+        [one.where(learn) for one in taught],
+        targets.learned(config.targets)[learn],
+        targets.labels[learn],
+    )
+    record = EnsembleRecord(
+        **_facts(prepared, fold),
+        vote_weights=found.weights,
+        targets=config.targets,
+        macro_f1=found.macro_f1,
+        cross_entropy=found.cross_entropy,
+    )
+    return Ensemble(record, None)
+
+
+def _facts(prepared: Prepared, fold: int) -> dict[str, Any]:
+    """The fields of a fold's record that every kind of ensemble has."""
     run, config = prepared.run, prepared.run.config.ensemble
     members = tuple(member.id for member in run.config.members)
-    return EnsembleRecord(
+    return dict(
         classes=tuple(prepared.corpus.classes),
         attributes=ATTRIBUTES,
         members=members,
         member_digests=tuple(_weights_digest(run.record_file(fold, one)) for one in members),
-        vote_weights=(1 / len(members),) * len(members),
-        inputs=("posteriors", "attributes") if config.attributes else ("posteriors",),
+        kind=config.kind,
         fit_on=config.fit_on,
-        select=config.select,
-        seeds=meta_training.seeds_of(config, run.config.seed),
-        selection_scores=tuple(None if math.isnan(one) else one for one in found.scores),
-        epochs=found.epochs,
         configuration=run.config.digest(),
     )
 
@@ -93,7 +115,7 @@ def _weights_digest(record: Path) -> str | None:
 def taught_outputs(
     prepared: Prepared, fold: int, members: Mapping[str, Predictions]
 ) -> list[Predictions]:
-    """The predictions of `members` (by id) as the meta-classifier reads them.
+    """The predictions of `members` (by id) as the system that learns from them reads them.
 
     If it learns out of fold, those of the training part are from members trained without the
     speaker.

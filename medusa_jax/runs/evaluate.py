@@ -9,8 +9,9 @@ import pandas as pd
 from scipy.special import softmax
 
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
+from medusa_jax.ensemble.ensemble_folder import load_ensemble
 from medusa_jax.ensemble.predictions import Predictions, pooled
-from medusa_jax.ensemble.variants import ENSEMBLES, SOFT, SOUP
+from medusa_jax.ensemble.variants import SOFT
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.details import Details, details_of
 from medusa_jax.evaluation.intervals import clusters_of, macro_f1_interval
@@ -56,8 +57,8 @@ class Part:
 def evaluate(prepared: Prepared) -> dict[str, list[SystemScores]]:
     """Score all systems part by part into `evaluation/PART/`; the last part matters most.
 
-    That part's `scores.json` also analyses the system that is submitted, else the soup. Raises
-    `EvaluationError` if no part is labelled or a system has no predictions.
+    That part's `scores.json` also analyses the run's `system`. Raises `EvaluationError` if no part
+    is labelled or a system has no predictions, `CheckpointError` if a weighted vote has no record.
     """
     run, parts = prepared.run, labelled_parts(prepared)
     if not parts:
@@ -67,8 +68,9 @@ def evaluate(prepared: Prepared) -> dict[str, list[SystemScores]]:
             hint="score the submission against an answer file: `medusa submit score`",
         )
     made_by = provenance(run) | _inputs(prepared)
-    notes = [f"The meta-classifier learned from {run.config.ensemble.learned_from}."]
-    shown, scored = run.config.submission.system if run.config.submission else SOUP, {}
+    learned = run.config.ensemble
+    notes = [f"The {learned.learner} learned from {learned.learned_from}.", *weights_of(prepared)]
+    shown, scored = run.config.system, {}
     for part in parts:
         systems = list(_systems(prepared, part))
         scored[part.name] = [_scores(part.corpus, *system) for system in systems]
@@ -104,6 +106,18 @@ def scores_of(prepared: Prepared) -> dict[str, ScoresFile]:
         evaluate(prepared)
         found = {name: read_scores(path) for name, path in paths.items()}
     return found
+
+
+def weights_of(prepared: Prepared) -> list[str]:
+    """The weighted vote of each fold in a sentence; none for other kinds of ensemble.
+
+    Raises `CheckpointError` if one has no record.
+    """
+    run, folds = prepared.run, range(len(prepared.folds))
+    if run.config.ensemble.kind != "weighted":
+        return []
+    found = [load_ensemble(run.ensemble_folder(fold)).record.summary for fold in folds]
+    return found if len(found) == 1 else [f"Fold {n}: {one}" for n, one in enumerate(found, 1)]
 
 
 def predictions_digest(folder: Path) -> str:
@@ -173,7 +187,7 @@ def _systems(prepared: Prepared, part: Part) -> Iterator[tuple[str, str, Predict
     for member in run.config.members:
         own = [run.predictions(corpus, f, member.id).where(rows) for f, rows in folds]
         yield member.id, " + ".join(member.modalities), pooled(own)
-    for system in ENSEMBLES:
+    for system in run.config.ensemble.systems:
         own = [run.ensemble_predictions(corpus, f, system).where(rows) for f, rows in folds]
         yield system, "ensemble", pooled(own)
 

@@ -82,7 +82,7 @@ class Run:
         return self.member_folder(fold, member) / "member.json"
 
     def ensemble_folder(self, fold: int) -> Path:
-        """The folder of a fold's votes, meta-classifier and soup."""
+        """The folder of a fold's votes and learned systems."""
         return self.fold_folder(fold) / "ensemble"
 
     def ensemble_file(self, fold: int, system: str) -> Path:

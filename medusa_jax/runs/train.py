@@ -24,7 +24,7 @@ def train(
 ) -> None:
     """Train every member of every fold, group by group, and predict the whole corpus with each.
 
-    If the meta-classifier learns out of fold, the same is done for every inner fold, and the
+    If the ensemble learns out of fold, the same is done for every inner fold, and the
     predictions of the left-out speakers are joined in one file. `watch` may wrap each group's
     report; `plan` is `training_plan(prepared)`.
     """

@@ -154,15 +154,12 @@ def _systems(rows: Sequence[Row]) -> Iterator[str]:
     if WEIGHTED in learned_from:
         yield (
             f"{WEIGHTED}: weights of the members' posteriors, at least 0 and 1 in all, with the "
-            "least cross-entropy on the held-out part."
+            f"least cross-entropy on {_fitted_on(learned_from[WEIGHTED])}."
         )
     if STACKING in learned_from:
-        out_of_fold = learned_from[STACKING] == OUT_OF_FOLD
-        source = (
-            "out-of-fold predictions of the training part" if out_of_fold else "the held-out part"
-        )
         yield (
-            f"{STACKING}: fitted to the members' log-posteriors on {source}, its regularisation "
+            f"{STACKING}: fitted to the members' log-posteriors on "
+            f"{_fitted_on(learned_from[STACKING])}, its regularisation "
             "chosen there by speaker-disjoint cross-validation."
         )
     if REFITTED & learned_from.keys():
@@ -170,6 +167,11 @@ def _systems(rows: Sequence[Row]) -> Iterator[str]:
             "…_rebalanced: as for an even prior; …_tempered: at a temperature, which changes no "
             "first choice. Both are fitted on the held-out part."
         )
+
+
+def _fitted_on(source: object) -> str:
+    out_of_fold = source == OUT_OF_FOLD
+    return "out-of-fold predictions of the training part" if out_of_fold else "the held-out part"
 
 
 def _gaps(left_out: Mapping[Variant, str]) -> list[str]:

@@ -83,13 +83,12 @@ def ensemble_rows(
 
 def questions_of(variants: Sequence[Variant], fit_on: str) -> dict[str, tuple[Variant, Variant]]:
     """The questions that `variants` can answer, each with the two whose difference answers it."""
-    asked = dict(_questions(_tops(variants), fit_on))
-    return {text: pair for text, pair in asked.items() if all(one in variants for one in pair)}
+    asked = _questions(_tops(variants), fit_on)
+    return {text: pair for text, pair in asked if all(one in variants for one in pair)}
 
 
 def _questions(tops: Sequence[str], fit_on: str) -> Iterator[tuple[str, tuple[Variant, Variant]]]:
     soft, single, soup = Variant(SOFT), Variant(SINGLE, ALL, fit_on), Variant(SOUP, ALL, fit_on)
-    greedy, weighted = Variant(GREEDY, ALL, fit_on), Variant(WEIGHTED, ALL, HELD_OUT)
     yield "Does the soft vote beat the best member?", (soft, Variant(BEST, "top 1"))
     yield "Does a meta-classifier beat the soft vote?", (single, soft)
     yield "Does the soup beat one meta-classifier?", (soup, single)
@@ -100,8 +99,9 @@ def _questions(tops: Sequence[str], fit_on: str) -> Iterator[tuple[str, tuple[Va
     for top in tops:
         text = f"Does the soup of all members beat that of the {top}?"
         yield text, (soup, Variant(SOUP, top, fit_on))
-    yield "Does the greedy soup beat the soup of all seeds?", (greedy, soup)
-    yield "Do fitted weights beat the soft vote?", (weighted, soft)
+    yield "Does the greedy soup beat the soup of all seeds?", (Variant(GREEDY, ALL, fit_on), soup)
+    for source in (HELD_OUT, OUT_OF_FOLD):
+        yield "Do fitted weights beat the soft vote?", (Variant(WEIGHTED, ALL, source), soft)
     if fit_on == OUT_OF_FOLD:
         text = "Does learning out of fold beat learning in-sample (soup)?"
         yield text, (soup, Variant(SOUP, ALL, TRAIN))

@@ -47,6 +47,7 @@ EXCLUDES: dict[tuple[str, ...], dict[str, Any]] = {
     ("corpus", "transcripts"): {"transcription": {"backend": "corpus"}},
     ("corpus", "transcript_store"): {"transcription": {"backend": "corpus"}},
     ("corpus", "hold_out_list"): {"corpus": {"source": "generated"}},
+    ("ensemble", "kind"): {"submission": None},
 }
 """By key: the sections without which it may not be set."""
 

@@ -20,9 +20,9 @@ from medusa_jax.ensemble.ensemble_folder import (
     load_ensemble,
     save_ensemble,
 )
-from medusa_jax.ensemble.recalibration import weighted_vote
-from medusa_jax.ensemble.variants import ENSEMBLES, MAJORITY, SINGLE, SOFT, SOUP
+from medusa_jax.ensemble.variants import ENSEMBLES, MAJORITY, SINGLE, SOFT, SOUP, WEIGHTED
 from medusa_jax.ensemble.votes import majority_vote, soft_vote
+from medusa_jax.ensemble.weighted import weighted_vote
 from medusa_jax.errors import CheckpointError
 from medusa_jax.files import digest_of, sha256_of
 
@@ -83,11 +83,83 @@ def test_each_system_is_the_one_named(ensemble, members):
         np.testing.assert_array_equal(combined.logits, expected[system].logits)
 
 
-def test_the_votes_weights_are_the_records(ensemble, members):
-    weights = (0.7, 0.1, 0.1, 0.1)
-    uneven = replace(ensemble, record=replace(ensemble.record, vote_weights=weights))
-    expected = weighted_vote(list(members.values()), np.array(weights))
-    np.testing.assert_array_equal(uneven.combine(SOFT, members).logits, expected.logits)
+@pytest.fixture
+def weighted(ensemble) -> Ensemble:
+    """A weighted vote of the same members."""
+    record = EnsembleRecord(
+        classes=CLASSES,
+        attributes=ensemble.record.attributes,
+        members=IDS,
+        member_digests=ensemble.record.member_digests,
+        kind="weighted",
+        vote_weights=(0.7, 0.1, 0.15, 0.05),
+        fit_on="held_out",
+        targets="one_hot",
+        macro_f1=(0.4, 0.5),
+        cross_entropy=(1.2, 1.1),
+        configuration="digest",
+    )
+    return Ensemble(record, None)
+
+
+def test_a_weighted_vote_is_whole_in_its_record(weighted, members, tmp_path):
+    save_ensemble(tmp_path, weighted)
+    assert [path.name for path in tmp_path.iterdir()] == [RECORD]
+    back = load_ensemble(tmp_path, classes=CLASSES, members=IDS)
+    assert back == weighted
+    given = list(members.values())
+    expected = weighted_vote(given, np.array(weighted.record.vote_weights))
+    combined = back.combine(WEIGHTED, dict(reversed(members.items())))
+    np.testing.assert_array_equal(combined.logits, expected.logits)
+    np.testing.assert_array_equal(combined.attributes, expected.attributes)
+    even = back.combine(SOFT, members)
+    np.testing.assert_array_equal(even.logits, soft_vote(given).logits)
+    with pytest.raises(CheckpointError, match="no 'soup'"):
+        back.combine(SOUP, members)
+    for expected in (dict(classes=CLASSES[::-1]), dict(members=IDS[::-1])):
+        with pytest.raises(CheckpointError, match="differ"):
+            load_ensemble(tmp_path, **expected)
+
+
+def test_a_weighted_vote_is_described_by_member(weighted):
+    assert weighted.record.summary == (
+        "Weights of the members: a 0.700, b 0.100, c 0.150, d 0.050. On the part that they were "
+        "fitted on they change Macro-F1 from 0.400 (even weights) to 0.500, and cross-entropy "
+        "from 1.200 to 1.100."
+    )
+
+
+@pytest.mark.parametrize(
+    "weights", [(0.7, 0.3), (0.7, 0.1, 0.1, 0.2), (0.7, 0.5, -0.3, 0.1), (np.nan, 0.5, 0.5, 0)]
+)
+def test_weights_that_are_not_of_the_members_are_refused(weighted, tmp_path, weights):
+    save_ensemble(
+        tmp_path, replace(weighted, record=replace(weighted.record, vote_weights=weights))
+    )
+    with pytest.raises(CheckpointError, match=r"not of 4 member\(s\)"):
+        load_ensemble(tmp_path)
+
+
+def test_a_damaged_weighted_vote_is_refused(weighted, tmp_path):
+    save_ensemble(tmp_path, weighted)
+    path = tmp_path / RECORD
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole.replace("0.7", "0.6").replace("0.15", "0.25"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="its own digest"):
+        load_ensemble(tmp_path)
+    path.write_text(whole[:-40], encoding="utf-8")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_ensemble(tmp_path)
+
+
+def test_a_record_of_an_earlier_version_is_read(folder, ensemble):
+    """Before there were kinds."""
+    path = folder / RECORD
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("kind", "targets", "macro_f1", "cross_entropy", "sha256"):
+        del content[key]
+    path.write_text(json.dumps({**content, "sha256": digest_of(content)}), encoding="utf-8")
+    assert load_ensemble(folder).record == ensemble.record
 
 
 def test_the_weights_open_without_this_project(folder, ensemble):

@@ -35,6 +35,7 @@ from medusa_jax.ensemble.variants import (
     combined,
 )
 from medusa_jax.ensemble.votes import soft_vote
+from medusa_jax.ensemble.weighted import fit_weights, weighted_vote
 from medusa_jax.errors import CorpusError, EvaluationError
 
 CLASSES = ("angry", "sad", "happy")
@@ -210,6 +211,19 @@ def test_without_out_of_fold_outputs_the_rest_is_there(pool, fit_on, sources):
     assert (Variant(GREEDY, ALL, fit_on) in found.predictions) == (fit_on == TRAIN)
     with pytest.raises(EvaluationError, match="no out-of-fold predictions"):
         combined(without, [], CONFIG.model_copy(update={"fit_on": OUT_OF_FOLD}), TRAINING, 0)
+
+
+@pytest.mark.parametrize(("fit_on", "rows"), [(OUT_OF_FOLD, FIT), (HELD_OUT, HELD)])
+def test_the_study_has_the_runs_own_weighted_vote(pool, fit_on, rows):
+    config = CONFIG.model_copy(update={"kind": "weighted", "fit_on": fit_on})
+    found = combined(pool, [], config, TRAINING, 0)
+    (variant,) = (one for one in found.predictions if one.system == WEIGHTED)
+    assert variant == Variant(WEIGHTED, ALL, fit_on)
+    taught = pool.taught(fit_on)
+    one_hot = pool.targets.learned("one_hot")[rows]
+    weights = fit_weights([one.where(rows) for one in taught], one_hot)
+    expected = weighted_vote(pool.members, weights)
+    np.testing.assert_array_equal(found.predictions[variant].logits, expected.logits)
 
 
 def test_a_system_that_cannot_be_made_is_left_out_and_named(pool):

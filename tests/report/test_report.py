@@ -249,3 +249,26 @@ def test_a_table_that_is_gone_leaves_no_file_behind(prepared, written):
             prepared.run.folder / "studies" / "ensemble-test1.csv"
         )
         report(prepared)
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_a_weighted_vote_shows_its_weights(tmp_path, folds):
+    prepared = scored_run(
+        tmp_path, members=3, ensemble={"kind": "weighted"}, corpus={"folds": folds}
+    )
+    made = report(prepared)
+    shown, found = read_page(made.page), json.loads(made.numbers.read_text(encoding="utf-8"))
+    rows, count = found["tables"]["weights"], folds or 1
+    assert found["system"] == "weighted_vote"
+    assert [(row["fold"], row["member"]) for row in rows] == [
+        (fold + 1, f"m{m}") for fold in range(count) for m in range(3)
+    ]
+    assert sum(row["weight"] for row in rows) == pytest.approx(count)
+    assert shown.table("Weight of each member in the vote") == [
+        [f"m{m}", *(f"{row['weight']:z.2f}" for row in rows[m::3])] for m in range(3)
+    ]
+    card = made.card.read_text(encoding="utf-8")
+    for text in (shown.said, card):
+        assert "The weighted vote learned from the members' outputs on the held-out part" in text
+        assert text.count("cross-entropy from") == count
+        assert "meta-classifier learned" not in text

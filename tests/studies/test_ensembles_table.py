@@ -169,6 +169,8 @@ def test_the_questions_are_those_that_the_variants_can_answer(said):
         [*said, Variant(GREEDY, ALL, OUT_OF_FOLD), Variant(WEIGHTED, ALL, HELD_OUT)], OUT_OF_FOLD
     )
     assert len(more) == len(asked) + 2
+    own = Variant(WEIGHTED, ALL, OUT_OF_FOLD)
+    assert own in questions_of([*said, own], OUT_OF_FOLD)["Do fitted weights beat the soft vote?"]
     in_sample = questions_of(
         [
             Variant(SOFT),
