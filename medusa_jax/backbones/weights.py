@@ -38,12 +38,15 @@ def flat(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Rule:
-    """Where the parameter of a key goes; `stacked`: `#` is its row in the stack of layers."""
+    """Where the parameter of a key goes; `stacked`: `#` is its row in the stack of layers. A key
+    without a number goes to `row`.
+    """
 
     key: str
     path: tuple[str | int, ...]
     turn: Turn = as_is
     stacked: bool = False
+    row: int | None = None
 
 
 def rules_of(
@@ -132,8 +135,9 @@ def _collected(
                 problems.append(f"{key} is not known")
             continue
         (found, rule) = matches[0]
-        if rule.stacked:
-            parts.setdefault(rule.path, {})[int(found[1])] = rule.turn(tensor)
+        if rule.stacked or rule.row is not None:
+            row = int(found[1]) if rule.row is None else rule.row
+            parts.setdefault(rule.path, {})[row] = rule.turn(tensor)
             continue
         numbers = iter(map(int, found.groups()))
         path = tuple(next(numbers) if part == "#" else part for part in rule.path)
