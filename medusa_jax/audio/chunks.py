@@ -14,6 +14,8 @@ from medusa_jax.audio.decode import RATE
 from medusa_jax.errors import AudioError
 
 FRAMES_A_SECOND = 50
+BATCH_SECONDS = {"cpu": 8.0, "cuda": 240.0}
+"""Audio in a batch by kind of device. Larger batches do not speed up a core, but fill memory."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -134,7 +134,7 @@ class ModernBertBackbone(nnx.Module):
         ) -> tuple[tuple[Array, Array], Array]:
             params, everywhere = own
             seen_bts = valid_bt[:, None, :] & (near_ts | everywhere)
-            turns_2tf = jnp.where(everywhere, *turns_k2tf)
+            turns_2tf = jnp.where(everywhere, turns_k2tf[0], turns_k2tf[1])
             states = nnx.merge(graph, params)(*states, seen_bts, turns_2tf, compute)
             return states, states[0]
 

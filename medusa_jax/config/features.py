@@ -84,8 +84,8 @@ class HuggingFaceConfig(Config):
     )
     backend: Literal["torch", "flax"] = Field(
         "torch",
-        description="library that runs the model; flax: WavLM, HuBERT and wav2vec 2.0, without "
-        "PyTorch",
+        description="library that runs the model; flax, without PyTorch: WavLM, HuBERT, "
+        "wav2vec 2.0, Whisper, BERT, RoBERTa, ModernBERT",
     )
     window: Literal["full", "real"] = Field(
         "full",

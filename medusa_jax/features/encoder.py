@@ -11,16 +11,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from medusa_jax.audio.chunks import FRAMES_A_SECOND, Piece, batches
+from medusa_jax.audio.chunks import BATCH_SECONDS, FRAMES_A_SECOND, Piece, batches
 from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.catalogue import default_layers, short_name
 from medusa_jax.backbones.locate import locate
 from medusa_jax.backbones.model_folder import digests, read_settings
+from medusa_jax.backbones.preprocessing import load_preprocessor, load_tokenizer
 from medusa_jax.backbones.speech_config import FAMILIES
+from medusa_jax.backbones.text_config import TEXT_FAMILIES
 from medusa_jax.backbones.whisper_config import KIND
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError
-from medusa_jax.torch_encoders.device import BATCH_SECONDS, Placement
+from medusa_jax.torch_encoders.device import Placement
 
 WAVEFORM = frozenset(
     {"wavlm", "hubert", "wav2vec2", "data2vec-audio", "unispeech", "unispeech-sat"}
@@ -39,7 +41,7 @@ TEXT = frozenset(
     }
 )
 _SUPPORTED = WAVEFORM | TEXT | {"whisper"}
-_PORTED = frozenset((*FAMILIES, KIND))
+_PORTED = frozenset((*FAMILIES, *TEXT_FAMILIES, KIND))
 # Settings that change the place and the speed of the work only, and those of other architectures.
 _OUTSIDE = {"model", "revision", "offline", "device", "batch_seconds"}
 _LONG_AUDIO, _WINDOW = {"chunk_seconds", "overlap_seconds"}, {"window"}
@@ -172,10 +174,13 @@ class HuggingFace:
     def _in_flax(self) -> Any:
         from medusa_jax.features.flax_runner import Encoder, Runner
         from medusa_jax.features.flax_speech import SpeechEncoder
+        from medusa_jax.features.flax_text import TextEncoder
         from medusa_jax.features.flax_whisper import WhisperEncoder
 
         encoder: Encoder
-        if self.kind == KIND:
+        if self.reads == "text":
+            encoder = TextEncoder(self.folder, load_tokenizer(self.folder))
+        elif self.kind == KIND:
             encoder = WhisperEncoder(self.folder, self.config)
         else:
             encoder = SpeechEncoder(self.folder, self._audio_feeder(), self.config)
@@ -183,7 +188,7 @@ class HuggingFace:
 
     def _in_torch(self) -> Any:
         from medusa_jax.torch_encoders.hidden_states import HiddenStates
-        from medusa_jax.torch_encoders.loading import load_model, load_tokenizer
+        from medusa_jax.torch_encoders.loading import load_model
         from medusa_jax.torch_encoders.speech import SpeechEncoder
         from medusa_jax.torch_encoders.text import TextEncoder
         from medusa_jax.torch_encoders.whisper import WhisperEncoder
@@ -204,8 +209,6 @@ class HuggingFace:
 
     def _audio_feeder(self) -> Any:
         """Load the feature extractor, which applies the model's own normalisation."""
-        from medusa_jax.torch_encoders.loading import load_preprocessor
-
         feeder = load_preprocessor(self.folder)
         if feeder.sampling_rate != RATE:
             raise FeatureError(

@@ -13,12 +13,11 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, Mesh
 
-from medusa_jax.audio.chunks import FRAMES_A_SECOND, Piece
+from medusa_jax.audio.chunks import BATCH_SECONDS, FRAMES_A_SECOND, Piece
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import FeatureError, MedusaError
 from medusa_jax.layers.matmul import matmul_precision
 from medusa_jax.machines.mesh import Devices
-from medusa_jax.torch_encoders.device import BATCH_SECONDS
 
 _GROWTH = 2**0.25  # from one padded length to the next: at most a fifth is padding
 
@@ -26,8 +25,10 @@ _GROWTH = 2**0.25  # from one padded length to the next: at most a fifth is padd
 class Encoder(Protocol):
     """A ported model, and how its inputs become arrays."""
 
-    model: nnx.Module
-    """Called with arrays and the dtype of operands, gives `States`."""
+    @property
+    def model(self) -> nnx.Module:
+        """Called with arrays and the dtype of operands, gives `States`."""
+        ...
 
     def pieces(self, value: Any) -> list[Piece]:
         """An input in pieces that the model can take; none for an input without frames."""

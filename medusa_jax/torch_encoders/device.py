@@ -8,9 +8,6 @@ import numpy as np
 
 from medusa_jax.errors import FeatureError
 
-BATCH_SECONDS = {"cpu": 8.0, "cuda": 240.0}
-"""Audio in a batch by kind of device. Larger batches do not speed up a core, but fill memory."""
-
 # On a CPU, oneDNN keeps a program for each of the last 1,024 shapes. Batches of speech rarely
 # repeat a shape, so memory would grow for thousands of utterances, for programs that are never
 # used again. oneDNN reads this variable once, at its first operation.

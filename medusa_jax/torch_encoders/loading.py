@@ -1,4 +1,4 @@
-"""Load a model, its feature extractor and its tokenizer from a model folder through transformers.
+"""Load a model from its folder through transformers and PyTorch.
 
 Reads safetensors only, never connects to the hub and runs no code from the folder.
 """
@@ -10,16 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from medusa_jax.backbones.model_folder import REFETCH
+from medusa_jax.backbones.preprocessing import explained
 from medusa_jax.errors import DependencyError, FeatureError
 
-_VOCABULARIES = (
-    ("tokenizer.json",),
-    ("vocab.json", "merges.txt"),
-    ("vocab.txt",),
-    ("sentencepiece.bpe.model",),
-    ("spiece.model",),
-    ("spm.model",),
-)
 # Features do not pass through these parameters, so a checkpoint may lack them.
 _UNUSED = re.compile(r"(^|\.)(pooler|masked_spec_embed)(\.|$)")
 
@@ -37,7 +30,7 @@ def load_model(folder: Path, loader: str = "AutoModel") -> Any:
         raise DependencyError(
             "PyTorch is not installed", hint="pip install 'medusa-jax[extract]'"
         ) from error
-    with _quiet(), _explained(folder):
+    with _quiet(), explained(folder):
         model, info = getattr(transformers, loader).from_pretrained(
             folder,
             local_files_only=True,
@@ -70,39 +63,6 @@ def _folded(model: Any) -> Any:
         if parametrize.is_parametrized(part, "weight"):
             parametrize.remove_parametrizations(part, "weight")
     return model
-
-
-def load_preprocessor(folder: Path) -> Any:
-    """Load the feature extractor. Raises `FeatureError` if the folder has none."""
-    from transformers import AutoFeatureExtractor
-
-    with _explained(folder):
-        return AutoFeatureExtractor.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer. Raises `FeatureError` if the folder has none."""
-    # Without a vocabulary, transformers silently builds an empty tokenizer.
-    if not any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES):
-        raise FeatureError("the model has no tokenizer", where=folder, hint=REFETCH)
-    from transformers import AutoTokenizer
-
-    with _explained(folder):
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn any error of transformers (OSError, ValueError, KeyError, …) into a `FeatureError`."""
-    try:
-        yield
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FeatureError(
-            f"the model does not load: {reason}", where=folder, hint=REFETCH
-        ) from error
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from medusa_jax.audio.chunks import Piece, padded
+from medusa_jax.backbones.token_windows import TokenWindows
 from medusa_jax.torch_encoders.device import Placement
 from medusa_jax.torch_encoders.hidden_states import HiddenStates
 
@@ -18,31 +17,9 @@ class TextEncoder:
     def __init__(
         self, model: Any, tokenizer: Any, states: HiddenStates, placement: Placement
     ) -> None:
-        self._model, self._tokenizer = model, tokenizer
-        self._states, self._placement = states, placement
+        self._model, self._states, self._placement = model, states, placement
         self._filler = int(getattr(model.config, "pad_token_id", None) or 0)
-        self._longest = min(_positions(model), int(tokenizer.model_max_length))
-
-    def pieces(self, text: str) -> list[Piece]:
-        """Split the text into windows of the model's length, each with its special tokens.
-
-        The special tokens are not kept as frames. A text without tokens gives no piece.
-        """
-        encoded = self._tokenizer(
-            text, return_special_tokens_mask=True, truncation=False, verbose=False
-        )
-        ids, special = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
-        if all(special):
-            return []
-        first, last = special.index(0), len(special) - special[::-1].index(0)
-        before, content, after = ids[:first], ids[first:last], ids[last:]
-        room = self._longest - len(before) - len(after)
-        pieces = []
-        for start in range(0, len(content), room):
-            window = np.array(before + content[start : start + room] + after, np.int64)
-            keep = slice(len(before), len(window) - len(after))
-            pieces.append(Piece(window, len(window), keep, len(window)))
-        return pieces
+        self.pieces = TokenWindows(tokenizer, _positions(model)).pieces
 
     def forward(self, pieces: Sequence[Piece]) -> Any:
         """Return combined hidden states `[b, t, width]`, float32, on the device."""

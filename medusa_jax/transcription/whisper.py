@@ -9,12 +9,13 @@ import numpy as np
 from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.locate import locate
 from medusa_jax.backbones.model_folder import digests, read_settings
+from medusa_jax.backbones.preprocessing import load_preprocessor, load_tokenizer
 from medusa_jax.backbones.record import Record
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError
 from medusa_jax.torch_encoders.batch_runner import explained
 from medusa_jax.torch_encoders.device import Placement
-from medusa_jax.torch_encoders.loading import load_model, load_preprocessor, load_tokenizer
+from medusa_jax.torch_encoders.loading import load_model
 
 PACKAGES = ("transformers", "torch")
 BATCH_SECONDS = {"cpu": 120.0, "cuda": 720.0}

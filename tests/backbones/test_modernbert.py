@@ -83,7 +83,9 @@ def test_a_sliding_layer_sees_no_farther_than_its_window(tmp_path):
     ids_t = tokens()[0]
     other_t = ids_t.copy()
     other_t[100] = 4
-    first, second = (run(ours, ids[None], [len(ids)]).states_lbth[-1, 0] for ids in (ids_t, other_t))
+    first, second = (
+        run(ours, ids[None], [len(ids)]).states_lbth[-1, 0] for ids in (ids_t, other_t)
+    )
     changed = np.flatnonzero(np.abs(first - second).max(axis=-1))
     assert list(changed) == list(range(36, 165))
 
