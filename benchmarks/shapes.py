@@ -25,7 +25,8 @@ from medusa_jax.batches.examples import Batch
 from medusa_jax.batches.sampling import epoch_batches
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.training import MemberConfig, TrainingConfig
-from medusa_jax.tasks.deepser import DeepSERTask, Facts
+from medusa_jax.tasks.deepser import DeepSERTask
+from medusa_jax.tasks.facts import Facts
 from medusa_jax.training.step import epoch_of, new_state, predict_step, program_of, train_step
 from medusa_jax.training.weights import new_weights
 

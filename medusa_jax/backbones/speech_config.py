@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.model_folder import read_settings
 from medusa_jax.backbones.noise import Rates
 from medusa_jax.errors import FeatureError
@@ -62,6 +63,19 @@ def read_config(folder: Path) -> SpeechConfig:
     except KeyError as error:
         hint = "fetch the model again"
         raise FeatureError(f"config.json has no {error}", where=path, hint=hint) from error
+
+
+def normalises(folder: Path) -> bool:
+    """Tell whether waves are to be normalised for a model. Raises `FeatureError` for another rate
+    than 16 kHz.
+    """
+    if not (folder / "preprocessor_config.json").is_file():
+        return True
+    given = read_settings(folder, "preprocessor_config.json")
+    if given.get("sampling_rate", RATE) != RATE:
+        what = f"the model expects audio at {given['sampling_rate']} Hz; only {RATE} is supported"
+        raise FeatureError(what, where=folder)
+    return bool(given.get("do_normalize", True))
 
 
 def unported(given: Mapping[str, Any]) -> list[str]:

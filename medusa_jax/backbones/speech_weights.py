@@ -61,18 +61,22 @@ def _wavlm_rules() -> list[Rule]:
     ]
 
 
-def load_speech(folder: Path, rank: int = 0) -> SpeechBackbone:
-    """The model of a folder with config.json and safetensors; `rank` of low-rank parts, 0: none.
+def load_speech(folder: Path) -> SpeechBackbone:
+    """The model of a folder with config.json and safetensors.
 
     Raises `FeatureError` for options that are not ported, and for weights of another model.
     """
-    config = read_config(folder)
-    model = SpeechBackbone(config, rank, rngs=nnx.Rngs(0))
+    model = SpeechBackbone(read_config(folder), rngs=nnx.Rngs(0))
+    fill_speech(model, folder)
+    return model
+
+
+def fill_speech(model: SpeechBackbone, folder: Path) -> None:
+    """Give a model the weights of its folder. Raises `FeatureError` for those of another."""
     tensors = {_bare(key): tensor for key, tensor in read_tensors(folder).items()}
     # models that were never trained with masked time lack its vector
     tensors.setdefault("masked_spec_embed", np.asarray(model.masked[...]))
-    fill(model, rules(config), tensors, folder, unused=UNUSED)
-    return model
+    fill(model, rules(model.config), tensors, folder, unused=UNUSED)
 
 
 def _bare(key: str) -> str:

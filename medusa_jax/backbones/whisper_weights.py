@@ -40,8 +40,13 @@ def load_encoder(folder: Path, window: Window = "full") -> WhisperEncoder:
     Raises `FeatureError` for options that are not ported, and for weights of another model.
     """
     model = WhisperEncoder(read_config(folder), window, rngs=nnx.Rngs(0))
-    fill(model, encoder_rules(), _tensors(folder), folder, unused=_DECODER + _HEADS)
+    fill_encoder(model, folder)
     return model
+
+
+def fill_encoder(model: WhisperEncoder, folder: Path) -> None:
+    """Give an encoder the weights of its folder. Raises `FeatureError` for those of another."""
+    fill(model, encoder_rules(), _tensors(folder), folder, unused=_DECODER + _HEADS)
 
 
 def _tensors(folder: Path) -> dict[str, np.ndarray]:

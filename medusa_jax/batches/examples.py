@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from medusa_jax.batches.buckets import ladder_of
-from medusa_jax.corpus.table import Corpus
+from medusa_jax.corpus.table import GENDERS, Corpus
 from medusa_jax.layers.coded import Coded
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.shard import DTYPES
@@ -36,6 +36,7 @@ class Batch(NamedTuple):
     one_hot: np.ndarray | jax.Array  # [b, c] the consensus class; all zero: no consensus
     attributes: np.ndarray | jax.Array  # [b, 3]; zero where not rated
     rated: np.ndarray | jax.Array  # [b, 3] 1 where rated, else 0
+    gender: Any = None  # [b] int32, a place in GENDERS or behind them: unknown
 
     def of(self, modalities: Sequence[str]) -> "Batch":
         """The same batch with the inputs of these modalities in slots: programs know places, not
@@ -52,7 +53,7 @@ class Examples:
 
     `shapes[r, k]` is modality k's padded length in rung r; `rungs[n]` is the smallest rung that
     utterance n fits in. An utterance without frames in a store (its extraction failed) has length 0
-    there.
+    there. Of one that is longer than its modality's crop, a part is read.
     """
 
     corpus: Corpus
@@ -62,7 +63,9 @@ class Examples:
     one_hot: np.ndarray
     attributes: np.ndarray
     rated: np.ndarray
-    lengths: np.ndarray  # [n, k]
+    gender: np.ndarray  # [n]
+    lengths: np.ndarray  # [n, k], of what is read
+    stored: np.ndarray  # [n, k], of what is there
     shapes: np.ndarray
     rungs: np.ndarray
 
@@ -84,14 +87,24 @@ class Examples:
         """Mask `[n]` of utterances to learn from: with votes, a consensus or ratings."""
         return np.concatenate([self.soft, self.one_hot, self.rated], axis=1).sum(axis=1) > 0
 
-    def batch(self, positions: np.ndarray, rows: slice = slice(None)) -> Batch:
+    def batch(
+        self, positions: np.ndarray, rows: slice = slice(None), seed: Sequence[int] | None = None
+    ) -> Batch:
         """Pad these utterances to the shape of the largest rung among them; of the batch, only
         `rows` are read and returned.
+
+        A cropped utterance's part begins at its start, or with a `seed` at random: the same share
+        of the way in every modality.
         """
         shape = self.shapes[self.rungs[positions].max()]
         positions = positions[rows]
+        share_b = np.zeros(len(positions))
+        if seed is not None:
+            share_b = np.array([np.random.default_rng([*seed, n]).random() for n in positions])
+        spare_bk = self.stored[positions] - self.lengths[positions]
+        start_bk = np.round(share_b[:, None] * spare_bk).astype(int)
         inputs = {
-            name: self._padded(k, positions, int(length))
+            name: self._padded(k, positions, int(length), start_bk[:, k])
             for k, (name, length) in enumerate(zip(self.modalities, shape, strict=True))
         }
         lengths = dict(zip(self.modalities, self.lengths[positions].T, strict=True))
@@ -102,11 +115,14 @@ class Examples:
             self.one_hot[positions],
             self.attributes[positions],
             self.rated[positions],
+            self.gender[positions],
         )
 
-    def _padded(self, k: int, positions: np.ndarray, length: int) -> np.ndarray | Coded:
-        """Modality k's frames `[b, length, d]` in the store's dtype; int8 ones are decoded on the
-        device.
+    def _padded(
+        self, k: int, positions: np.ndarray, length: int, start_b: np.ndarray
+    ) -> np.ndarray | Coded:
+        """Modality k's frames `[b, length, d]` from their starts on, in the store's
+        dtype; int8 ones are decoded on the device.
 
         Always new memory: a CPU device may read a batch where it lies while the next one is
         assembled.
@@ -118,7 +134,7 @@ class Examples:
             valid = self.lengths[position, k]
             if valid:
                 frames, scale = store.stored(self.ids[position])
-                filled[row, :valid] = frames
+                filled[row, :valid] = frames[start_b[row] : start_b[row] + valid]
                 if scale is not None:
                     scale_bd[row] = scale
             filled[row, valid:] = 0
@@ -136,6 +152,7 @@ class Examples:
         lengths = {name: jax.ShapeDtypeStruct((size,), np.int32) for name in inputs}
         arrays = (self.soft, self.one_hot, self.attributes, self.rated)
         some: list[Any] = [jax.ShapeDtypeStruct((size, x.shape[1]), np.float32) for x in arrays]
+        some.append(jax.ShapeDtypeStruct((size,), np.int32))
         return Batch(inputs, lengths, *some)
 
     def padding_share(self, batches: np.ndarray) -> float:
@@ -150,9 +167,14 @@ def _stored_type(store: FeatureStore) -> np.dtype:
 
 
 def gather(
-    corpus: Corpus, modalities: Sequence[str], stores: Mapping[str, FeatureStore], shapes: int
+    corpus: Corpus,
+    modalities: Sequence[str],
+    stores: Mapping[str, FeatureStore],
+    shapes: int,
+    crops: Mapping[str, int] | None = None,
 ) -> Examples:
     """Line up `corpus` with the stores of `modalities`: of all that the members of a group need.
+    Of a modality with a crop at most so many frames are read.
 
     The targets of an utterance that has none are zero rows; it still counts in the attribute loss
     if it was rated.
@@ -163,7 +185,9 @@ def gather(
     )
     rated = np.isfinite(corpus.attributes).astype(np.float32)
     chosen = tuple(stores[m] for m in modalities)
-    lengths = np.stack([_lengths(corpus, store) for store in chosen], axis=1)
+    stored = np.stack([_lengths(corpus, store) for store in chosen], axis=1)
+    most = [(crops or {}).get(name, np.iinfo(np.int32).max) for name in modalities]
+    lengths = np.minimum(stored, np.array(most, np.int32))
     ladder, rungs = ladder_of(lengths, shapes)
     attributes = np.nan_to_num(corpus.attributes, nan=0.0)
     return Examples(
@@ -174,10 +198,19 @@ def gather(
         one_hot.astype(np.float32),
         attributes,
         rated,
+        _genders(corpus),
         lengths,
+        stored,
         ladder,
         rungs,
     )
+
+
+def _genders(corpus: Corpus) -> np.ndarray:
+    """Places in `GENDERS` `[n]`, one behind the last where it is unknown."""
+    places = {name: place for place, name in enumerate(GENDERS)}
+    found = [places.get(name, len(GENDERS)) for name in corpus.frame["gender"]]
+    return np.array(found, np.int32)
 
 
 def _lengths(corpus: Corpus, store: FeatureStore) -> np.ndarray:

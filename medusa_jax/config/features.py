@@ -17,6 +17,15 @@ class LogMelConfig(Config):
     dtype: Literal["float16", "float32", "int8"] = "float16"
 
 
+class WaveformConfig(Config):
+    """The samples themselves, mono at 16 kHz, for members that fine-tune an encoder."""
+
+    extractor: Literal["waveform"] = "waveform"
+    dtype: Literal["float16", "float32"] = Field(
+        "float16", description="float16 keeps 11 bits of each sample"
+    )
+
+
 class OpenSmileConfig(Config):
     """openSMILE descriptors, per frame of 10 ms (`lld`) or per utterance (`functionals`).
 
@@ -76,8 +85,10 @@ class HuggingFaceConfig(Config):
     revision: str | None = Field(
         None, description="of the hub id: a branch, tag or commit; none: the entry's commit"
     )
-    layers: Literal["last", "sum_last_4", "mean_last_4", "all"] | None = Field(
-        None, description="none: the entry's; without one, sum_last_4"
+    layers: Literal["last", "sum_last_4", "mean_last_4", "all", "conv"] | None = Field(
+        None,
+        description="none: the entry's; without one, sum_last_4. conv: the convolutions' output, "
+        "for members that fine-tune the model (backend flax)",
     )
     compute: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="precision of the model; layers are summed in float32"
@@ -136,5 +147,7 @@ class StoreConfig(Config):
     )
 
 
-ExtractorConfig = LogMelConfig | OpenSmileConfig | HashedTextConfig | HuggingFaceConfig
+ExtractorConfig = (
+    LogMelConfig | WaveformConfig | OpenSmileConfig | HashedTextConfig | HuggingFaceConfig
+)
 FeatureConfig = Annotated[ExtractorConfig | StoreConfig, Field(discriminator="extractor")]

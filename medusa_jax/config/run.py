@@ -1,7 +1,7 @@
 """The configuration of a run: frozen, complete, serialisable."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -9,13 +9,14 @@ from medusa_jax.config.ablation import AblationConfig
 from medusa_jax.config.corpus import OPTIONAL, TRANSCRIPTS, CorpusConfig
 from medusa_jax.config.ensemble import WEIGHTED, EnsembleConfig, SubmissionConfig
 from medusa_jax.config.features import FeatureConfig
+from medusa_jax.config.finetuning import FinetuningConfig
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.section import DIGEST, Config, merged
 from medusa_jax.config.training import EngineConfig, MemberConfig, TrackingConfig, TrainingConfig
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.files import digest_of
 
-SHARED = ("model", "training")
+SHARED = ("model", "training", "finetuning")
 """Sections of the run that every member inherits key by key."""
 
 _PLACEMENT = {"offline", "device", "batch_seconds"}
@@ -34,6 +35,7 @@ CHANGES_NO_NUMBER: dict[str, Any] = {
 class RunConfig(Config):
     """A whole run: from a corpus to submission files."""
 
+    added: ClassVar = frozenset({"finetuning"})
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     about: str = Field("", description="purpose of the run")
     seed: int = Field(0, ge=0)
@@ -46,6 +48,7 @@ class RunConfig(Config):
     )
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    finetuning: FinetuningConfig | None = Field(None, description="of members of that task")
     members: tuple[MemberConfig, ...]
     engine: EngineConfig = EngineConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
@@ -61,7 +64,7 @@ class RunConfig(Config):
     @field_validator("members", mode="wrap")
     @classmethod
     def _resolve(cls, raw: Any, validate: Callable[[Any], Any], info: ValidationInfo) -> Any:
-        """Complete each member with the run's validated `model` and `training`.
+        """Complete each member with the run's validated sections of the same name.
 
         If either is invalid the run is refused for it, so members are not checked.
         """
@@ -71,7 +74,8 @@ class RunConfig(Config):
             return validate(raw)
         if not raw:
             raise ValueError("a run needs at least one member")
-        shared = {key: info.data[key].model_dump() for key in SHARED}
+        given = {key: info.data[key] for key in SHARED if info.data[key] is not None}
+        shared = {key: section.model_dump() for key, section in given.items()}
         return validate([merged(shared, one) if isinstance(one, dict) else one for one in raw])
 
     @field_validator("submission", mode="before")

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medusa_jax.config.finetuning import FinetuningConfig
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.section import Config
 
@@ -88,13 +89,36 @@ class TrainingConfig(Config):
 class MemberConfig(Config):
     """One member of the ensemble; keys missing in its `model` and `training` are the run's."""
 
-    added: ClassVar = frozenset({"task"})
+    added: ClassVar = frozenset({"task", "finetuning"})
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     modalities: tuple[str, ...] = Field(min_length=1)
     seed: int = Field(0, ge=0)
-    task: Literal["deepser"] = Field("deepser", description="what is trained")
+    task: Literal["deepser", "finetuning"] = Field(
+        "deepser",
+        description="deepser: MEDUSA's network on stored features (`model`); finetuning: a "
+        "pretrained encoder trained further (`finetuning`)",
+    )
     model: ModelConfig
     training: TrainingConfig
+    finetuning: FinetuningConfig | None = None
+
+    @model_validator(mode="after")
+    def _has_encoders(self) -> Self:
+        if self.task != "finetuning":
+            return self
+        if self.finetuning is None:
+            raise ValueError("the task finetuning needs a section `finetuning` with `backbones`")
+        unknown = sorted(set(self.finetuning.backbones) - set(self.modalities))
+        if unknown:
+            raise ValueError(
+                f"finetuning.backbones names {unknown[0]!r}, which is no modality of the member"
+            )
+        if set(self.modalities) > set(self.finetuning.backbones) and self.finetuning.text == "none":
+            raise ValueError(
+                "modalities without a backbone condition on their text: set finetuning.text, or "
+                "remove them"
+            )
+        return self
 
 
 class TrackingConfig(Config):

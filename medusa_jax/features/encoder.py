@@ -88,7 +88,14 @@ class HuggingFace:
                 where="layers",
                 hint="use last or all",
             )
-        self.width = hidden * (self.layers + 1) if self.combination == "all" else hidden
+        self.width = {
+            "all": hidden * (self.layers + 1),
+            "conv": settings.get("conv_dim", [0])[-1],
+        }.get(self.combination, hidden)
+        if self.combination == "conv" and not (self.flax and self.kind in FAMILIES):
+            raise ConfigError(
+                "conv is for WavLM, HuBERT and wav2vec 2.0 with `backend: flax`", where="layers"
+            )
 
     def identity(self) -> dict[str, object]:
         """Return the settings that determine the numbers and the digest of each model file.

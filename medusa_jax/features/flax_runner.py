@@ -125,6 +125,9 @@ def _combined(
     """The states of a batch, combined as `layers` says `[b, t, width]`."""
     model: Any = nnx.merge(graph, params)
     with matmul_precision(compute):
+        if layers == "conv":
+            frames_btc: jax.Array = model.convolutions(*arrays, jnp.dtype(compute))[0]
+            return frames_btc
         states_lbth = model(*arrays, jnp.dtype(compute)).states_lbth
     if layers == "last":
         return states_lbth[-1]

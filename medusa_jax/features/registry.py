@@ -5,6 +5,7 @@ from medusa_jax.config.features import (
     HashedTextConfig,
     HuggingFaceConfig,
     LogMelConfig,
+    WaveformConfig,
 )
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.features.extractor import Extractor
@@ -20,6 +21,10 @@ def build_extractor(config: ExtractorConfig | TranscriptionConfig) -> Extractor:
         from medusa_jax.features.logmel import LogMel
 
         return LogMel(config)
+    if isinstance(config, WaveformConfig):
+        from medusa_jax.features.waveform import Waveform
+
+        return Waveform(config)
     if isinstance(config, HashedTextConfig):
         from medusa_jax.features.hashed_text import HashedText
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from medusa_jax.config.model import ModelConfig
 
-_BACKWARD = 2  # gradients of every product's two operands
+TRAINING = 3
+"""Passes of a step: forward, and the gradients of every product's two operands."""
 
 
 def forward_flops(
@@ -42,7 +43,7 @@ def training_flops(
     stacks: Sequence[int] | None = None,
 ) -> float:
     """Of one utterance of a training step: forward and backward."""
-    return (1 + _BACKWARD) * forward_flops(config, widths, frames, stacks)
+    return TRAINING * forward_flops(config, widths, frames, stacks)
 
 
 def _encoder(config: ModelConfig, width: int, length: int | float) -> int | float:

@@ -13,11 +13,11 @@ from medusa_jax.batches.examples import Examples
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.machines.compilations import seconds_saved
 from medusa_jax.machines.mesh import Devices, devices_of
-from medusa_jax.models.flops import forward_flops, training_flops
+from medusa_jax.models.flops import TRAINING, forward_flops, training_flops
 from medusa_jax.runs.prepare import Prepared
-from medusa_jax.runs.training_plan import Group, examples_of, training_plan
+from medusa_jax.runs.training_plan import Group, Readings, training_plan
+from medusa_jax.tasks.finetuning import finetuned_flops
 from medusa_jax.tasks.registry import task_of
-from medusa_jax.tasks.utterances import utterances_of
 from medusa_jax.training.members import Member, one_lane
 from medusa_jax.training.memory import Need, budget, group_bytes, steps_side_by_side
 from medusa_jax.training.prediction import prediction_batches
@@ -185,6 +185,10 @@ def _flops_on(
     """Operations on one utterance padded to this shape."""
     shape = dict(zip(examples.modalities, examples.shapes[rung].tolist(), strict=True))
     names = config.modalities
+    if config.task == "finetuning":
+        assert config.finetuning is not None, "checked by the configuration"
+        passes = 1 if operations is forward_flops else TRAINING
+        return passes * finetuned_flops(config.finetuning, examples.widths, shape)
     stacks = [config.model.stack.get(name, 1) for name in names]
     return operations(
         config.model,
@@ -197,9 +201,8 @@ def _flops_on(
 def measured_pace(prepared: Prepared) -> Pace:
     """The pace of a few real steps of the first member, on the most frequent shape."""
     config, engine = prepared.run.config.members[0], prepared.run.config.engine
-    examples, devices = examples_of(prepared, config.training.shapes), devices_of(engine.devices)
-    parts = prepared.folds[0]
-    data = utterances_of(config.training, config.seed, examples, parts.fit, parts.held_out, 0)
+    data, devices = Readings(prepared).data(config, prepared.folds[0]), devices_of(engine.devices)
+    examples = data.examples
     member = Member(config.id, task_of(config, data, {}, 0), (0, config.seed), "")
     number = 0 if config.training.stage1.epochs else 1
     plan = data.plan(number, 0)

@@ -11,9 +11,10 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.files import digest_of
 from medusa_jax.machines.mesh import devices_of
+from medusa_jax.runs.parts import Parts
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.training_splits import TrainingSplit, splits_of
-from medusa_jax.tasks.registry import moments_of, task_of
+from medusa_jax.tasks.registry import Reading, moments_of, reading_of, task_of
 from medusa_jax.tasks.utterances import Utterances, stream_of, utterances_of
 from medusa_jax.training.group_files import begun_groups
 from medusa_jax.training.groups import grouped
@@ -74,12 +75,11 @@ def training_plan(prepared: Prepared) -> TrainingPlan:
     every = [split for some in splits for split in some]
     if not any(split.lacks(one.id) for split in every for one in run.config.members):
         return TrainingPlan(splits, [[] for _ in splits])
-    shapes = {config.training.shapes for config in run.config.members}
-    examples = {count: examples_of(prepared, count) for count in sorted(shapes)}
-    needs = _needs_of(prepared, splits[0][0], examples)
+    read = Readings(prepared)
+    needs = _needs_of(prepared, splits[0][0], read)
     groups = []
     for some in splits:
-        made = [_groups(prepared, split, examples, needs) for split in some]
+        made = [_groups(prepared, split, read, needs) for split in some]
         groups.append([group for own in made for group in own])
     return TrainingPlan(splits, groups)
 
@@ -90,12 +90,45 @@ def all_splits(prepared: Prepared) -> list[list[TrainingSplit]]:
     return [splits_of(prepared.run, prepared.corpus, prepared.folds, fold) for fold in folds]
 
 
-def examples_of(prepared: Prepared, shapes: int) -> Examples:
+class Readings:
+    """The run's utterances as its members read them; members that read alike share them."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._made: dict[Reading, Examples] = {}
+
+    def reading(self, member: MemberConfig) -> Reading:
+        """A member's way of reading."""
+        widths = {name: store.width for name, store in self._prepared.stores.items()}
+        return reading_of(member, widths)
+
+    def of(self, member: MemberConfig) -> Examples:
+        """The utterances of a member's training."""
+        return self._examples(self.reading(member))
+
+    def data(self, member: MemberConfig, split: Parts | TrainingSplit) -> Utterances:
+        """The dataset of a member in a split."""
+        config, reading = self._prepared.run.config, self.reading(member)
+        own, fit, held_out = self._examples(reading), split.fit, split.held_out
+        whole = self._examples(reading._replace(crops=())) if reading.whole else None
+        settings, seed = member.training, member.seed
+        return utterances_of(settings, seed, own, fit, held_out, config.seed, whole)
+
+    def _examples(self, reading: Reading) -> Examples:
+        if reading not in self._made:
+            shapes, crops = reading.shapes, dict(reading.crops)
+            self._made[reading] = examples_of(self._prepared, shapes, crops)
+        return self._made[reading]
+
+
+def examples_of(
+    prepared: Prepared, shapes: int, crops: Mapping[str, int] | None = None
+) -> Examples:
     """The run's utterances with all features that any member reads: batches are alike for all."""
     config = prepared.run.config
     used = {name for member in config.members for name in member.modalities}
     names = [name for name in config.features if name in used]
-    return gather(prepared.corpus, names, prepared.stores, shapes)
+    return gather(prepared.corpus, names, prepared.stores, shapes, crops)
 
 
 def data_of(
@@ -107,12 +140,11 @@ def data_of(
 
 def training_digest(config: MemberConfig, data: Utterances, seed: int) -> str:
     """Digest of all that determines a member's weights, which its name does not."""
-    return digest_of([config.model_dump(mode="json", exclude={"id"}), seed, data.digest])
+    unused = {"id"} if config.task == "finetuning" else {"id", "finetuning"}
+    return digest_of([config.model_dump(mode="json", exclude=unused), seed, data.digest])
 
 
-def _needs_of(
-    prepared: Prepared, split: TrainingSplit, examples: Mapping[int, Examples]
-) -> dict[str, Need]:
+def _needs_of(prepared: Prepared, split: TrainingSplit, read: Readings) -> dict[str, Need]:
     """Each member's need by id, the same in every split; a seed changes none."""
     config = prepared.run.config
     devices = devices_of(config.engine.devices).count
@@ -121,7 +153,7 @@ def _needs_of(
     for member in config.members:
         key = digest_of(member.model_dump(mode="json", exclude={"id", "seed"}))
         if key not in known:
-            data = data_of(member, examples[member.training.shapes], split, config.seed)
+            data = read.data(member, split)
             known[key] = need_of(task_of(member, data, {}, config.seed), data, devices)
         needs[member.id] = known[key]
     return needs
@@ -130,24 +162,23 @@ def _needs_of(
 def _groups(
     prepared: Prepared,
     split: TrainingSplit,
-    examples: Mapping[int, Examples],
+    read: Readings,
     needs: Mapping[str, Need],
 ) -> list[Group]:
     """The groups of a split: begun ones stay as they are, those without predictions come last."""
     config = prepared.run.config
     members = {one.id: one for one in config.members}
     groups = []
-    for names in _names_of_groups(config, split, needs):
+    for names in _names_of_groups(config, split, needs, read):
         configs = tuple(members[name] for name in names)
-        first = configs[0]
-        data = data_of(first, examples[first.training.shapes], split, config.seed)
+        data = read.data(configs[0], split)
         own = tuple(needs[name] for name in names)
         groups.append(Group(split, configs, data, own, _extractors(prepared), config.seed))
     return groups
 
 
 def _names_of_groups(
-    config: RunConfig, split: TrainingSplit, needs: Mapping[str, Need]
+    config: RunConfig, split: TrainingSplit, needs: Mapping[str, Need], read: Readings
 ) -> list[list[str]]:
     pending = [one.id for one in config.members if split.lacks(one.id)]
     begun = [names for names in begun_groups(split.folder) if set(names) & set(pending)]
@@ -157,7 +188,7 @@ def _names_of_groups(
     side_by_side = steps_side_by_side(config.engine, list(needs.values()))
     streams: dict[str, Hashable] = {}
     for one in config.members:
-        streams[one.id] = one.task, stream_of(one.training, one.seed)
+        streams[one.id] = one.task, read.reading(one), stream_of(one.training, one.seed)
     limit, found = budget(config.engine), list(begun)
     for some in (new, trained):
         own = {name: streams[name] for name in some}

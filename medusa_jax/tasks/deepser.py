@@ -1,12 +1,11 @@
 """MEDUSA's member: DeepSER in two stages, on soft labels with Manifold MixUp (paper sections 3.3 to
 3.7).
 
-Legend: `n` utterance of a set, `b` utterance of a batch, `h` hidden, `c` class, `a` attribute, `p`
-part of a batch.
+Legend: `n` utterance of a set, `b` utterance of a batch, `h` hidden, `c` class, `a` attribute.
 """
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -21,12 +20,13 @@ from medusa_jax.config.training import MemberConfig, StageConfig
 from medusa_jax.evaluation.balanced import selection_score
 from medusa_jax.models.deepser import DeepSER
 from medusa_jax.models.mixup import Mix, draw_mix, manifold_mixup
+from medusa_jax.tasks.facts import Facts
+from medusa_jax.tasks.micro_batches import in_parts
 from medusa_jax.tasks.objective import attribute_loss, classification_loss
 from medusa_jax.tasks.optimisers import injected, mean_decay, rate_of
 from medusa_jax.tasks.task import Optimiser, Phase
 
 PyTree = Any
-Moments = Mapping[str, tuple[np.ndarray, np.ndarray]]
 _LEAST = 1e-5  # a feature that varies less is not scaled
 
 
@@ -39,27 +39,6 @@ class Knobs(NamedTuple):
     mixup_alpha: Array
     one_hot: Array  # 1: one-hot targets, 0: soft ones
     weights_c: Array  # α of the class loss
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Facts about the corpus and its features that a DeepSER needs.
-
-    `targets` are the classes that it is trained for, `classes` the first of them, which it
-    predicts. `widths` and `extractors` go by modality; `weights_c` weigh the classes; `labels` are
-    those of the held-out part, −1 without consensus; `moments` are mean and deviation of the frames
-    of modalities that are standardised.
-    """
-
-    classes: tuple[str, ...]
-    targets: tuple[str, ...]
-    attributes: tuple[str, ...]
-    widths: Mapping[str, int]
-    extractors: Mapping[str, Any]
-    weights_c: np.ndarray
-    labels: np.ndarray
-    seed: int
-    moments: Moments = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +149,8 @@ class DeepSERTask:
     ) -> tuple[Array, Array]:
         """λ1 · cross-entropy + λ2 · squared error (paper eq. 1), with dropout and MixUp."""
         k_drop, _ = jax.random.split(key)
-        x_bh = _fused(model, batch, self.parts, k_drop)
+        slots = batch.inputs, batch.lengths
+        x_bh = in_parts(lambda some, k: model.fuse(some[0], some[1], k), slots, self.parts, k_drop)
         target_bc = jnp.where(knobs.one_hot > 0, batch.one_hot, batch.soft)
         mixable = (x_bh, target_bc, batch.attributes, batch.rated)
         x_bh, target_bc, truth_ba, rated_ba = manifold_mixup(drawn, mixable)
@@ -208,26 +188,3 @@ class DeepSERTask:
             "widths": [facts.widths[name] for name in names],
             "extractors": {name: facts.extractors.get(name) for name in names},
         }
-
-
-def _fused(model: DeepSER, batch: Batch, parts: int, key: Array) -> Array:
-    """The fused representation `[b, h]`; in `parts` that are computed one by one, and once more for
-    the gradient.
-
-    A batch in parts costs a third more and the memory of one part, and MixUp still sees the whole
-    batch. A part takes every parts-th utterance: where a batch is spread over devices, so is each
-    part. A batch that does not divide stays whole.
-    """
-    b = len(batch.soft)
-    inputs, lengths = jax.tree.map(jnp.asarray, (batch.inputs, batch.lengths))
-    if parts == 1 or b % parts:
-        return model.fuse(inputs, lengths, key)
-    cut = jax.tree.map(lambda a: _dealt(a, parts), (inputs, lengths))
-    fuse = jax.checkpoint(lambda part: model.fuse(*part))
-    x_pbh = jax.lax.map(fuse, (*cut, jax.random.split(key, parts)))
-    return x_pbh.swapaxes(0, 1).reshape(b, -1)
-
-
-def _dealt(a: Array, parts: int) -> Array:
-    """`a` `[b, …]` as `[p, b/p, …]`, every parts-th row together."""
-    return a.reshape(len(a) // parts, parts, *a.shape[1:]).swapaxes(0, 1)

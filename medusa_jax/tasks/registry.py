@@ -1,7 +1,7 @@
 """From a member's configuration to its task: the one place that knows every task by name."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,10 +9,23 @@ from medusa_jax.batches.examples import Examples
 from medusa_jax.batches.moments import frame_statistics
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.corpus.table import ATTRIBUTES
-from medusa_jax.tasks.deepser import DeepSERTask, Facts, Moments
+from medusa_jax.tasks.deepser import DeepSERTask
+from medusa_jax.tasks.facts import Facts, Moments
+from medusa_jax.tasks.finetuning import FinetuningTask, crops_of
 from medusa_jax.tasks.objective import class_weights
 from medusa_jax.tasks.task import Task
 from medusa_jax.tasks.utterances import Utterances
+
+
+class Reading(NamedTuple):
+    """Padded shapes, longest parts by modality, and whether predictions are of whole utterances.
+
+    Members that read alike share examples.
+    """
+
+    shapes: int
+    crops: tuple[tuple[str, int], ...] = ()
+    whole: bool = False
 
 
 def task_of(
@@ -29,6 +42,7 @@ def task_of(
     """
     examples, corpus = data.examples, data.examples.corpus
     targets = examples.one_hot if config.training.targets == "one_hot" else examples.soft
+    total_c = targets[data.fit].sum(axis=0)
     facts = Facts(
         classes=corpus.classes,
         targets=corpus.targets,
@@ -38,15 +52,26 @@ def task_of(
         weights_c=class_weights(targets[data.fit]),
         labels=corpus.labels[data.held_out],
         seed=seed,
+        prior_c=total_c / max(total_c.sum(), 1),
         moments=moments or {},
     )
-    return DeepSERTask(config, facts)
+    made = FinetuningTask if config.task == "finetuning" else DeepSERTask
+    return made(config, facts)
+
+
+def reading_of(config: MemberConfig, widths: Mapping[str, int]) -> Reading:
+    """A member's way of reading utterances whose features are so wide."""
+    if config.finetuning is None or config.task != "finetuning":
+        return Reading(config.training.shapes)
+    crops = tuple(sorted(crops_of(config.finetuning, widths).items()))
+    return Reading(config.training.shapes, crops, config.finetuning.evaluation == "windows")
 
 
 def moments_of(configs: list[MemberConfig], examples: Examples, fit: np.ndarray) -> Moments:
     """Mean and deviation over `fit` of each modality that a member standardises, measured once for
     all members.
     """
-    wanted = {name for one in configs if one.model.standardise for name in one.modalities}
+    deepser = [one for one in configs if one.task == "deepser" and one.model.standardise]
+    wanted = {name for one in deepser for name in one.modalities}
     names = [name for name in examples.modalities if name in wanted]
     return {name: frame_statistics(examples, name, fit) for name in names}

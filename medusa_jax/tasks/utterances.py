@@ -31,6 +31,13 @@ class Utterances:
     size: int
     no_consensus: bool
     seed: int
+    whole: Examples | None = None
+    """The same utterances without crops, for evaluation; None: as in training."""
+
+    @property
+    def evaluated(self) -> Examples:
+        """The utterances as they are predicted."""
+        return self.whole or self.examples
 
     @cached_property
     def digest(self) -> str:
@@ -73,13 +80,17 @@ class Utterances:
 
     def cover(self, positions: np.ndarray, size: int) -> np.ndarray:
         """Batches `[step, b]` of one padded shape each, with each position at least once."""
-        return every_batch(positions, self.examples.rungs, size)
+        return every_batch(positions, self.evaluated.rungs, size)
 
     def batch(
         self, positions: np.ndarray, rows: slice = slice(None), when: tuple[int, int] | None = None
     ) -> Batch:
-        """Frames and targets of these utterances, whole in training as in evaluation."""
-        return self.examples.batch(positions, rows)
+        """Frames and targets of these utterances; where they are cropped, a part at random in
+        training.
+        """
+        if when is None:
+            return self.evaluated.batch(positions, rows)
+        return self.examples.batch(positions, rows, (self.seed, *when))
 
     def shapes(self, size: int) -> Any:
         """Shapes and types of the largest batch of `size` utterances."""
@@ -101,12 +112,13 @@ def utterances_of(
     fit: np.ndarray,
     held_out: np.ndarray,
     seed: int,
+    whole: Examples | None = None,
 ) -> Utterances:
     """The dataset of a member in the run of this seed; members with an equal `stream_of` share
     it.
     """
     own = seed if config.stream == "shared" else own_stream(seed, member_seed)
-    return Utterances(examples, fit, held_out, config.batch_size, config.no_consensus, own)
+    return Utterances(examples, fit, held_out, config.batch_size, config.no_consensus, own, whole)
 
 
 def stream_of(config: TrainingConfig, member_seed: int) -> tuple[int, int, bool, int | None]:

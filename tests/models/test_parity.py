@@ -12,7 +12,8 @@ from medusa_jax.batches.examples import Batch
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.training import MemberConfig, StageConfig, TrainingConfig
 from medusa_jax.models.deepser import DeepSER, Statistic
-from medusa_jax.tasks.deepser import DeepSERTask, Facts
+from medusa_jax.tasks.deepser import DeepSERTask
+from medusa_jax.tasks.facts import Facts
 from medusa_jax.tasks.objective import attribute_loss, class_weights, classification_loss
 from medusa_jax.training.checkpoint import as_dicts
 from medusa_jax.training.step import epoch_of, new_state, program_of, train_step

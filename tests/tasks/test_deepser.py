@@ -7,7 +7,8 @@ import pytest
 from toy_task import toy_data, toy_examples, toy_group, toy_member, toy_members
 
 from medusa_jax.config.yaml_file import load_config
-from medusa_jax.tasks.deepser import DeepSERTask, Facts
+from medusa_jax.tasks.deepser import DeepSERTask
+from medusa_jax.tasks.facts import Facts
 from medusa_jax.tasks.task import Dataset, Task
 from medusa_jax.tasks.utterances import stream_of
 from medusa_jax.training.weights import outline

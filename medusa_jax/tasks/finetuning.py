@@ -1,0 +1,341 @@
+"""Fine-tuning of pretrained speech encoders: WavLM's adaptation, and Whisper's in its place.
+
+Legend: `n` utterance of a set, `b` utterance of a batch, `w` pooled, `c` class, `a` attribute, `g`
+gender, `v` window of a long utterance.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array
+
+from medusa_jax.audio.chunks import FRAMES_A_SECOND
+from medusa_jax.audio.decode import RATE
+from medusa_jax.backbones.locate import locate
+from medusa_jax.backbones.model_folder import digests
+from medusa_jax.backbones.pretrained import Backbone, encoder_flops
+from medusa_jax.backbones.whisper import Stored
+from medusa_jax.batches.examples import Batch
+from medusa_jax.config.finetuning import FinetuningConfig
+from medusa_jax.config.training import MemberConfig, StageConfig
+from medusa_jax.evaluation.balanced import selection_score
+from medusa_jax.files import digest_of
+from medusa_jax.layers.coded import frames_of
+from medusa_jax.models.finetuned import Finetuned
+from medusa_jax.models.mixup import Mix, draw_mix, manifold_mixup
+from medusa_jax.tasks.facts import Facts
+from medusa_jax.tasks.layer_rates import layerwise
+from medusa_jax.tasks.micro_batches import in_parts
+from medusa_jax.tasks.objective import attribute_loss, classification_loss
+from medusa_jax.tasks.optimisers import mean_decay, rate_of
+from medusa_jax.tasks.task import Optimiser, Phase
+
+_UNKNOWN = 2  # gender
+_TINY = 1e-9
+
+
+class Knobs(NamedTuple):
+    """Numbers that members may differ in without another program, float32."""
+
+    class_loss: Array
+    attribute_loss: Array
+    gender_loss: Array
+    mixup_probability: Array
+    mixup_alpha: Array
+    one_hot: Array  # 1: one-hot targets, 0: soft ones
+    smoothing: Array
+    focal: Array
+    weights_c: Array
+    adjusted_c: Array  # added to logits in training
+
+
+def crops_of(config: FinetuningConfig, widths: Mapping[str, int]) -> dict[str, int]:
+    """The longest part of an utterance that is read, by modality of an encoder: samples, or frames
+    of its convolutions.
+    """
+    return {
+        name: round(config.crop_seconds * (RATE if widths[name] == 1 else FRAMES_A_SECOND))
+        for name in config.backbones
+    }
+
+
+def finetuned_flops(
+    config: FinetuningConfig, widths: Mapping[str, int], lengths: Mapping[str, int]
+) -> float:
+    """Operations of the encoders on one utterance of such padded lengths, forward."""
+    total = 0.0
+    for name, model in config.backbones.items():
+        folder, wave = locate(model, None, offline=True), widths[name] == 1
+        frames = lengths[name] * FRAMES_A_SECOND / RATE if wave else lengths[name]
+        total += encoder_flops(folder, frames, wave)
+    return total
+
+
+def _width(slot: Any) -> int:
+    """The features of a slot."""
+    return int(jax.tree.leaves(slot)[0].shape[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class FinetuningTask:
+    """Implements `tasks.task.Task` for one member."""
+
+    config: MemberConfig
+    facts: Facts
+
+    name: ClassVar[str] = "finetuning"
+    losses: ClassVar[tuple[str, ...]] = ("loss", "class_loss", "attribute_loss", "gender_loss")
+
+    @property
+    def own(self) -> FinetuningConfig:
+        """The member's section."""
+        assert self.config.finetuning is not None, "checked by the configuration"
+        return self.config.finetuning
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Modalities in the model's order: the encoders' inputs, then the text."""
+        speech = [name for name in self.config.modalities if name in self.own.backbones]
+        return (*speech, *(name for name in self.config.modalities if name not in speech))
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Stage 1 on all utterances, Stage 2 on balanced subsets, either with 0 epochs or more."""
+        own = self.config.training
+        return (
+            Phase("stage1", own.stage1.epochs, own.patience),
+            Phase("stage2", own.stage2.epochs, own.patience),
+        )
+
+    @property
+    def reads(self) -> Hashable:
+        """The modalities, in order."""
+        return self.slots
+
+    @property
+    def parts(self) -> int:
+        """Micro-batches."""
+        return self.config.training.micro_batches
+
+    def undivided(self) -> "FinetuningTask":
+        """The same member without micro-batches."""
+        training = self.config.training.model_copy(update={"micro_batches": 1})
+        return replace(self, config=self.config.model_copy(update={"training": training}))
+
+    def traced(self, phase: Phase | None) -> Hashable:
+        """All settings of the model and of its layers' rates."""
+        own = self.config.training
+        section = digest_of(self.own.model_dump(mode="json"))
+        if phase is None:
+            return self.name, section
+        return self.name, section, own.micro_batches, own.clip is None, own.ema is None
+
+    def build(self, key: jax.Array) -> Finetuned:
+        """The model on pretrained encoders; only their shapes where `key` is traced."""
+        rngs = nnx.Rngs(key)
+        published = not isinstance(key, jax.core.Tracer)
+        backbones = [
+            Backbone(
+                self._folder(name),
+                rngs=rngs,
+                rank=self.own.lora,
+                window=self.own.window,
+                published=published,
+            )
+            for name in self.slots
+            if name in self.own.backbones
+        ]
+        texts = [self.facts.widths[name] for name in self.slots[len(backbones) :]]
+        return Finetuned(self.own, backbones, texts, len(self.facts.targets), rngs=rngs)
+
+    def _folder(self, modality: str) -> Any:
+        return locate(self.own.backbones[modality], None, offline=True)
+
+    def trained(self, phase: Phase) -> nnx.filterlib.Filter:
+        """All but the convolutions of speech encoders and stored positions; of the encoders only
+        the low-rank parts if there are any.
+        """
+        rest = nnx.All(nnx.Param, nnx.Not(Stored), nnx.Not(nnx.PathContains("convolutions")))
+        if not self.own.lora:
+            return rest
+        return nnx.All(rest, nnx.Any(nnx.LoRAParam, nnx.Not(nnx.PathContains("backbones"))))
+
+    def stage(self, phase: Phase) -> StageConfig:
+        """The configuration of a phase."""
+        own = self.config.training
+        return own.stage1 if phase.name == "stage1" else own.stage2
+
+    def optimiser(self, phase: Phase, steps: int) -> Optimiser:
+        """AdamW with rates by layer, clipped and averaged if the configuration says so."""
+        own, values = self.config.training, {"learning_rate": 0.0, "weight_decay": 0.0}
+        schedules: dict[str, optax.Schedule] = {
+            "learning_rate": rate_of(self.stage(phase), steps),
+            "weight_decay": lambda _: jnp.float32(own.weight_decay),
+            "opened": self._opened(steps / max(phase.epochs, 1)),
+        }
+        values["opened"] = np.inf
+        if own.clip is not None:
+            schedules["clip"], values["clip"] = lambda _: jnp.float32(own.clip), 1.0
+        factory = partial(layerwise, config=self.own)
+        transform = optax.inject_hyperparams(factory, hyperparam_dtype=jnp.float32)(**values)
+        decay = None if own.ema is None else mean_decay(own.ema)
+        return Optimiser(transform, schedules, decay)
+
+    def _opened(self, steps: float) -> optax.Schedule:
+        """The number of top layers that are trained, by step of epochs with `steps`."""
+        epochs = self.own.unfreeze_epochs
+        if not epochs:
+            return lambda step: jnp.full(jnp.shape(step), jnp.inf)
+        return lambda step: 1 + jnp.floor((jnp.asarray(step) + 0.5) / (steps * epochs))
+
+    def knobs(self, phase: Phase) -> Knobs:
+        """Weights of losses and classes, targets, and MixUp's settings."""
+        own, facts, classes = self.config.training, self.facts, len(self.facts.targets)
+        weights_c = facts.weights_c if self.own.class_weights else np.ones(classes, np.float32)
+        prior_c = np.full(classes, 1 / classes) if facts.prior_c is None else facts.prior_c
+        adjusted_c = self.own.logit_adjustment * np.log(np.maximum(prior_c, _TINY))
+        return Knobs(
+            class_loss=jnp.float32(own.class_loss),
+            attribute_loss=jnp.float32(own.attribute_loss),
+            gender_loss=jnp.float32(self.own.gender_loss),
+            mixup_probability=jnp.float32(own.mixup_probability),
+            mixup_alpha=jnp.float32(own.mixup_alpha),
+            one_hot=jnp.float32(own.targets == "one_hot"),
+            smoothing=jnp.float32(self.own.label_smoothing),
+            focal=jnp.float32(self.own.focal),
+            weights_c=jnp.asarray(weights_c),
+            adjusted_c=jnp.asarray(adjusted_c, jnp.float32),
+        )
+
+    def draw(self, key: Array, knobs: Knobs, size: int) -> Mix:
+        """MixUp's coin, partners and λ of a step."""
+        _, k_mix = jax.random.split(key)
+        return draw_mix(k_mix, size, knobs.mixup_probability, knobs.mixup_alpha)
+
+    def view(self, batch: Batch) -> Batch:
+        """The member's modalities as slots."""
+        return batch.of(self.slots)
+
+    def loss(
+        self, model: Finetuned, batch: Batch, knobs: Knobs, drawn: Mix, key: Array
+    ) -> tuple[Array, Array]:
+        """λ1 · class loss + λ2 · squared error of attributes + cross-entropy of gender."""
+        k_pool, k_heads = jax.random.split(key)
+        slots = batch.inputs, batch.lengths, batch.gender
+
+        def pool(some: Any, k: Array) -> Array:
+            inputs, lengths, gender_b = some
+            return model.pool(inputs, lengths, gender_b, k)
+
+        x_bw = in_parts(pool, slots, self.parts, k_pool)
+        target_bc = jnp.where(knobs.one_hot > 0, batch.one_hot, batch.soft)
+        gender_bg = jax.nn.one_hot(batch.gender, 2)  # zero rows: unknown
+        mixable = (x_bw, target_bc, batch.attributes, batch.rated, gender_bg)
+        x_bw, target_bc, truth_ba, rated_ba, gender_bg = manifold_mixup(drawn, mixable)
+        logits_bc, predicted_ba, told_bg = model.heads(x_bw, k_heads)
+        class_part = self._class_loss(logits_bc + knobs.adjusted_c, target_bc, knobs)
+        both_ba = (rated_ba > 1 - 1e-6).astype(jnp.float32)  # a mixed rating needs both to be rated
+        attribute_part = attribute_loss(predicted_ba, truth_ba, both_ba)
+        gender_part = jnp.float32(0)
+        if told_bg is not None:
+            gender_part = classification_loss(told_bg, gender_bg, jnp.ones(2))
+        total = knobs.class_loss * class_part + knobs.attribute_loss * attribute_part
+        total += knobs.gender_loss * gender_part
+        return total, jnp.stack([total, class_part, attribute_part, gender_part])
+
+    def _class_loss(self, logits_bc: Array, target_bc: Array, knobs: Knobs) -> Array:
+        """The configured loss; an utterance without a class target adds nothing."""
+        known_b1 = target_bc.sum(axis=1, keepdims=True)
+        target_bc = (1 - knobs.smoothing) * target_bc
+        target_bc += knobs.smoothing * known_b1 / target_bc.shape[1]
+        if self.own.loss == "focal":
+            missed_bc = 1 - jax.nn.softmax(logits_bc)
+            target_bc *= jnp.maximum(missed_bc, _TINY) ** knobs.focal
+        loss = classification_loss(logits_bc, target_bc, knobs.weights_c)
+        if self.own.loss == "kl":
+            logs_bc = jnp.log(jnp.maximum(target_bc, _TINY))
+            loss += (target_bc * knobs.weights_c * logs_bc).sum() / len(target_bc)
+        return loss
+
+    def predict(self, model: Finetuned, batch: Batch) -> dict[str, Array]:
+        """Logits `[b, c]` over all targets, attributes `[b, 3]` on 1–7, and logits of gender if
+        there is such a head; of utterances longer than a crop, means over their windows.
+        """
+        inputs, lengths, seconds_bv = self._windows(batch)
+        b, windows = seconds_bv.shape
+        gender_b = jnp.repeat(batch.gender, windows)
+        logits_bc, attributes_ba, told_bg = model.heads(model.pool(inputs, lengths, gender_b))
+        found = {"logits": logits_bc, "attributes": attributes_ba}
+        if told_bg is not None:
+            found["gender"] = told_bg
+        if windows == 1:
+            return found
+        share_bv1 = (seconds_bv / seconds_bv.sum(axis=1, keepdims=True))[:, :, None]
+
+        def mean(x: Array) -> Array:
+            return (share_bv1 * x.reshape(b, windows, -1)).sum(axis=1)
+
+        return {
+            name: mean(x) if name == "attributes" else jnp.log(mean(jax.nn.softmax(x)) + _TINY)
+            for name, x in found.items()
+        }
+
+    def _windows(self, batch: Batch) -> tuple[list[Array], list[Array], Array]:
+        """Each utterance's slots as rows of their own for each window, and the seconds `[b, v]` of
+        each.
+        """
+        crops = crops_of(self.own, dict(zip(self.slots, map(_width, batch.inputs), strict=True)))
+        slots = list(zip(self.slots, map(frames_of, batch.inputs), batch.lengths, strict=True))
+        count = max(-(-x.shape[1] // crops[name]) for name, x, _ in slots if name in crops)
+        inputs, lengths = [], []
+        seconds_bv = jnp.ones((len(batch.gender), count))
+        for name, x_btd, length_b in slots:
+            if name not in crops:
+                inputs.append(jnp.repeat(x_btd, count, axis=0))
+                lengths.append(jnp.repeat(jnp.asarray(length_b), count))
+                continue
+            size = min(crops[name], x_btd.shape[1]) if count == 1 else crops[name]
+            x_btd = jnp.pad(x_btd, ((0, 0), (0, count * size - x_btd.shape[1]), (0, 0)))
+            inputs.append(x_btd.reshape(-1, size, x_btd.shape[2]))
+            begin_v = jnp.arange(count) * size
+            length_bv = jnp.clip(jnp.asarray(length_b)[:, None] - begin_v, 0, size)
+            lengths.append(length_bv.reshape(-1))
+            seconds_bv = jnp.maximum(length_bv / size, _TINY)
+        return inputs, lengths, seconds_bv
+
+    def score(self, predicted: dict[str, np.ndarray]) -> float:
+        """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for
+        it.
+        """
+        own, facts = self.config.training, self.facts
+        classes = len(facts.classes)
+        guesses_n = predicted["logits"][:, :classes].argmax(axis=1)
+        how, draws = own.selection, own.selection_draws
+        return selection_score(facts.labels, guesses_n, classes, how, draws, facts.seed)
+
+    def describe(self) -> dict[str, Any]:
+        """Classes and attributes in order, and the slots with their widths, extractors and
+        encoders.
+        """
+        names, facts = self.slots, self.facts
+        encoders = {
+            name: {"model": model, "files": digests(self._folder(name))}
+            for name, model in self.own.backbones.items()
+        }
+        return {
+            "sampling_rate": RATE,
+            "classes": list(facts.classes),
+            "targets": list(facts.targets),
+            "attributes": list(facts.attributes),
+            "modalities": list(names),
+            "widths": [facts.widths[name] for name in names],
+            "extractors": {name: facts.extractors.get(name) for name in names},
+            "backbones": encoders,
+        }
