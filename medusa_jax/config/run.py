@@ -76,7 +76,7 @@ class RunConfig(Config):
             raise ValueError("a run needs at least one member")
         given = {key: info.data[key] for key in SHARED if info.data[key] is not None}
         shared = {key: section.model_dump() for key, section in given.items()}
-        return validate([merged(shared, one) if isinstance(one, dict) else one for one in raw])
+        return validate([_completed(shared, one) if isinstance(one, dict) else one for one in raw])
 
     @field_validator("submission", mode="before")
     @classmethod
@@ -142,3 +142,13 @@ class RunConfig(Config):
             exclude["ensemble"] = {"inner_folds"}
         exclude["corpus"] = {key for key in OPTIONAL if not getattr(self.corpus, key)}
         return digest_of(self.model_dump(mode="json", exclude=exclude, context=DIGEST))
+
+
+def _completed(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """A member's keys over the run's; its encoders replace the run's, which may be of modalities
+    that it does not have.
+    """
+    found, section = merged(shared, own), own.get("finetuning")
+    if isinstance(section, dict) and "backbones" in section:
+        found["finetuning"] = {**found["finetuning"], "backbones": section["backbones"]}
+    return found

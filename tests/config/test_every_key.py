@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from toy_task import WIDTHS, toy_examples, toy_member
 
 from medusa_jax.config.features import HuggingFaceConfig, StoreConfig
+from medusa_jax.config.finetuning import FinetuningConfig
 from medusa_jax.config.run import CHANGES_NO_NUMBER, SHARED, RunConfig
 from medusa_jax.config.section import Config
 from medusa_jax.features.registry import build_extractor
@@ -23,6 +24,7 @@ EVERYTHING: dict[str, Any] = {
     "corpus": {"source": "generated", "folds": 3, "fold": 1},
     "features": {
         "logmel": {"extractor": "logmel"},
+        "waveform": {"extractor": "waveform"},
         "opensmile": {
             "extractor": "opensmile",
             "level": "functionals",
@@ -33,6 +35,7 @@ EVERYTHING: dict[str, Any] = {
         "store": {"extractor": "store", "path": "somewhere"},
     },
     "transcription": {},
+    "finetuning": {"backbones": {"logmel": "wavlm-large"}},
     "members": [
         {"id": "plain", "modalities": ["logmel", "hashed_text"]},
         {"id": "other", "modalities": ["logmel", "hashed_text"], "model": {"hidden": 64}},
@@ -115,6 +118,7 @@ def _each(value: dict[str, object] | tuple[object, ...]) -> list[object]:
 BASE = RunConfig.model_validate(resolved(EVERYTHING))
 KEYS = list(keys_of(BASE))
 MEMBER_KEYS = list(keys_of(toy_member(), ("members", "0")))
+MEMBER_KEYS.remove(("members", "0", "finetuning"))  # of another task: below
 
 
 def schema_of(config: RunConfig, path: tuple[str, ...]) -> dict[str, Any]:
@@ -146,6 +150,7 @@ def candidates(schema: dict[str, Any], value: Any) -> Iterator[Any]:
                 yield from ([*value][:1], [*value][::-1], [2, 6])
             case "object":
                 yield from ({"words": 2}, {"hidden": 1}, {"logmel": 2}, {"patience": 1})
+                yield from ({"letters": "wavlm-large"}, {"logmel": "wavlm-base"})
 
 
 def changed(
@@ -207,6 +212,47 @@ def test_every_key_of_a_member_changes_its_training(path, examples):
     """Phases, rates, weights of losses, batches, score, shapes of weights or the step's program."""
     before, after = changed(path, MEMBER)
     assert first_difference(before.members[0], after.members[0], examples)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A run of a member that fine-tunes a tiny WavLM on "letters", as if its frames were those of
+    the convolutions.
+    """
+    pytest.importorskip("torch")
+    from small_models import save_model
+
+    folder = save_model("wavlm-base", tmp_path_factory.mktemp("model") / "wavlm")
+    member = toy_member().model_dump(mode="json", exclude={"model"}) | {"task": "finetuning"}
+    section = {
+        "backbones": {"letters": f"hf:{folder}"},
+        "gender": "sum",
+        "text": "sum",
+        "width": 8,
+        "loss": "focal",
+        "crop_seconds": 5.0,
+        "unfreeze_epochs": 1.0,
+    }
+    return {**MEMBER, "members": [member | {"finetuning": section}]}
+
+
+FINETUNING = sorted(set(FinetuningConfig.model_fields) - {"backbones", "window"})
+"""Its keys but for the encoder itself, and a setting of Whisper alone."""
+NEEDS: dict[str, dict[str, object]] = {
+    "lora": {"unfreeze_epochs": 0.0},
+    "top_layers": {"unfreeze_epochs": 0.0},
+}
+"""By key: the others without which it may be set."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", FINETUNING)
+def test_every_key_of_finetuning_changes_its_training(key, tuned, examples):
+    (member,) = tuned["members"]
+    section = member["finetuning"] | NEEDS.get(key, {})
+    base = {**tuned, "members": [member | {"finetuning": section}]}
+    before, after = changed(("members", "0", "finetuning", key), base)
+    assert first_difference(before.members[0], after.members[0], examples, ignored={"traced"})
 
 
 def test_a_member_without_a_change_trains_alike(examples):

@@ -5,7 +5,7 @@ is trained or compiled.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from toy_task import toy_data
 from medusa_jax.batches.examples import Examples, gather
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.runs.training_plan import Group
+from medusa_jax.tasks.registry import reading_of
 from medusa_jax.tasks.utterances import Utterances, stream_of
 from medusa_jax.training.members import Member
 from medusa_jax.training.weights import new_weights, outline
@@ -40,6 +41,7 @@ def effects(config: MemberConfig, examples: Examples) -> Iterator[tuple[str, Cal
     yield "stream", lambda: stream_of(config.training, config.seed)
     yield "phases", lambda: task.phases
     yield "reads", lambda: task.reads
+    yield "reading", lambda: reading_of(config, data.examples.widths)
     yield "parts", lambda: task.parts
     yield "traced", lambda: [task.traced(phase) for phase in (*task.phases, None)]
     yield "knobs", lambda: [jax.tree.map(np.asarray, task.knobs(one)) for one in task.phases]
@@ -48,14 +50,21 @@ def effects(config: MemberConfig, examples: Examples) -> Iterator[tuple[str, Cal
     yield "score", partial(_score, member, data)
     yield "shapes", lambda: jax.tree.map(lambda x: (x.shape, x.dtype), _parts(outline(task)))
     yield "step", partial(_step, member, data)
+    yield "update", partial(_update, member)
+    yield "filter", lambda: _trained(member)
     yield "statistics", lambda: _arrays(new_weights(task, jax.random.key(0)).measured)
 
 
-def first_difference(before: MemberConfig, after: MemberConfig, examples: Examples) -> str | None:
+def first_difference(
+    before: MemberConfig,
+    after: MemberConfig,
+    examples: Examples,
+    ignored: Collection[str] = (),
+) -> str | None:
     """The name of the first effect in which two members differ."""
     pairs = zip(effects(before, examples), effects(after, examples), strict=True)
     for (name, one), (_, other) in pairs:
-        if not _equal(one(), other()):
+        if name not in ignored and not _equal(one(), other()):
             return name
     return None
 
@@ -89,6 +98,24 @@ def _step(member: Member, data: Utterances) -> str:
 
     program = jax.make_jaxpr(jax.grad(loss))(weights.params, weights.constants)
     return re.sub(r"0x[0-9a-f]+", "", str(program))
+
+
+def _update(member: Member) -> str:
+    """The program of the optimiser, as text."""
+    task = member.task
+    weights, phase = outline(task), task.phases[0]
+    params, _ = nnx.split_state(weights.params, task.trained(phase), ...)
+    transform = task.optimiser(phase, STEPS).transform
+    state = jax.eval_shape(transform.init, params)
+    program = jax.make_jaxpr(transform.update)(params, state, params)
+    return re.sub(r"0x[0-9a-f]+", "", str(program)) + str(program.consts)
+
+
+def _trained(member: Member) -> list[str]:
+    """Names of what the first phase trains."""
+    task, weights = member.task, outline(member.task)
+    params, _ = nnx.split_state(weights.params, task.trained(task.phases[0]), ...)
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
 
 
 def _parts(weights: Any) -> Any:
