@@ -78,9 +78,8 @@ def _waves() -> tuple[np.ndarray, np.ndarray]:
     angle_kf = 2 * np.pi * (np.outer(k, np.arange(_FREQUENCIES)) % FFT) / FFT
     hann_k = 0.5 - 0.5 * np.cos(2 * np.pi * k / FFT)
     hann_k[-1] /= 2  # the middle is in both halves
-    return np.float32(np.cos(angle_kf) * hann_k[:, None]), np.float32(
-        np.sin(angle_kf) * hann_k[:, None]
-    )
+    cosine_kf, sine_kf = np.cos(angle_kf) * hann_k[:, None], np.sin(angle_kf) * hann_k[:, None]
+    return cosine_kf.astype(np.float32), sine_kf.astype(np.float32)
 
 
 @cache
@@ -90,7 +89,8 @@ def mel_filters(bands: int) -> np.ndarray:
     bins = np.linspace(0, RATE / 2, _FREQUENCIES)[:, None]
     rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return np.float32(np.maximum(0, np.minimum(rise, fall)) * 2 / (edges[2:] - edges[:-2]))
+    filters = np.maximum(0, np.minimum(rise, fall)) * 2 / (edges[2:] - edges[:-2])
+    return filters.astype(np.float32)
 
 
 def _mel(hertz: float) -> float:

@@ -8,30 +8,11 @@ from flax import nnx
 from medusa_jax.backbones.weights import Rule, as_is, fill, read_tensors, rules_of, turned
 from medusa_jax.backbones.whisper import WhisperEncoder, Window
 from medusa_jax.backbones.whisper_config import read_config
+from medusa_jax.backbones.whisper_decoder import Whisper
 
-_HEADS = r"|(proj_out|projector|classifier|layer_weights)(\..*)?"
-_DECODER = r"decoder\..*"
+_Path = tuple[str | int, ...]
+_HEADS = r"(proj_out|projector|classifier|layer_weights)(\..*)?"
 _PROJECTIONS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out"}
-
-
-def encoder_rules() -> list[Rule]:
-    """The map of an encoder, from keys without the model's prefix."""
-    found = [Rule("encoder.embed_positions.weight", ("positions",))]
-    for conv in ("conv1", "conv2"):
-        found += rules_of(f"encoder.{conv}", (conv,), turned)
-    found += rules_of("encoder.layer_norm", ("norm",), as_is)
-    layer, path = "encoder.layers.#", ("layers",)
-    found += rules_of(f"{layer}.self_attn_layer_norm", (*path, "norm"), as_is, stacked=True)
-    for key, name in _PROJECTIONS.items():
-        own = (*path, "attention", name)
-        found += rules_of(f"{layer}.self_attn.{key}", own, turned, stacked=True)
-    return found + _feed_rules(layer, (*path, "feed"), stacked=True)
-
-
-def _feed_rules(layer: str, path: tuple[str | int, ...], stacked: bool) -> list[Rule]:
-    found = rules_of(f"{layer}.final_layer_norm", (*path, "norm"), as_is, stacked)
-    found += rules_of(f"{layer}.fc1", (*path, "wide"), turned, stacked)
-    return found + rules_of(f"{layer}.fc2", (*path, "narrow"), turned, stacked)
 
 
 def load_encoder(folder: Path, window: Window = "full") -> WhisperEncoder:
@@ -46,7 +27,57 @@ def load_encoder(folder: Path, window: Window = "full") -> WhisperEncoder:
 
 def fill_encoder(model: WhisperEncoder, folder: Path) -> None:
     """Give an encoder the weights of its folder. Raises `FeatureError` for those of another."""
-    fill(model, encoder_rules(), _tensors(folder), folder, unused=_DECODER + _HEADS)
+    rules = encoder_rules(())
+    fill(model, rules, _tensors(folder), folder, unused=rf"decoder\..*|{_HEADS}")
+
+
+def load_whisper(folder: Path) -> Whisper:
+    """Encoder and decoder of a folder with config.json and safetensors.
+
+    Raises `FeatureError` for options that are not ported, and for weights of another model.
+    """
+    model = Whisper(read_config(folder), rngs=nnx.Rngs(0))
+    rules = encoder_rules(("encoder",)) + decoder_rules(("decoder",))
+    fill(model, rules, _tensors(folder), folder, unused=_HEADS)
+    return model
+
+
+def encoder_rules(path: _Path) -> list[Rule]:
+    """The map of an encoder at `path`, from keys without the model's prefix."""
+    found = [Rule("encoder.embed_positions.weight", (*path, "positions"))]
+    for conv in ("conv1", "conv2"):
+        found += rules_of(f"encoder.{conv}", (*path, conv), turned)
+    found += rules_of("encoder.layer_norm", (*path, "norm"), as_is)
+    return found + _layer_rules("encoder.layers.#", (*path, "layers"), stacked=True)
+
+
+def decoder_rules(path: _Path) -> list[Rule]:
+    """The map of a decoder at `path`, from keys without the model's prefix."""
+    found = [
+        Rule("decoder.embed_tokens.weight", (*path, "words")),
+        Rule("decoder.embed_positions.weight", (*path, "positions")),
+    ]
+    found += rules_of("decoder.layer_norm", (*path, "norm"), as_is)
+    layer, own = "decoder.layers.#", (*path, "layers", "#")
+    found += _layer_rules(layer, own, stacked=False)
+    found += rules_of(f"{layer}.encoder_attn_layer_norm", (*own, "cross_norm"), as_is)
+    return found + _attention_rules(f"{layer}.encoder_attn", (*own, "cross"), stacked=False)
+
+
+def _layer_rules(layer: str, path: _Path, stacked: bool) -> list[Rule]:
+    """Those that layers of encoder and decoder share."""
+    found = rules_of(f"{layer}.self_attn_layer_norm", (*path, "norm"), as_is, stacked)
+    found += _attention_rules(f"{layer}.self_attn", (*path, "attention"), stacked)
+    found += rules_of(f"{layer}.final_layer_norm", (*path, "feed", "norm"), as_is, stacked)
+    found += rules_of(f"{layer}.fc1", (*path, "feed", "wide"), turned, stacked)
+    return found + rules_of(f"{layer}.fc2", (*path, "feed", "narrow"), turned, stacked)
+
+
+def _attention_rules(module: str, path: _Path, stacked: bool) -> list[Rule]:
+    found = []
+    for key, name in _PROJECTIONS.items():
+        found += rules_of(f"{module}.{key}", (*path, name), turned, stacked)
+    return found
 
 
 def _tensors(folder: Path) -> dict[str, np.ndarray]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 Backend = Annotated[
     str | None,
     typer.Option(
-        "--from", help="transformers, faster-whisper, or corpus: the corpus's own transcripts."
+        "--from",
+        help="transformers, flax, faster-whisper, or corpus: the corpus's own transcripts.",
     ),
 ]
 Export = Annotated[

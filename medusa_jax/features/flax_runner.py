@@ -11,13 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import AxisType, Mesh
 
 from medusa_jax.audio.chunks import BATCH_SECONDS, FRAMES_A_SECOND, Piece
+from medusa_jax.backbones.placement import devices_for, explained, kind_of
 from medusa_jax.config.features import HuggingFaceConfig
-from medusa_jax.errors import FeatureError, MedusaError
+from medusa_jax.errors import MedusaError
 from medusa_jax.layers.matmul import matmul_precision
-from medusa_jax.machines.mesh import Devices
 
 _GROWTH = 2**0.25  # from one padded length to the next: at most a fifth is padding
 
@@ -52,12 +51,8 @@ class Runner:
         run = partial(_combined, graph, layers=layers, compute=config.compute)
         self._run, self._params = jax.jit(run), self._devices.replicated(params)
         self.pieces = encoder.pieces
-        seconds = config.batch_seconds or BATCH_SECONDS[self._kind]
+        seconds = config.batch_seconds or BATCH_SECONDS[kind_of(self._devices)]
         self._frames = round(seconds * FRAMES_A_SECOND)  # of a batch, padding included
-
-    @property
-    def _kind(self) -> str:
-        return "cpu" if self._devices.mesh.devices.flat[0].platform == "cpu" else "cuda"
 
     def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, np.ndarray | MedusaError]]:
         """Yield every piece with its kept frames `[t, width]`, float32, or an error.
@@ -90,7 +85,7 @@ class Runner:
             arrays = self._devices.spread(self._encoder.arrays(pieces, rung, rows), rows)
             return self._run(self._params, *arrays)
         except jax.errors.JaxRuntimeError as error:
-            return _explained(error)
+            return explained(error)
 
 
 def rung_of(frames: int, shortest: int) -> int:
@@ -99,24 +94,6 @@ def rung_of(frames: int, shortest: int) -> int:
     while rung < frames:
         rung = round(rung * _GROWTH)
     return rung
-
-
-def devices_for(name: str, compute: str) -> Devices:
-    """The devices that share a batch: the named one, or all of a kind.
-
-    Raises `FeatureError` if there is none, or `compute` is not ported.
-    """
-    if compute == "float16":
-        hint = "use bfloat16 or float32"
-        raise FeatureError("float16 is not ported to JAX", where="compute", hint=hint)
-    kind, _, number = name.partition(":")
-    try:
-        found = jax.local_devices(backend=None if kind == "auto" else kind)
-        chosen = [found[int(number)]] if number else found
-    except (RuntimeError, IndexError) as error:
-        hint = "set device: auto, or install JAX with CUDA: pip install 'medusa-jax[cuda]'"
-        raise FeatureError("there is no such device", where=f"device: {name}", hint=hint) from error
-    return Devices(Mesh(np.array(chosen), ("rows",), axis_types=(AxisType.Auto,)))
 
 
 def _combined(
@@ -144,17 +121,9 @@ def _fetched(pieces: Sequence[Piece], made: Any) -> Iterator[tuple[Piece, Any]]:
         try:
             made = np.asarray(made)
         except jax.errors.JaxRuntimeError as error:
-            made = _explained(error)
+            made = explained(error)
     for row, piece in enumerate(pieces):
         if isinstance(made, MedusaError):
             yield piece, made
         else:
             yield piece, made[row, : piece.frames][piece.keep]
-
-
-def _explained(error: Exception) -> MedusaError:
-    """A failed batch as an error of its inputs."""
-    if "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
-        hint = "lower batch_seconds, or for long audio chunk_seconds, or compute in bfloat16"
-        return FeatureError(f"the encoder ran out of memory: {hint}", hint=hint)
-    return FeatureError(f"the encoder failed: {str(error).splitlines()[0]}")

@@ -30,11 +30,8 @@ AGAIN = "run the same command again: finished shards are kept"
 
 def wants_own_process(config: ExtractorConfig | TranscriptionConfig) -> bool:
     """Return whether `config` is a pretrained model that PyTorch runs on CUDA."""
-    if isinstance(config, HuggingFaceConfig) and config.backend == "flax":
-        return False
-    if isinstance(config, HuggingFaceConfig | TranscriptionConfig):
-        return uses_cuda(config.device)
-    return False
+    pretrained = isinstance(config, HuggingFaceConfig | TranscriptionConfig)
+    return pretrained and config.backend != "flax" and uses_cuda(config.device)
 
 
 def fill_in_own_process(

@@ -36,6 +36,8 @@ class Transcriber:
         self.config = config
         if config.backend == "faster-whisper":
             from medusa_jax.transcription import faster_whisper as backend
+        elif config.backend == "flax":
+            from medusa_jax.transcription import flax_whisper as backend  # type: ignore[no-redef]
         else:
             from medusa_jax.transcription import whisper as backend  # type: ignore[no-redef]
         self.packages: tuple[str, ...] = backend.PACKAGES

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from medusa_jax.errors import ConfigError, FeatureError, MedusaError
 from medusa_jax.torch_encoders.batch_runner import explained
 from medusa_jax.torch_encoders.device import Placement
 from medusa_jax.torch_encoders.loading import load_model
+from medusa_jax.transcription.prompt import language_of
 
 PACKAGES = ("transformers", "torch")
 BATCH_SECONDS = {"cpu": 120.0, "cuda": 720.0}
@@ -74,7 +74,8 @@ class WhisperDecoder:
                 where=source.folder,
             )
         self.window = int(self._feeder.n_samples)
-        self._language = _language(model.generation_config, source.config.language)
+        spoken = language_of(model.generation_config.to_dict(), source.config.language)
+        self._language = {"language": spoken, "task": "transcribe"} if spoken else {}
         seconds = source.config.batch_seconds or BATCH_SECONDS[self._placement.device.type]
         self._batch = max(1, round(seconds * RATE / self.window))
 
@@ -126,26 +127,3 @@ class WhisperDecoder:
 def _useful(record: logging.LogRecord) -> bool:
     """Drop the warning, repeated for each batch, that `max_tokens` overrides the model's limit."""
     return "`max_new_tokens` will take precedence" not in record.getMessage()
-
-
-def _language(generation: Any, language: str) -> dict[str, str]:
-    """Return the language options of `generate`, none for an English-only model.
-
-    Raises `ConfigError` for a language that the model does not support.
-    """
-    if not getattr(generation, "is_multilingual", False):
-        if language != "en":
-            raise ConfigError(
-                "this model supports English only",
-                where="transcription.language",
-                hint="set it to en, or choose a multilingual model",
-            )
-        return {}
-    known = [token.strip("<|>") for token in generation.lang_to_id]
-    if language not in known:
-        raise ConfigError(
-            f"the model does not support the language {language!r}",
-            where="transcription.language",
-            hint=f"one of {', '.join(known)}",
-        )
-    return {"language": language, "task": "transcribe"}
