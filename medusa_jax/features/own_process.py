@@ -30,8 +30,9 @@ AGAIN = "run the same command again: finished shards are kept"
 
 def wants_own_process(config: ExtractorConfig | TranscriptionConfig) -> bool:
     """Return whether `config` is a pretrained model that PyTorch runs on CUDA."""
-    pretrained = isinstance(config, HuggingFaceConfig | TranscriptionConfig)
-    return pretrained and config.backend != "flax" and uses_cuda(config.device)
+    if isinstance(config, HuggingFaceConfig | TranscriptionConfig) and config.backend != "flax":
+        return uses_cuda(config.device)
+    return False
 
 
 def fill_in_own_process(
