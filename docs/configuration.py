@@ -10,13 +10,23 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from medusa_jax.config import ablation, corpus, ensemble, model, run, training, transcription
+from medusa_jax.config import (
+    ablation,
+    corpus,
+    ensemble,
+    finetuning,
+    model,
+    run,
+    training,
+    transcription,
+)
 from medusa_jax.config import features as feature_config
 
 PAGE = Path(__file__).with_suffix(".md")
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
 FEATURES = (
     feature_config.LogMelConfig,
+    feature_config.WaveformConfig,
     feature_config.OpenSmileConfig,
     feature_config.HashedTextConfig,
     feature_config.HuggingFaceConfig,
@@ -34,6 +44,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training": training.TrainingConfig,
     "training.stage1, training.stage2": training.StageConfig,
     "members.N": training.MemberConfig,
+    "finetuning": finetuning.FinetuningConfig,
     "engine": training.EngineConfig,
     "ensemble": ensemble.EnsembleConfig,
     "tracking": training.TrackingConfig,

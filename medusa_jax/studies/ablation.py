@@ -24,7 +24,6 @@ from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.run import Run
 from medusa_jax.studies.derived_run import check_own_run, opened_beside, replicate
 
-BASE = "deepser"
 T = TypeVar("T")
 
 
@@ -40,9 +39,9 @@ class Change:
     paper: tuple[float, float | None] | None = None
 
 
-ROWS: Mapping[str, Change] = MappingProxyType(
+DEEPSER_ROWS: Mapping[str, Change] = MappingProxyType(
     {
-        BASE: Change("the members as the run has them", {}, (0.421, None)),
+        "deepser": Change("the members as the run has them", {}, (0.421, None)),
         "one_hot": Change(
             "the consensus class in place of the soft labels",
             {"training": {"targets": "one_hot"}},
@@ -86,6 +85,11 @@ class Ablation:
     notes: tuple[str, ...]
 
     @property
+    def unchanged(self) -> str:
+        """The row of the members as the run has them."""
+        return next(iter(self.rows))
+
+    @property
     def run(self) -> Run:
         """The run that trains all trials, beside the base run."""
         config, fields = self.base.run.config, RunConfig.model_fields
@@ -118,11 +122,12 @@ def planned(
     config, known = base.run.config, known_rows(base.run.config)
     every = {member.id: member for member in config.members}
     chosen = _named(members, every, "member", "--members")
-    wanted = _named([BASE, *rows] if rows else None, known, "row", "--rows")
+    unchanged = next(iter(known))
+    wanted = _named([unchanged, *rows] if rows else None, known, "row", "--rows")
     trials, notes, kept = list[Trial](), list[str](), dict[str, Change]()
     for name, change in wanted.items():
         changed = dict(chosen)
-        if name != BASE:
+        if name != unchanged:
             changed = {one: changed_member(chosen[one], name, change) for one in chosen}
             idle = _idle(base, chosen, changed)
             notes += _left_out(name, idle, changed)
@@ -140,18 +145,25 @@ def planned(
 
 
 def known_rows(config: RunConfig) -> dict[str, Change]:
-    """The rows above and those of the configuration. Raises `ConfigError` for a repeated name."""
-    own = {
-        name: Change(change.about, change.model_dump(exclude={"about"}))
-        for name, change in config.ablation.rows.items()
-    }
-    if twice := sorted(own.keys() & ROWS.keys()):
+    """The unchanged members, then the rows above, if a member is a DeepSER, and those of the
+    configuration. Raises `ConfigError` for a repeated name.
+    """
+    built_in, published = DEEPSER_ROWS, config.ablation.paper
+    if not any(member.task == "deepser" for member in config.members):
+        paper = None if published is None else (published, None)
+        built_in = {"finetuning": Change(DEEPSER_ROWS["deepser"].about, {}, paper)}
+    own = {}
+    for name, row in config.ablation.rows.items():
+        percent = row.paper and published and 100 * (row.paper / published - 1)
+        paper = None if row.paper is None else (row.paper, percent)
+        own[name] = Change(row.about, row.model_dump(exclude={"about", "paper"}), paper)
+    if twice := sorted(own.keys() & built_in.keys()):
         raise ConfigError(
             f"there is a row {twice[0]!r} already",
             where=f"ablation.rows.{twice[0]}",
             hint="give it another name",
         )
-    return {**ROWS, **own}
+    return {**built_in, **own}
 
 
 def changed_member(member: MemberConfig, name: str, change: Change) -> MemberConfig:
@@ -232,7 +244,8 @@ def _same_targets(corpus: Corpus, fit: np.ndarray) -> bool:
 
 def _effective(member: MemberConfig, same_targets: bool, rated: bool) -> dict[str, Any]:
     """The settings that have an effect: equal for two members that learn the same from one seed."""
-    settings = member.model_dump(exclude={"id", "seed"})
+    unused = "model" if member.task == "finetuning" else "finetuning"
+    settings = member.model_dump(exclude={"id", "seed", unused})
     training = settings["training"]
     if same_targets:
         training["targets"] = "soft"

@@ -9,7 +9,7 @@ from medusa_jax.evaluation.tables import Row
 from medusa_jax.runs.evaluate import Part, labelled_parts
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.train import train
-from medusa_jax.studies.ablation import BASE, Ablation, Change
+from medusa_jax.studies.ablation import Ablation, Change
 from medusa_jax.studies.ablation_table import WORDS, ablation_rows
 from medusa_jax.studies.derived_run import (
     Conducted,
@@ -71,7 +71,8 @@ def _stacked(
 
 def _study(ablation: Ablation, prepared: Prepared, part: Part, rows: list[Row]) -> Study:
     config = ablation.base.run.config
-    members = [str(row["member"]) for row in rows if row["row"] == BASE and row["member"] != MEAN]
+    unchanged = [row for row in rows if row["row"] == ablation.unchanged]
+    members = [str(row["member"]) for row in unchanged if row["member"] != MEAN]
     return Study(
         title=f"{config.name}: ablation on {part.name} of {part.corpus.name}",
         corpus=part.facts,
@@ -104,7 +105,7 @@ def _settings(change: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 def _notes(ablation: Ablation, part: Part, rows: Sequence[Row]) -> list[str]:
     """Sentences that a reader of the table must know."""
-    tested = [row for row in rows if row["row"] != BASE]
+    tested = [row for row in rows if row["row"] != ablation.unchanged]
     means = sum(row["member"] == MEAN for row in tested)
     seeds = (
         f"Every number is the mean over {ablation.seeds} seeds, and sd their standard deviation."
@@ -115,8 +116,9 @@ def _notes(ablation: Ablation, part: Part, rows: Sequence[Row]) -> list[str]:
         f"{seeds} Seeds differ in initial weights, dropout and MixUp; the data, their order and "
         "the held-out part stay the same.",
         interval_note(part),
-        f"Differences are to {BASE}, over the row's own members. p: the predictions of the two "
-        "exchanged at random for whole speakers, all seeds together; corrected by Holm over the "
+        f"Differences are to {ablation.unchanged}, over the row's own members. p: the predictions "
+        "of the two exchanged at random for whole speakers, all seeds together; corrected by Holm "
+        "over the "
         f"{means} line(s) `{MEAN}`, and separately over the {len(tested) - means} of single "
         "members.",
         "Intervals and p show how certain a difference between these trained members is on other "

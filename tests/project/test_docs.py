@@ -119,7 +119,8 @@ def test_a_shipped_configuration_says_what_to_expect(path):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_member_of_a_shipped_configuration_can_be_built(path):
     shapes = set()
-    for member in load_config(path).members:
+    deepsers = [one for one in load_config(path).members if one.task == "deepser"]
+    for member in deepsers:  # encoders of the others are not here: tests/tasks/test_finetuning.py
         widths = [WIDTH.get(name, 1024) for name in member.modalities]
         key = (member.modalities, member.model.model_dump_json())
         if key not in shapes:  # shapes only: the paper's sizes would fill the memory

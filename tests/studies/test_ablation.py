@@ -14,7 +14,7 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import ConfigError
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import Prepared
-from medusa_jax.studies.ablation import BASE, ROWS, opened_ablation, planned
+from medusa_jax.studies.ablation import DEEPSER_ROWS, opened_ablation, planned
 from medusa_jax.studies.derived_run import replicate
 
 
@@ -38,7 +38,7 @@ def test_every_row_member_and_seed_is_one_member_of_one_run(base):
         "deepser.one.s3",
         "deepser.two.s1",
     ]
-    assert len(config.members) == len(ROWS) * 2 * 3
+    assert len(config.members) == len(DEEPSER_ROWS) * 2 * 3
     assert RunConfig.model_validate(config.model_dump()) == config, (
         "what is written to config.yaml is what is run"
     )
@@ -57,7 +57,7 @@ def test_every_row_member_and_seed_is_one_member_of_one_run(base):
     members = {m.id: m for m in config.members}
     for number in (1, 2, 3):
         same = members[f"deepser.two.s{number}"]
-        changed = {name: members[f"{name}.two.s{number}"] for name in ROWS}
+        changed = {name: members[f"{name}.two.s{number}"] for name in DEEPSER_ROWS}
         assert len({m.seed for m in changed.values()}) == 1, (
             "a row keeps the seed: the difference is the row's"
         )
@@ -96,7 +96,7 @@ def test_what_has_no_effect_here_is_left_out_and_said(base):
     acted[["arousal", "valence", "dominance"]] = np.nan
     certain = replace(base, corpus=replace(base.corpus, frame=acted))
     found = planned(certain)
-    assert list(found.rows) == [BASE, "late_fusion", "no_mixup", "no_stage2"]
+    assert list(found.rows) == ["deepser", "late_fusion", "no_mixup", "no_stage2"]
     assert [note.split(" changes")[0] for note in found.notes] == ["one_hot", "no_multitask"]
     mixed = [{**WORDS["members"][0], "model": {"fusion": "late"}}, WORDS["members"][1]]
     found = planned(base_of(base.run.out, members=mixed), rows=["late_fusion"])
@@ -119,7 +119,7 @@ def test_what_has_no_effect_here_is_left_out_and_said(base):
             ("--members", "one,tow"),
             ("there is no member 'tow'", "did you mean 'two'?", "--members"),
         ),
-        ({}, ("--rows", BASE), ("nothing to compare",)),
+        ({}, ("--rows", "deepser"), ("nothing to compare",)),
         ({}, ("--seeds", 0), ("--seeds",)),
         (
             {"ablation": {"rows": {"one_hot": {}}}},

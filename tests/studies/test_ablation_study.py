@@ -17,7 +17,7 @@ from medusa_jax.runs.evaluate import with_answers
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.train import train
-from medusa_jax.studies.ablation import BASE, opened_ablation, planned
+from medusa_jax.studies.ablation import opened_ablation, planned
 from medusa_jax.studies.ablation_study import conduct
 
 
@@ -48,11 +48,11 @@ def test_the_first_seed_of_the_base_row_is_the_runs_own_member(done, out, base):
         train(prepare(base.run))
     for member in ("one", "two"):
         assert (run / f"members/{member}/outputs.parquet").read_bytes() == (
-            own / f"members/{BASE}.{member}.s1/outputs.parquet"
+            own / f"members/deepser.{member}.s1/outputs.parquet"
         ).read_bytes()
     others = {
         (own / f"members/{row}.one.s{k}/outputs.parquet").read_bytes()
-        for row in (BASE, "no_mixup")
+        for row in ("deepser", "no_mixup")
         for k in (1, 2)
     }
     assert len(others) == 4, "and no other is"
@@ -69,7 +69,7 @@ def test_the_tables_are_scikit_learns_on_what_the_members_say(done, base):
             "consensus"
         ].astype(object)
         table = pd.read_csv(run / f"studies/ablation-{part}.csv").set_index(["row", "member"])
-        for row in (BASE, "no_mixup", "no_stage2"):
+        for row in ("deepser", "no_mixup", "no_stage2"):
             for member in ("one", "two"):
                 f1 = []
                 for seed in (1, 2):
@@ -150,9 +150,11 @@ def test_a_finished_ablation_is_left_alone_and_a_wider_one_trains_what_is_new(
     assert "mixed" in said
     (other,) = (folder for folder in out.glob("small-ablation-*") if folder != own)
     taken = json.loads((other / "provenance.json").read_text())["reused"]
-    assert taken.keys() == {f"members/{row}.one.s{k}" for row in (BASE, "no_mixup") for k in (1, 2)}
+    assert taken.keys() == {
+        f"members/{row}.one.s{k}" for row in ("deepser", "no_mixup") for k in (1, 2)
+    }
     assert taken["members/no_mixup.one.s2"] == f"{own.name}/members/no_mixup.one.s2"
-    for row in (BASE, "no_mixup"):
+    for row in ("deepser", "no_mixup"):
         for place in (
             f"members/{row}.one.s2/outputs.parquet",
             f"members/{row}.one.s2/metrics.jsonl",
