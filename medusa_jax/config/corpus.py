@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from medusa_jax.config.section import Config
 
-OPTIONAL = ("fold", "hold_out_list", "annotator_dropout", "reweight", "transcript_store")
+OPTIONAL = ("fold", "hold_out_list", "annotator_dropout", "reweight", "transcript_store", "genders")
 """Keys outside a run's digest while they are not set: without them the numbers are the same."""
 
 TRANSCRIPTS = ("transcripts", "transcript_store")
@@ -38,6 +38,11 @@ class CorpusConfig(Config):
     transcript_store: str | None = Field(
         None,
         description="output of `medusa transcribe` in place of the corpus's own transcripts",
+    )
+    genders: str | None = Field(
+        None,
+        description="table of genders (CSV: id, gender) for utterances whose gender the corpus "
+        "hides, as `medusa gender` writes it",
     )
     size: int = Field(800, ge=100, description="utterances to generate")
     test_per_class: int = Field(20, ge=5, description="utterances a class in the generated test3")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from medusa_jax.corpus.genders import read_genders
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.ensemble.ensemble_folder import load_ensemble
 from medusa_jax.ensemble.predictions import Predictions, pooled
@@ -44,6 +45,7 @@ class Part:
     name: str
     corpus: Corpus
     rows: tuple[np.ndarray, ...]
+    predicted_genders: int = 0
 
     @property
     def facts(self) -> CorpusFacts:
@@ -51,6 +53,8 @@ class Part:
         counts = {"scored utterances": int((self.corpus.labels >= 0).sum())}
         if speakers := int(self.corpus.frame["speaker"].nunique()):
             counts["speakers"] = speakers
+        if self.predicted_genders:
+            counts["predicted genders"] = self.predicted_genders
         return CorpusFacts(self.corpus.name, self.corpus.synthetic, counts)
 
 
@@ -133,11 +137,13 @@ def predictions_digest(folder: Path) -> str:
 
 def labelled_parts(prepared: Prepared) -> list[Part]:
     """The labelled parts outside the training part, the most important one last; may be none."""
-    corpus = with_answers(prepared.corpus)
+    corpus, told = with_answers(prepared.corpus), prepared.run.config.corpus.genders
+    predicted = list(read_genders(Path(told).expanduser())) if told else []
     found = []
     for name, rows in _rows_of_parts(prepared, corpus).items():
         frame = corpus.frame.iloc[np.concatenate(rows)].reset_index(drop=True)
-        found.append(Part(name, replace(corpus, frame=frame), tuple(rows)))
+        genders = int(frame["id"].isin(predicted).sum())
+        found.append(Part(name, replace(corpus, frame=frame), tuple(rows), genders))
     return found
 
 

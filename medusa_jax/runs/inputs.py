@@ -4,6 +4,7 @@ from pathlib import Path
 
 from medusa_jax.config.corpus import CorpusConfig
 from medusa_jax.config.features import ExtractorConfig, StoreConfig
+from medusa_jax.corpus.genders import with_genders
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.corpus.training_labels import training_labels
 from medusa_jax.errors import ConfigError, CorpusError, RunFolderError
@@ -30,8 +31,11 @@ def read_corpus(config: CorpusConfig, out: Path) -> Corpus:
 
     The generated corpus is made under `out/corpora` first.
     """
+    corpus = _with_words(config, out)
+    if config.genders:
+        corpus = with_genders(corpus, Path(config.genders).expanduser())
     return training_labels(
-        _with_words(config, out),
+        corpus,
         dropout=config.annotator_dropout,
         reweighted=config.reweight,
         seed=config.seed,

@@ -24,6 +24,8 @@ from medusa_jax.runs.predictions import read_predictions
 OUTPUTS, JOINED = "outputs.parquet", "out_of_fold.parquet"
 """In a member's folder: its predictions of all utterances, and those of its training part made
 by members trained without the speaker."""
+GENDERS_FILE = "genders.csv"
+"""In the folder of a member that tells genders: their probabilities."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ class Run:
     def out_of_fold_file(self, fold: int, member: str) -> Path:
         """Predictions of the training part by members trained without the speaker."""
         return self.member_folder(fold, member) / JOINED
+
+    def genders_file(self, fold: int, member: str) -> Path:
+        """A member's predicted genders, if it has a head for them."""
+        return self.member_folder(fold, member) / GENDERS_FILE
 
     def metrics_file(self, fold: int, member: str) -> Path:
         """A member's losses and scores, one line an epoch."""

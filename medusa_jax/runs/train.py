@@ -1,14 +1,20 @@
 """Stages 1 and 2 of every member of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
-from medusa_jax.corpus.table import Corpus
+import pandas as pd
+from scipy.special import softmax
+
+from medusa_jax.corpus.table import GENDERS, Corpus
 from medusa_jax.ensemble.predictions import Predictions
+from medusa_jax.files import write_whole
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.machines.processes import leads
 from medusa_jax.progress import Report, track
 from medusa_jax.runs.prepare import Prepared
+from medusa_jax.runs.run import GENDERS_FILE
 from medusa_jax.runs.training_plan import Group, TrainingPlan, training_plan
 from medusa_jax.runs.training_splits import join_out_of_fold
 from medusa_jax.training import loop
@@ -58,6 +64,8 @@ def _predict(prepared: Prepared, group: Group, members: list[Member]) -> None:
     for member, found in zip(members, predict_all(trained, data, rows, devices), strict=True):
         if leads():
             outputs = _outputs(prepared.corpus, ids, found)
+            if "gender" in found:
+                _save_genders(group.split.member_folder(member.id) / GENDERS_FILE, ids, found)
             outputs.save(group.split.predictions_file(member.id))
 
 
@@ -65,6 +73,13 @@ def _outputs(corpus: Corpus, ids: tuple[str, ...], found: dict) -> Predictions:
     """Predictions of the classes; the target `other`, if there is one, is never predicted."""
     logits = found["logits"][:, : len(corpus.classes)]
     return Predictions(ids, corpus.classes, logits, found["attributes"])
+
+
+def _save_genders(path: Path, ids: Sequence[str], found: dict) -> None:
+    """Write the probability of each gender, by utterance."""
+    columns = dict(zip(GENDERS, softmax(found["gender"], axis=1).T, strict=True))
+    with write_whole(path) as temporary:
+        pd.DataFrame({"id": ids, **columns}).to_csv(temporary, index=False)
 
 
 def _title(group: Group, number: int, groups: int) -> str:

@@ -150,8 +150,8 @@ def known_rows(config: RunConfig) -> dict[str, Change]:
     """
     built_in, published = DEEPSER_ROWS, config.ablation.paper
     if not any(member.task == "deepser" for member in config.members):
-        paper = None if published is None else (published, None)
-        built_in = {"finetuning": Change(DEEPSER_ROWS["deepser"].about, {}, paper)}
+        score = None if published is None else (published, None)
+        built_in = {"finetuning": Change(DEEPSER_ROWS["deepser"].about, {}, score)}
     own = {}
     for name, row in config.ablation.rows.items():
         percent = row.paper and published and 100 * (row.paper / published - 1)

@@ -15,7 +15,8 @@ class Facts:
 
     `targets` are the classes that it is trained for, `classes` the first of them, which it
     predicts. `widths` and `extractors` go by modality; `weights_c` weigh the classes, `prior_c`
-    are their shares; `labels` are
+    are their shares; `genders` are places in
+    `corpus.table.GENDERS` of the held-out part, behind them where unknown; `labels` are
     those of the held-out part, −1 without consensus; `moments` are mean and deviation of the frames
     of modalities that are standardised.
     """
@@ -29,4 +30,5 @@ class Facts:
     labels: np.ndarray
     seed: int
     prior_c: np.ndarray | None = None
+    genders: np.ndarray | None = None
     moments: Moments = field(default_factory=dict)

@@ -78,6 +78,11 @@ def finetuned_flops(
     return total
 
 
+def mean_recall(guesses_n: np.ndarray, truth_n: np.ndarray) -> float:
+    """Accuracy with the classes that occur weighed alike."""
+    return float(np.mean([(guesses_n[truth_n == c] == c).mean() for c in np.unique(truth_n)]))
+
+
 def _width(slot: Any) -> int:
     """The features of a slot."""
     return int(jax.tree.leaves(slot)[0].shape[-1])
@@ -312,13 +317,22 @@ class FinetuningTask:
 
     def score(self, predicted: dict[str, np.ndarray]) -> float:
         """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for
-        it.
+        it; of a member that learns gender alone, its balanced accuracy.
         """
         own, facts = self.config.training, self.facts
+        if not own.class_loss and self.own.gender_loss:
+            return self._gender_score(predicted["gender"])
         classes = len(facts.classes)
         guesses_n = predicted["logits"][:, :classes].argmax(axis=1)
         how, draws = own.selection, own.selection_draws
         return selection_score(facts.labels, guesses_n, classes, how, draws, facts.seed)
+
+    def _gender_score(self, told_ng: np.ndarray) -> float:
+        """Balanced accuracy on the held-out utterances of known gender, 0 without any."""
+        genders_n = self.facts.genders
+        if genders_n is None or not (known := genders_n < _UNKNOWN).any():
+            return 0.0
+        return mean_recall(told_ng.argmax(axis=1)[known], genders_n[known])
 
     def describe(self) -> dict[str, Any]:
         """Classes and attributes in order, and the slots with their widths, extractors and

@@ -52,6 +52,7 @@ def task_of(
         weights_c=class_weights(targets[data.fit]),
         labels=corpus.labels[data.held_out],
         seed=seed,
+        genders=examples.gender[data.held_out],
         prior_c=total_c / max(total_c.sum(), 1),
         moments=moments or {},
     )
