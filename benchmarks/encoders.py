@@ -18,6 +18,8 @@ TINY = dict(
     conv_dim=(32,) * 7,
     num_conv_pos_embedding_groups=4,
 )
+WORDS = dict(vocab_size=1000, pad_token_id=1, bos_token_id=0, eos_token_id=2)
+"""A small vocabulary: what is looked up takes no time."""
 LAST_4, TOP = "sum_last_4", "last"
 TOKENS_A_SECOND = 4.5  # an assumption: 3.5 words a second, 1.3 tokens a word
 
@@ -61,6 +63,8 @@ ENCODERS = {
     "wavlm-base-plus": Encoder("WavLM", {}, 768),
     "hubert-base": Encoder("Hubert", {}, 768),
     "whisper-base": whisper(512, 6, 8, 80),
+    "roberta-base": Encoder("Roberta", {**WORDS, "max_position_embeddings": 514}, 768),
+    "modernbert-base": Encoder("ModernBert", {**WORDS, "num_hidden_layers": 22}, 768),
     "wavlm-large": Encoder("WavLM", {**LARGE, **NORMED}, 1024),
     "hubert-large": Encoder("Hubert", {**LARGE, **NORMED}, 1024),
     "whisper-large-v3": whisper(1280, 32, 20, 128),
@@ -85,7 +89,7 @@ def build(name: str) -> Any:
 
 
 def save(name: str, folder: Path) -> Path:
-    """Write the speech encoder `name` to `folder/name` by `save_pretrained`; equal at each call."""
+    """Write the encoder `name` to `folder/name` by `save_pretrained`; equal at each call."""
     import torch
     import transformers
 
@@ -96,11 +100,30 @@ def save(name: str, folder: Path) -> Path:
         transformers.WhisperFeatureExtractor(
             feature_size=encoder.settings["num_mel_bins"]
         ).save_pretrained(path)
+    elif encoder.reads == "text":
+        tokenizer().save_pretrained(path)
     else:
         transformers.Wav2Vec2FeatureExtractor(
             do_normalize=encoder.settings.get("do_stable_layer_norm", False)
         ).save_pretrained(path)
     return path
+
+
+def tokenizer() -> Any:
+    """One token a word, of `w0`, `w1`, …, between `<s>` and `</s>`."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    names = ["<s>", "<pad>", "</s>", "<unk>", *(f"w{place}" for place in range(900))]
+    words = Tokenizer(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    special = dict(bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words, model_max_length=512, **special
+    )
 
 
 def flops(name: str, seconds: float, *, window: str = "full") -> float:

@@ -54,6 +54,7 @@ CHECKS = (
     Check("memory", 30),
     Check("trace", 60),
     Check("step-16", 120),
+    Check("backbones", 200),
     Check("step-64", 120),
     Check("switches", 120),
     Check("compile", 180),

@@ -12,6 +12,7 @@
 - `members`: four members under vmap, one after the other on each batch, and in four runs.
 - `resume`: a run that was killed and started again against one that was not, bit for bit.
 - `memory`: the peak of a training step against the plan of `medusa train --plan`.
+- `backbones`: hidden states by large encoders and steps that train one, beside PyTorch.
 - `trace`: a profiler trace of three steps, and the kernels that take the most time.
 
 Timings come from benchmarks/train_ours.py and train_torch.py, each in a fresh process.
@@ -26,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from gpu_backbones import check_backbones
 from gpu_resume import killed_and_resumed
 from gpu_rows import (
     Row,
@@ -228,6 +230,7 @@ CHECKS: dict[str, Callable[[Row], Found]] = {
     "members": check_members,
     "resume": check_resume,
     "memory": check_memory,
+    "backbones": check_backbones,
     "trace": check_trace,
 }
 
