@@ -43,22 +43,19 @@ def read_config(folder: Path) -> WhisperConfig:
     Raises `FeatureError` that names every option that is not ported, or keys that are missing.
     """
     path, given = folder / "config.json", read_settings(folder)
-    try:
-        config = _config_of(given)
-    except KeyError as error:
-        if not (problems := unported(given)):
-            hint = "fetch the model again"
-            raise FeatureError(f"config.json has no {error}", where=path, hint=hint) from error
-    else:
-        problems = unported(given) + _other_front_end(_preprocessing(folder), config)
+    problems = unported(given, preprocessing(folder))
     if problems:
         hint = "use `backend: torch` for this model"
         raise FeatureError(f"not ported to JAX: {'; '.join(problems)}", where=path, hint=hint)
-    return config
+    try:
+        return _config_of(given)
+    except KeyError as error:
+        hint = "fetch the model again"
+        raise FeatureError(f"config.json has no {error}", where=path, hint=hint) from error
 
 
-def unported(given: Mapping[str, Any]) -> list[str]:
-    """The options of a config.json that the modules cannot do, in words."""
+def unported(given: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> list[str]:
+    """The options of a config.json and a feature extractor that the modules cannot do, in words."""
     if given.get("model_type") != KIND:
         return [f"the architecture {given.get('model_type')!r}"]
     found = []
@@ -67,7 +64,7 @@ def unported(given: Mapping[str, Any]) -> list[str]:
         found.append(f"the activation {activation!r} (activation_function)")
     if not given.get("tie_word_embeddings", True):
         found.append("an output projection of its own (tie_word_embeddings)")
-    return found
+    return found + _other_front_end(preprocessing, given)
 
 
 def _config_of(given: Mapping[str, Any]) -> WhisperConfig:
@@ -86,7 +83,7 @@ def _config_of(given: Mapping[str, Any]) -> WhisperConfig:
     )
 
 
-def _preprocessing(folder: Path) -> Mapping[str, Any]:
+def preprocessing(folder: Path) -> Mapping[str, Any]:
     """The settings of the folder's feature extractor, as far as it has any."""
     if (folder / "preprocessor_config.json").is_file():
         return read_settings(folder, "preprocessor_config.json")
@@ -96,15 +93,12 @@ def _preprocessing(folder: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _other_front_end(given: Mapping[str, Any], config: WhisperConfig) -> list[str]:
+def _other_front_end(given: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
     """The settings of a feature extractor that make other energies than the modules do."""
-    wanted = {
-        "sampling_rate": RATE,
-        "n_fft": FFT,
-        "hop_length": HOP,
-        "feature_size": config.bands,
-        "chunk_length": config.window / RATE,
-        "dither": 0.0,
-    }
+    wanted = {"sampling_rate": RATE, "n_fft": FFT, "hop_length": HOP, "dither": 0.0}
+    if "num_mel_bins" in model:
+        wanted["feature_size"] = model["num_mel_bins"]
+    if "max_source_positions" in model:
+        wanted["chunk_length"] = model["max_source_positions"] * FRAME / RATE
     others = {key: given[key] for key in wanted if given.get(key, wanted[key]) != wanted[key]}
     return [f"{key} {value} of the feature extractor" for key, value in others.items()]

@@ -88,15 +88,16 @@ class HuggingFaceConfig(Config):
     layers: Literal["last", "sum_last_4", "mean_last_4", "all", "conv"] | None = Field(
         None,
         description="none: the entry's; without one, sum_last_4. conv: the convolutions' output, "
-        "for members that fine-tune the model (backend flax)",
+        "for members that fine-tune the model (not in torch)",
     )
     compute: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="precision of the model; layers are summed in float32"
     )
-    backend: Literal["torch", "flax"] = Field(
-        "torch",
-        description="library that runs the model; flax, without PyTorch: WavLM, HuBERT, "
-        "wav2vec 2.0, Whisper, BERT, RoBERTa, ModernBERT",
+    backend: Literal["auto", "flax", "torch"] = Field(
+        "auto",
+        description="library that runs the model. auto: flax, without PyTorch, for WavLM, HuBERT, "
+        "wav2vec 2.0, Whisper, BERT, RoBERTa and ModernBERT; torch for others, for options of a "
+        "model that are not ported, and for compute float16",
     )
     window: Literal["full", "real"] = Field(
         "full",

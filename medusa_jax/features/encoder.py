@@ -16,9 +16,9 @@ from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.catalogue import default_layers, short_name
 from medusa_jax.backbones.locate import locate
 from medusa_jax.backbones.model_folder import digests, read_settings
+from medusa_jax.backbones.ported import unported
 from medusa_jax.backbones.preprocessing import load_preprocessor, load_tokenizer
 from medusa_jax.backbones.speech_config import FAMILIES
-from medusa_jax.backbones.text_config import TEXT_FAMILIES
 from medusa_jax.backbones.whisper_config import KIND
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError
@@ -41,9 +41,8 @@ TEXT = frozenset(
     }
 )
 _SUPPORTED = WAVEFORM | TEXT | {"whisper"}
-_PORTED = frozenset((*FAMILIES, *TEXT_FAMILIES, KIND))
 # Settings that change the place and the speed of the work only, and those of other architectures.
-_OUTSIDE = {"model", "revision", "offline", "device", "batch_seconds"}
+_OUTSIDE = {"model", "revision", "offline", "device", "batch_seconds", "backend"}
 _LONG_AUDIO, _WINDOW = {"chunk_seconds", "overlap_seconds"}, {"window"}
 
 
@@ -71,13 +70,8 @@ class HuggingFace:
                 f"(supported: {', '.join(sorted(_SUPPORTED))})",
                 where=self.folder,
             )
-        self.flax = config.backend == "flax"
-        if self.flax and self.kind not in _PORTED:
-            raise FeatureError(
-                f"models of the kind {self.kind!r} are not ported to JAX",
-                where="backend",
-                hint=f"use `backend: torch`; ported: {', '.join(sorted(_PORTED))}",
-            )
+        self._lacking = self._unported()
+        self.flax = config.backend != "torch" and not self._lacking
         library = ("jax", "flax") if self.flax else ("torch",)
         self.packages: tuple[str, ...] = ("transformers", *library)
         self.reads: Literal["audio", "text"] = "text" if self.kind in TEXT else "audio"
@@ -94,21 +88,24 @@ class HuggingFace:
         }.get(self.combination, hidden)
         if self.combination == "conv" and not (self.flax and self.kind in FAMILIES):
             raise ConfigError(
-                "conv is for WavLM, HuBERT and wav2vec 2.0 with `backend: flax`", where="layers"
+                "conv is for WavLM, HuBERT and wav2vec 2.0 that run in JAX",
+                where="layers",
+                hint=f"not ported: {'; '.join(self._lacking)}" if self._lacking else None,
             )
 
     def identity(self) -> dict[str, object]:
         """Return the settings that determine the numbers and the digest of each model file.
 
-        The model's location is not part of it.
+        The model's location is not part of it, nor is the library where its numbers are PyTorch's
+        within float16's rounding.
         """
         unused = set() if self.kind in WAVEFORM else set(_LONG_AUDIO)
-        if self.config.compute == "float32" or not self.flax:  # equal within float16's rounding
-            unused.add("backend")
         if self.kind != "whisper":
             unused |= _WINDOW
+        rounded = self.flax and self.config.compute != "float32"
         return {
             **self.config.model_dump(mode="json", exclude=_OUTSIDE | unused),
+            **({"backend": "flax"} if rounded else {}),
             "layers": self.combination,
             "version": 2,
             "model": self.name,
@@ -116,7 +113,9 @@ class HuggingFace:
         }
 
     def prepare(self) -> None:
-        """Load the model. Raises `DependencyError` without PyTorch, `FeatureError` if it fails."""
+        """Load the model. Raises `DependencyError` if it needs PyTorch, which is not installed,
+        and `FeatureError` if it does not load.
+        """
         _ = self._encoder
 
     def __call__(
@@ -165,6 +164,16 @@ class HuggingFace:
             frames.append(part)
         return np.concatenate(frames) if frames else np.zeros((1, self.width), np.float32)
 
+    def _unported(self) -> list[str]:
+        """What keeps JAX from running the model. Raises `FeatureError` if that was asked for."""
+        found = unported(self.folder)
+        if self.config.compute == "float16":
+            found.append("float16 (compute)")
+        if found and self.config.backend == "flax":
+            what, hint = f"not ported to JAX: {'; '.join(found)}", "use `backend: auto` or `torch`"
+            raise FeatureError(what, where=self.folder, hint=hint)
+        return found
+
     @cached_property
     def _digests(self) -> dict[str, str]:
         return digests(self.folder)
@@ -200,7 +209,7 @@ class HuggingFace:
         from medusa_jax.torch_encoders.text import TextEncoder
         from medusa_jax.torch_encoders.whisper import WhisperEncoder
 
-        model = load_model(self.folder)
+        model = load_model(self.folder, because=self._lacking)
         if self.kind == "whisper":
             model = model.get_encoder()
         if self.kind == "wavlm":

@@ -44,7 +44,8 @@ def extract(
     Utterances that fail are rows of its `failures.jsonl`. The number of `workers` (default: one
     thread per core) changes only the speed. With `verify=False` a finished store is opened without
     reading every byte, and each shard is checked when it is first read. `own_process` (default:
-    for PyTorch on CUDA) extracts in a child process, so that all GPU memory is free afterwards.
+    for PyTorch and CTranslate2 on CUDA) extracts in a child process, so that all GPU memory is free
+    afterwards.
     `progress(done, total)` counts utterances. Raises `FeatureError` when more than the share
     `max_failures` fail, `StoreError` when the disk is full, the folder holds other features, or
     another process is working on it.
@@ -122,12 +123,15 @@ def _fill(
     progress: Progress | None,
 ) -> tuple[int, ...]:
     """Make the share's shards, here or in a child process; return the shards still missing."""
-    if wants_own_process(work.config) if own_process is None else own_process:
+    if own_process is None:
+        own_process = wants_own_process(work.config, work.extractor)
+    if own_process:
         return fill_in_own_process(
             work.corpus,
             work.config,
             work.folder.parent,
             share,
+            in_jax="jax" in work.extractor.packages,
             max_failures=(work.allowed + 0.5) / len(work.corpus),
             shard_rows=work.plan.shard_rows,
             workers=workers,

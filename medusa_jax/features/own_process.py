@@ -1,7 +1,8 @@
 """Extraction in a child process, whose GPU memory is free again when it ends.
 
-PyTorch keeps the memory it has used until its process ends, and JAX takes most of a GPU when it
-starts; in one process, neither leaves room for the other.
+PyTorch and CTranslate2 keep the memory they have used until their process ends, and JAX takes most
+of a GPU when it starts; in one process, neither leaves room for the other. A model that JAX runs
+needs no child: it works in the memory that training works in later.
 """
 
 import json
@@ -20,18 +21,27 @@ from medusa_jax.config.features import ExtractorConfig, HuggingFaceConfig
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import FeatureError, MedusaError
+from medusa_jax.features.extractor import Extractor
 from medusa_jax.store.share import Share
-from medusa_jax.torch_encoders.device import uses_cuda
+from medusa_jax.torch_encoders import device as torch_device
+from medusa_jax.transcription import faster_whisper
 
 CHILD = "medusa_jax.features.child"
 """The module that the child runs."""
 AGAIN = "run the same command again: finished shards are kept"
 
 
-def wants_own_process(config: ExtractorConfig | TranscriptionConfig) -> bool:
-    """Return whether `config` is a pretrained model that PyTorch runs on CUDA."""
-    if isinstance(config, HuggingFaceConfig | TranscriptionConfig) and config.backend != "flax":
-        return uses_cuda(config.device)
+def wants_own_process(config: ExtractorConfig | TranscriptionConfig, extractor: Extractor) -> bool:
+    """Tell whether the extractor of `config` is a model that PyTorch or CTranslate2 runs on CUDA.
+
+    For a model that JAX runs, PyTorch is not even imported.
+    """
+    if not isinstance(config, HuggingFaceConfig | TranscriptionConfig):
+        return False
+    if "torch" in extractor.packages:
+        return torch_device.uses_cuda(config.device)
+    if "ctranslate2" in extractor.packages:
+        return faster_whisper.uses_cuda(config.device)
     return False
 
 
@@ -41,12 +51,14 @@ def fill_in_own_process(
     root: Path,
     share: Share,
     *,
+    in_jax: bool,
     progress: Callable[[int, int], None] | None,
     **options: float | None,
 ) -> tuple[int, ...]:
     """Run `extract_share` in a child process; return the shards still missing.
 
-    Raises what it raises. When this process is interrupted, the child is stopped first.
+    JAX may use a GPU there only if the model runs `in_jax`. Raises what `extract_share` raises.
+    When this process is interrupted, the child is stopped first.
     """
     with TemporaryDirectory(prefix="medusa-extract-") as folder:
         table = Path(folder) / "corpus.parquet"
@@ -59,7 +71,7 @@ def fill_in_own_process(
             "share": str(share),
             "options": options,
         }
-        with _child(task) as (child, lines):
+        with _child(task, {} if in_jax else {"JAX_PLATFORMS": "cpu"}) as (child, lines):
             result = _followed(lines, progress)
         if result is None:
             _refuse_silence(child.returncode)
@@ -67,10 +79,12 @@ def fill_in_own_process(
 
 
 @contextmanager
-def _child(task: dict[str, Any]) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+def _child(
+    task: dict[str, Any], variables: dict[str, str]
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """Start the child, and stop it when the block is left early."""
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    environment = {**os.environ, "PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "PYTHONPATH": paths, **variables}
     child = subprocess.Popen(
         (sys.executable, "-m", CHILD),
         stdin=subprocess.PIPE,

@@ -169,14 +169,30 @@ def load_stores(run: Run, corpus: Corpus, *, verify: bool = False) -> dict[str, 
     `StoreError` if a store is unfinished.
     """
     stores = {}
-    for name, config in run.config.features.items():
+    for name, config in _in_order(run):
         if isinstance(config, StoreConfig):
             stores[name] = _external_store(run, name, config, corpus, verify)
         else:
             stores[name] = _extracted_store(run, name, config, corpus, verify)
         if not verify:
             stores[name].verify_ahead()
-    return stores
+    return {name: stores[name] for name in run.config.features}
+
+
+def _in_order(run: Run) -> list[tuple[str, ExtractorConfig | StoreConfig]]:
+    """The feature sets, first those whose library runs in a process of its own on the GPU: JAX
+    holds most of it once a model runs there.
+    """
+    from medusa_jax.features.own_process import wants_own_process
+    from medusa_jax.features.registry import build_extractor
+
+    first, rest = [], []
+    for name, config in run.config.features.items():
+        own = not isinstance(config, StoreConfig) and wants_own_process(
+            config, build_extractor(config)
+        )
+        (first if own else rest).append((name, config))
+    return first + rest
 
 
 def _external_store(
@@ -191,7 +207,8 @@ def _external_store(
         max_failures=run.config.corpus.max_failures,
         verify=verify,
     )
-    _refuse_another(run, name, store)
+    hint = "choose another --out for the new features, or put back the earlier ones"
+    _refuse_another(run, name, store, hint)
     return store
 
 
@@ -202,27 +219,33 @@ def _extracted_store(
     from medusa_jax.machines.processes import several
 
     if several():
-        return open_extracted(corpus, config, run.features_folder)
-    with track(f"extract {name}") as report:
-        return extract(
-            corpus,
-            config,
-            run.features_folder,
-            max_failures=run.config.corpus.max_failures,
-            verify=verify,
-            progress=report,
-        )
+        store = open_extracted(corpus, config, run.features_folder)
+    else:
+        with track(f"extract {name}") as report:
+            store = extract(
+                corpus,
+                config,
+                run.features_folder,
+                max_failures=run.config.corpus.max_failures,
+                verify=verify,
+                progress=report,
+            )
+    if "backend" in store.plan.extractor:  # the run may have begun with PyTorch's rounded numbers
+        setting = f"--set features.{name}.backend=torch"
+        hint = f"to go on with PyTorch's: {setting}; otherwise choose another --out"
+        _refuse_another(run, name, store, hint)
+    return store
 
 
-def _refuse_another(run: Run, name: str, store: FeatureStore) -> None:
-    """Raise `RunFolderError` if the run began with another store of this name at that path."""
+def _refuse_another(run: Run, name: str, store: FeatureStore, hint: str) -> None:
+    """Raise `RunFolderError` if the run began with another store of this name."""
     known = known_provenance(run).get("stores", {}).get(name, store.digest)
     if known != store.digest:
         raise RunFolderError(
             f"this run began with other {name} features: "
             f"store {known[:12]}, not {store.digest[:12]}",
             where=store.folder,
-            hint="choose another --out for the new features, or put back the earlier ones",
+            hint=hint,
         )
 
 
@@ -236,7 +259,7 @@ def extract_shares(
     from medusa_jax.features.extract import extract_share
 
     made = {}
-    for name, config in run.config.features.items():
+    for name, config in _in_order(run):
         if isinstance(config, StoreConfig):
             continue
         with track(f"extract {name}, share {share}") as report:

@@ -4,7 +4,7 @@ Reads safetensors only, never connects to the hub and runs no code from the fold
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,26 @@ from medusa_jax.backbones.model_folder import REFETCH
 from medusa_jax.backbones.preprocessing import explained
 from medusa_jax.errors import DependencyError, FeatureError
 
+INSTALL = "pip install 'medusa-jax[torch]'"
+"""How to get PyTorch."""
+
 # Features do not pass through these parameters, so a checkpoint may lack them.
 _UNUSED = re.compile(r"(^|\.)(pooler|masked_spec_embed)(\.|$)")
 
 
-def load_model(folder: Path, loader: str = "AutoModel") -> Any:
+def load_model(folder: Path, loader: str = "AutoModel", because: Sequence[str] = ()) -> Any:
     """Load a model in float32 and evaluation mode with one of transformers' `AutoModel…` classes.
 
-    Raises `DependencyError` without PyTorch, `FeatureError` if the weights are damaged or belong
-    to another model.
+    Raises `DependencyError` without PyTorch, naming `because`, the model's options that only
+    PyTorch can do; `FeatureError` if the weights are damaged or belong to another model.
     """
     try:
         import torch
         import transformers
     except ImportError as error:
+        reason = f"; not ported to JAX: {'; '.join(because)}" if because else ""
         raise DependencyError(
-            "PyTorch is not installed", hint="pip install 'medusa-jax[extract]'"
+            f"PyTorch is not installed{reason}", where=folder, hint=INSTALL
         ) from error
     with _quiet(), explained(folder):
         model, info = getattr(transformers, loader).from_pretrained(

@@ -15,6 +15,17 @@ PACKAGES = ("faster-whisper", "ctranslate2")
 _MODEL = "model.bin"
 
 
+def uses_cuda(device: str) -> bool:
+    """Tell whether a model configured for `device` runs on CUDA."""
+    if device != "auto":
+        return device.startswith("cuda")
+    try:
+        import ctranslate2
+    except ImportError:
+        return False
+    return bool(ctranslate2.get_cuda_device_count())
+
+
 class Source:
     """A folder written by CTranslate2's converter."""
 

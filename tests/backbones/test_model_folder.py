@@ -32,12 +32,16 @@ def _copy(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / folder.name)
 
 
-def test_a_model_that_does_not_load_stops_the_run_not_each_row(saved, tmp_path):
+@pytest.mark.parametrize(
+    ("backend", "message"), [("torch", "does not load"), ("flax", "weights are damaged")]
+)
+def test_a_model_that_does_not_load_stops_the_run_not_each_row(saved, tmp_path, backend, message):
     corpus = small_corpus(tmp_path / "corpus", 3)
     folder = _copy(saved("hubert-base"), tmp_path)
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-100])
-    with pytest.raises(FeatureError, match="does not load"):
-        extract(corpus, HuggingFaceConfig(model=str(folder)), tmp_path / "store", max_failures=1.0)
+    config = HuggingFaceConfig(model=str(folder), backend=backend)
+    with pytest.raises(FeatureError, match=message):
+        extract(corpus, config, tmp_path / "store", max_failures=1.0)
 
 
 def test_the_identity_is_of_the_files_not_of_their_place(saved, tmp_path):
@@ -238,4 +242,4 @@ def test_missing_torch_names_its_extra(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(DependencyError) as caught:
         extractor.prepare()
-    assert "medusa-jax[extract]" in str(caught.value)
+    assert "medusa-jax[torch]" in str(caught.value)

@@ -91,7 +91,7 @@ def test_a_fetched_model_is_found_by_name_with_the_network_off(hub, saved, tmp_p
         "sum_last_4",
         "text",
     )
-    expected = extractor_of(saved / "roberta", "sum_last_4")
+    expected = extractor_of(saved / "roberta", "sum_last_4", backend="flax")
     assert np.array_equal(extractor(["why?"])[0], expected(["why?"])[0])
     assert extractor.identity()["files"] == expected.identity()["files"]
     assert not hub.served
@@ -109,7 +109,7 @@ def test_pickled_weights_are_converted_where_asked_and_only_there(hub, saved, tm
     wave = waves(1)
     assert np.array_equal(
         build_extractor(HuggingFaceConfig(model="wavlm-large"))(wave)[0],
-        extractor_of(saved / "wavlm-large", "sum_last_4")(wave)[0],
+        extractor_of(saved / "wavlm-large", "sum_last_4", backend="flax")(wave)[0],
     )
 
 

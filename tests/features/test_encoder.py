@@ -1,13 +1,18 @@
 """Features of pretrained encoders equal transformers' own hidden states."""
 
 import functools
+import gc
+import json
+import shutil
+import sys
 
+import jax
 import numpy as np
 import pytest
-from small_corpus import RATE, small_corpus, waves
+from small_corpus import RATE, bytes_of, small_corpus, waves
 
 from medusa_jax.config.features import HuggingFaceConfig
-from medusa_jax.errors import AudioError
+from medusa_jax.errors import AudioError, ConfigError, DependencyError, FeatureError
 from medusa_jax.features.extract import extract
 from medusa_jax.features.registry import build_extractor
 from medusa_jax.features.store_plan import store_name
@@ -20,6 +25,7 @@ from small_models import (  # noqa: E402
     SPEECH,
     SPEECH_KIN,
     TEXT,
+    WHISPER,
     extractor_of,
     save_model,
 )
@@ -180,7 +186,7 @@ def test_speech_shorter_than_a_frame_is_an_error_in_its_place(saved, name):
 def test_features_go_into_a_store_and_come_back(saved, tmp_path):
     corpus = small_corpus(tmp_path / "corpus", 3)
     for name in ("hubert-base", "roberta"):
-        config = HuggingFaceConfig(model=str(saved(name)))
+        config = HuggingFaceConfig(model=str(saved(name)), backend="torch")
         folder = tmp_path / store_name(corpus, build_extractor(config))
         assert folder.name.startswith(f"{name}-")
         store = extract(corpus, config, folder)
@@ -192,3 +198,91 @@ def test_features_go_into_a_store_and_come_back(saved, tmp_path):
         for id, frames in zip(store.ids, build_extractor(config)(inputs), strict=True):
             assert np.array_equal(store[id], frames.astype(np.float16))
         assert {"torch", "transformers", "medusa-jax"} <= set(store.entries[0].made_with)
+
+
+# The library
+
+
+PORTED = (*SPEECH, "wav2vec2-lv60", *WHISPER, *TEXT)
+
+
+@pytest.mark.parametrize("name", [*SPEECH, *SPEECH_KIN, *WHISPER, *ALL_TEXT])
+def test_jax_runs_the_models_that_are_ported_and_pytorch_the_others(saved, name):
+    extractor = extractor_of(saved(name), backend="auto")
+    assert ("jax" in extractor.packages) == (name in PORTED)
+    assert ("torch" in extractor.packages) == (name not in PORTED)
+
+
+OPTIONS = {
+    "hubert-base": {"conv_pos_batch_norm": True},
+    "wavlm-large": {"hidden_act": "relu"},
+    "whisper": {"activation_function": "relu"},
+    "roberta": {"is_decoder": True},
+    "modernbert": {"rope_scaling": {"type": "linear"}},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_that_is_not_ported_is_left_to_pytorch(saved, name, tmp_path, monkeypatch):
+    folder, ((key, value),) = shutil.copytree(saved(name), tmp_path / name), OPTIONS[name].items()
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, key: value}))
+    with pytest.raises(FeatureError, match=f"not ported .*{key}"):
+        extractor_of(folder, backend="flax")
+    extractor = extractor_of(folder, backend="auto")
+    assert "torch" in extractor.packages
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(DependencyError, match=f"PyTorch is not installed; not ported .*{key}"):
+        extractor.prepare()
+    if name in ("hubert-base", "wavlm-large"):
+        with pytest.raises(ConfigError, match="conv") as caught:
+            extractor_of(folder, "conv", backend="auto")
+        assert key in caught.value.hint
+
+
+def test_other_energies_than_whispers_are_left_to_pytorch(saved, tmp_path):
+    folder = shutil.copytree(saved("whisper"), tmp_path / "whisper")
+    feeder = transformers.WhisperFeatureExtractor(feature_size=80, chunk_length=1, hop_length=80)
+    feeder.save_pretrained(folder)
+    assert "torch" in extractor_of(folder, backend="auto").packages
+    with pytest.raises(FeatureError, match="hop_length 80"):
+        extractor_of(folder, backend="flax")
+
+
+def test_half_precision_is_pytorchs(saved):
+    of = functools.partial(extractor_of, saved("roberta"), compute="float16")
+    assert of(backend="auto").packages == of().packages
+    assert of(backend="auto").identity() == of().identity()
+    with pytest.raises(FeatureError, match="float16"):
+        of(backend="flax")
+
+
+def test_a_store_of_rounded_numbers_is_one_librarys(saved, tmp_path):
+    """In float32 either library fills the store; in bfloat16 PyTorch's is not taken for JAX's."""
+    corpus = small_corpus(tmp_path / "corpus", 3)
+
+    def made(backend, compute):
+        model = str(saved("roberta"))
+        config = HuggingFaceConfig(model=model, backend=backend, compute=compute)
+        return extract(corpus, config, tmp_path / compute)
+
+    for compute, stores in (("float32", 1), ("bfloat16", 2)):
+        first = made("torch", compute)
+        assert "backend" not in first.plan.extractor, "as before there was a choice"
+        before = bytes_of(first.folder)
+        second = made("auto", compute)
+        assert bytes_of(first.folder) == before
+        assert len(list((tmp_path / compute).iterdir())) == stores
+        assert made("flax", compute).folder == second.folder
+    assert second.plan.extractor["backend"] == "flax"
+    assert "torch" not in second.entries[0].made_with
+
+
+def test_jax_keeps_nothing_on_the_device(saved, tmp_path):
+    """Training needs the memory: no process ends between."""
+    corpus = small_corpus(tmp_path / "corpus", 3)
+    gc.collect()
+    before = sum(array.nbytes for array in jax.live_arrays())
+    config = HuggingFaceConfig(model=str(saved("roberta")), backend="flax")
+    extract(corpus, config, tmp_path / "store")
+    assert sum(array.nbytes for array in jax.live_arrays()) <= before

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from small_corpus import bytes_of, small_corpus
@@ -135,16 +136,40 @@ def test_a_child_ends_with_a_killed_parent(tmp_path):
     assert len(list(folder.iterdir())) == before < 800
 
 
-def test_only_pretrained_models_on_cuda_want_one(monkeypatch):
+MODELS = [HuggingFaceConfig(model="m"), TranscriptionConfig(model="m")]
+
+
+def run_by(*packages):
+    return SimpleNamespace(packages=packages)
+
+
+def test_only_pytorchs_models_on_cuda_want_one(monkeypatch):
     torch = pytest.importorskip("torch")
-    models = [HuggingFaceConfig(model="m"), TranscriptionConfig(model="m")]
+    pytorchs = run_by("transformers", "torch")
     for available in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
-        assert [wants_own_process(config) for config in models] == [available] * 2
-        assert not wants_own_process(LOGMEL)
-        for device, wanted in (("cpu", False), ("cuda:1", True)):
-            for config in models:
-                assert wants_own_process(config.model_copy(update={"device": device})) == wanted
+        assert [wants_own_process(config, pytorchs) for config in MODELS] == [available] * 2
+        assert not wants_own_process(LOGMEL, run_by())
+    for device, wanted in (("cpu", False), ("cuda:1", True)):
+        for config in MODELS:
+            placed = config.model_copy(update={"device": device})
+            assert wants_own_process(placed, pytorchs) == wanted
+            assert wants_own_process(placed, run_by("ctranslate2")) == wanted
+            assert not wants_own_process(placed, run_by("jax", "flax"))
+
+
+def test_for_jax_pytorch_is_not_imported():
+    script = """
+import sys
+from types import SimpleNamespace
+from medusa_jax.config.features import HuggingFaceConfig
+from medusa_jax.features.own_process import wants_own_process
+jax = SimpleNamespace(packages=("transformers", "jax", "flax"))
+print(wants_own_process(HuggingFaceConfig(model="m"), jax), "torch" in sys.modules)
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "False"]
 
 
 _STORES = """

@@ -121,8 +121,10 @@ def save_model(name, folder, size="small"):
     return folder
 
 
-def extractor_of(folder, layers="last", **settings):
-    return build_extractor(HuggingFaceConfig(model=str(folder), layers=layers, **settings))
+def extractor_of(folder, layers="last", backend="torch", **settings):
+    """PyTorch's, the reference, unless another is named."""
+    config = HuggingFaceConfig(model=str(folder), layers=layers, backend=backend, **settings)
+    return build_extractor(config)
 
 
 def tokenizer():
