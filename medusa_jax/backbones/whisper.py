@@ -24,9 +24,11 @@ from medusa_jax.backbones.whisper_config import FRAME, WhisperConfig
 from medusa_jax.errors import FeatureError
 from medusa_jax.layers.attention import attend
 from medusa_jax.layers.matmul import dense, product
+from medusa_jax.layers.tuning import tuned
 
 Window = Literal["full", "real"]
 EPSILON = 1e-5  # PyTorch's
+_LONG = 512  # frames
 
 
 class Stored(nnx.Param):
@@ -58,12 +60,28 @@ class Attention(nnx.Module):
     ) -> Float[Array, "b t h"]:
         """Each frame's mean of the values at valid keys."""
         q_bnte = self._by_head(dense(self.query, x_bth, compute))
-        mixed_bnte = attend(q_bnte, k_bnse, v_bnse, valid_bs, None, 0.0, compute)
+        mixed_bnte = _attended(q_bnte, k_bnse, v_bnse, valid_bs, compute)
         return dense(self.out, mixed_bnte.swapaxes(1, 2).reshape(x_bth.shape), compute)
 
     def _by_head(self, x_bth: Array) -> Array:
         b, t, _ = x_bth.shape
         return x_bth.reshape(b, t, self.heads, -1).swapaxes(1, 2)
+
+
+def _attended(
+    q_bnte: Array, k_bnse: Array, v_bnse: Array, valid_bs: Array, compute: DTypeLike
+) -> Array:
+    """`attend`; of long utterances head by head where a CPU's cache holds the scores of one."""
+    b, n, t, _ = q_bnte.shape
+    if t < _LONG or not tuned("attention"):
+        return attend(q_bnte, k_bnse, v_bnse, valid_bs, None, 0.0, compute)
+    valid_rs = jnp.repeat(valid_bs, n, axis=0)[:, None]
+    by_head = (x.reshape(b * n, 1, 1, *x.shape[2:]) for x in (q_bnte, k_bnse, v_bnse))
+
+    def one(given: tuple[Array, Array, Array, Array]) -> Array:
+        return attend(*given, None, 0.0, compute)
+
+    return jax.lax.map(one, (*by_head, valid_rs)).reshape(q_bnte.shape)
 
 
 class FeedForward(nnx.Module):

@@ -10,7 +10,10 @@ from medusa_jax.config.section import Config
 class TranscriptionConfig(Config):
     """The source of the words: Whisper for every split, or the corpus's own transcripts."""
 
-    backend: Literal["transformers", "flax", "faster-whisper", "corpus"] = "transformers"
+    backend: Literal["transformers", "flax", "faster-whisper", "corpus"] = Field(
+        "transformers",
+        description="transformers: Whisper in PyTorch; flax: without it; corpus: no Whisper",
+    )
     model: str = Field(
         "whisper-large-v3",
         min_length=1,

@@ -12,6 +12,7 @@ import soundfile
 from flax import nnx
 
 from medusa_jax.audio.decode import RATE
+from medusa_jax.backbones import whisper
 from medusa_jax.backbones.whisper import Stored
 from medusa_jax.backbones.whisper_config import FRAME
 from medusa_jax.backbones.whisper_weights import load_encoder
@@ -152,6 +153,26 @@ def near(found, theirs, name):
     np.testing.assert_allclose(
         found[...], wanted if stacked else wanted[0], atol=1e-4 * np.abs(wanted).max()
     )
+
+
+@pytest.mark.parametrize("window", ["full", "real"])
+def test_long_utterances_are_attended_to_head_by_head(saved, window, monkeypatch):
+    """With the same states and gradients."""
+    _, feeder, folder = saved
+    given, model = waves(feeder.n_samples), load_encoder(folder, window)
+    graph, params = nnx.split(model)
+
+    def scalar(params):
+        states_lbth = nnx.merge(graph, params)(*given).states_lbth
+        return jnp.square(states_lbth[-1]).mean(), states_lbth
+
+    both = []
+    for longest in (10, 1000):
+        monkeypatch.setattr(whisper, "_LONG", longest)
+        both.append(jax.jit(jax.grad(scalar, has_aux=True))(params))
+    leaves = [jax.tree.leaves(one) for one in both]
+    for one, other in zip(*leaves, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max() + 1e-8)
 
 
 def test_bfloat16_is_near_float32(saved):
