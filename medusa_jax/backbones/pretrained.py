@@ -18,7 +18,7 @@ from medusa_jax.backbones.wav2vec2 import SpeechBackbone, States
 from medusa_jax.backbones.waveform import normalised
 from medusa_jax.backbones.whisper import WhisperEncoder, Window
 from medusa_jax.backbones.whisper_weights import fill_encoder
-from medusa_jax.errors import FeatureError
+from medusa_jax.errors import ConfigError
 
 LAYERS = "layers"
 """The name of the stack of layers in every backbone's parameters."""
@@ -40,7 +40,8 @@ class Backbone(nnx.Module):
         self.encoder: SpeechBackbone | WhisperEncoder
         if settings.get("model_type") == "whisper":
             if rank:
-                raise FeatureError("low-rank parts are not ported to Whisper", where="lora")
+                what, hint = "low-rank parts are not ported to Whisper", "set lora: 0"
+                raise ConfigError(what, where="finetuning.lora", hint=hint)
             self.encoder = WhisperEncoder(whisper_config.read_config(folder), window, rngs=rngs)
             self.conv_width, self.normalise = None, False
             self.shortest = whisper_config.FRAME
@@ -84,12 +85,13 @@ class Backbone(nnx.Module):
         return self.encoder.encoded(*frames, compute, remat, key, frozen)
 
 
-def encoder_flops(folder: Path, frames: float, wave: bool) -> float:
+def encoder_flops(folder: Path, frames: float, wave: bool, window: Window = "real") -> float:
     """Operations of an encoder on an utterance of so many frames, forward; of a `wave` its
-    convolutions' too.
+    convolutions' too, and of Whisper's full window all its frames.
     """
     if read_settings(folder).get("model_type") == "whisper":
         whisper = whisper_config.read_config(folder)
+        frames = whisper.positions if window == "full" else frames
         return _layers_flops(whisper.layers, whisper.hidden, whisper.feedforward, frames)
     config = speech_config.read_config(folder)
     total = _layers_flops(config.layers, config.hidden, config.feedforward, frames)

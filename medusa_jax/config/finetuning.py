@@ -51,9 +51,11 @@ class FinetuningConfig(Config):
     loss: Literal["cross_entropy", "kl", "focal"] = "cross_entropy"
     focal: float = Field(2.0, ge=0, description="γ of the focal loss")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    class_weights: bool = Field(False, description="weigh classes as MEDUSA does (its α_c)")
+    class_weights: bool = Field(
+        False, description="weigh classes of Stage 1 as MEDUSA does (its α_c)"
+    )
     logit_adjustment: float = Field(
-        0.0, ge=0, description="τ: log priors of the training part are added to logits in training"
+        0.0, ge=0, description="τ: log priors of the training part are added to logits in Stage 1"
     )
     gender_loss: float = Field(0.0, ge=0, description="weight of a head that predicts gender")
     top_layers: int | None = Field(

@@ -16,8 +16,9 @@ from medusa_jax.machines.mesh import Devices, devices_of
 from medusa_jax.models.flops import TRAINING, forward_flops, training_flops
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.training_plan import Group, Readings, training_plan
-from medusa_jax.tasks.finetuning import finetuned_flops
+from medusa_jax.tasks.finetuning_inputs import finetuned_flops
 from medusa_jax.tasks.registry import task_of
+from medusa_jax.tasks.utterances import Utterances
 from medusa_jax.training.members import Member, one_lane
 from medusa_jax.training.memory import Need, budget, group_bytes, steps_side_by_side
 from medusa_jax.training.prediction import prediction_batches
@@ -112,13 +113,14 @@ def _group(group: Group, side_by_side: bool, devices: Devices) -> GroupPlan:
     epochs = {stage: max(_epochs(one, stage) for one in configs) for stage in STAGES}
     plans = {stage: data.plan(stage - 1, 0) for stage in STAGES if epochs[stage]}
     steps = {stage: _places(examples, plan) for stage, plan in plans.items()}
-    scored = _places(examples, prediction_batches(data, group.split.held_out, devices))
-    predicted = _places(examples, prediction_batches(data, group.split.predicted, devices))
+    whole = data.evaluated
+    scored = _places(whole, prediction_batches(data, group.split.held_out, devices))
+    predicted = _places(whole, prediction_batches(data, group.split.predicted, devices))
     needs = {one.id: need for one, need in zip(configs, group.needs, strict=True)}
     rungs = examples.rungs[next(iter(plans.values()))].max(axis=1)
     members = []
     for one in configs:
-        flops = _flops(one, examples, steps, scored, predicted)
+        flops = _flops(one, data, steps, scored, predicted)
         members.append(MemberPlan(one.id, one.modalities, needs[one.id], flops))
     shapes = [dict(zip(examples.modalities, row, strict=True)) for row in examples.shapes.tolist()]
     return GroupPlan(
@@ -157,7 +159,7 @@ def _places(examples: Examples, plan: np.ndarray) -> dict[int, int]:
 
 def _flops(
     config: MemberConfig,
-    examples: Examples,
+    data: Utterances,
     steps: dict[int, dict[int, int]],
     held_out: dict[int, int],
     predicted: dict[int, int],
@@ -167,16 +169,16 @@ def _flops(
     The last three arguments are as of `_places`.
     """
 
-    def of(places: dict[int, int], operations: Callable[..., float]) -> float:
+    def of(examples: Examples, places: dict[int, int], operations: Callable[..., float]) -> float:
         return sum(
             count * _flops_on(config, examples, rung, operations) for rung, count in places.items()
         )
 
-    epochs = {stage: _epochs(config, stage) for stage in steps}
-    trained = sum(epochs[stage] * of(places, training_flops) for stage, places in steps.items())
-    return (
-        trained + sum(epochs.values()) * of(held_out, forward_flops) + of(predicted, forward_flops)
-    )
+    total = of(data.evaluated, predicted, forward_flops)
+    for stage, places in steps.items():
+        trained = of(data.examples, places, training_flops)
+        total += _epochs(config, stage) * (trained + of(data.evaluated, held_out, forward_flops))
+    return total
 
 
 def _flops_on(

@@ -34,12 +34,14 @@ def reuse_members(prepared: Prepared) -> int:
     known = _trained_beside(run) if new and not several() else {}
     if not known:
         return 0
-    examples = examples_of(prepared, 1)  # a digest is the same for any number of padded shapes
+    tasks = sorted({one.task for members in new.values() for one in members})
+    # a digest is the same for any number of padded shapes
+    examples = {task: examples_of(prepared, 1, task) for task in tasks}
     for number, members in new.items():
-        split = splits[number]
-        data = data_of(members[0], examples, split, run.config.seed)
+        split, seed = splits[number], run.config.seed
+        data = {task: data_of(members[0], own, split, seed) for task, own in examples.items()}
         for config in members:
-            digest = training_digest(config, data, run.config.seed)
+            digest = training_digest(config, data[config.task], seed)
             if digest not in known:
                 continue
             source, target = known[digest], split.member_folder(config.id)

@@ -14,6 +14,7 @@ from medusa_jax.machines.mesh import devices_of
 from medusa_jax.runs.parts import Parts
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.training_splits import TrainingSplit, splits_of
+from medusa_jax.tasks.finetuning_inputs import check_inputs, encoders_of
 from medusa_jax.tasks.registry import Reading, moments_of, reading_of, task_of
 from medusa_jax.tasks.utterances import Utterances, stream_of, utterances_of
 from medusa_jax.training.group_files import begun_groups
@@ -69,13 +70,18 @@ class TrainingPlan:
 def training_plan(prepared: Prepared) -> TrainingPlan:
     """The training left to do; members that are trained and whose predictions exist are left out.
 
-    Raises `CorpusError`, before anything is trained, where inner folds cannot be made.
+    Raises, before anything is trained, `CorpusError` where inner folds cannot be made, and what
+    `check_inputs` raises.
     """
     run, splits = prepared.run, all_splits(prepared)
     every = [split for some in splits for split in some]
     if not any(split.lacks(one.id) for split in every for one in run.config.members):
         return TrainingPlan(splits, [[] for _ in splits])
     read = Readings(prepared)
+    for split in every:
+        for one in run.config.members:
+            if split.lacks(one.id):
+                check_inputs(one, read.data(one, split))
     needs = _needs_of(prepared, splits[0][0], read)
     groups = []
     for some in splits:
@@ -116,19 +122,30 @@ class Readings:
 
     def _examples(self, reading: Reading) -> Examples:
         if reading not in self._made:
-            shapes, crops = reading.shapes, dict(reading.crops)
-            self._made[reading] = examples_of(self._prepared, shapes, crops)
+            self._made[reading] = gather(
+                self._prepared.corpus,
+                _features_of(self._prepared, reading.task),
+                self._prepared.stores,
+                reading.shapes,
+                dict(reading.crops),
+            )
         return self._made[reading]
 
 
-def examples_of(
-    prepared: Prepared, shapes: int, crops: Mapping[str, int] | None = None
-) -> Examples:
-    """The run's utterances with all features that any member reads: batches are alike for all."""
+def examples_of(prepared: Prepared, shapes: int, task: str = "deepser") -> Examples:
+    """The run's utterances, whole, with all features that any member of a task reads: batches are
+    alike for all.
+    """
+    names = _features_of(prepared, task)
+    return gather(prepared.corpus, names, prepared.stores, shapes)
+
+
+def _features_of(prepared: Prepared, task: str) -> list[str]:
+    """The features that members of a task read."""
     config = prepared.run.config
-    used = {name for member in config.members for name in member.modalities}
-    names = [name for name in config.features if name in used]
-    return gather(prepared.corpus, names, prepared.stores, shapes, crops)
+    members = [member for member in config.members if member.task == task]
+    used = {name for member in members for name in member.modalities}
+    return [name for name in config.features if name in used]
 
 
 def data_of(
@@ -140,8 +157,12 @@ def data_of(
 
 def training_digest(config: MemberConfig, data: Utterances, seed: int) -> str:
     """Digest of all that determines a member's weights, which its name does not."""
-    unused = {"id"} if config.task == "finetuning" else {"id", "finetuning"}
-    return digest_of([config.model_dump(mode="json", exclude=unused), seed, data.digest])
+    if config.task != "finetuning" or config.finetuning is None:
+        own = config.model_dump(mode="json", exclude={"id", "finetuning"})
+        return digest_of([own, seed, data.digest])
+    # encoders by the digest of their files, wherever these lie
+    own = config.model_dump(mode="json", exclude={"id": True, "finetuning": {"backbones"}})
+    return digest_of([own, seed, data.digest, encoders_of(config.finetuning)])
 
 
 def _needs_of(prepared: Prepared, split: TrainingSplit, read: Readings) -> dict[str, Need]:
@@ -188,7 +209,7 @@ def _names_of_groups(
     side_by_side = steps_side_by_side(config.engine, list(needs.values()))
     streams: dict[str, Hashable] = {}
     for one in config.members:
-        streams[one.id] = one.task, read.reading(one), stream_of(one.training, one.seed)
+        streams[one.id] = read.reading(one), stream_of(one.training, one.seed)
     limit, found = budget(config.engine), list(begun)
     for some in (new, trained):
         own = {name: streams[name] for name in some}

@@ -1,10 +1,10 @@
 """Fine-tuning of pretrained speech encoders: WavLM's adaptation, and Whisper's in its place.
 
 Legend: `n` utterance of a set, `b` utterance of a batch, `w` pooled, `c` class, `a` attribute, `g`
-gender, `v` window of a long utterance.
+gender.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -16,28 +16,29 @@ import optax
 from flax import nnx
 from jaxtyping import Array
 
-from medusa_jax.audio.chunks import FRAMES_A_SECOND
 from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.locate import locate
-from medusa_jax.backbones.model_folder import digests
-from medusa_jax.backbones.pretrained import Backbone, encoder_flops
+from medusa_jax.backbones.pretrained import Backbone
 from medusa_jax.backbones.whisper import Stored
 from medusa_jax.batches.examples import Batch
 from medusa_jax.config.finetuning import FinetuningConfig
 from medusa_jax.config.training import MemberConfig, StageConfig
+from medusa_jax.corpus.table import GENDERS
 from medusa_jax.evaluation.balanced import selection_score
 from medusa_jax.files import digest_of
 from medusa_jax.layers.coded import frames_of
 from medusa_jax.models.finetuned import Finetuned
 from medusa_jax.models.mixup import Mix, draw_mix, manifold_mixup
+from medusa_jax.tasks.class_losses import class_loss, smoothed
 from medusa_jax.tasks.facts import Facts
+from medusa_jax.tasks.finetuning_inputs import crops_of, encoders_of
 from medusa_jax.tasks.layer_rates import layerwise
 from medusa_jax.tasks.micro_batches import in_parts
 from medusa_jax.tasks.objective import attribute_loss, classification_loss
 from medusa_jax.tasks.optimisers import mean_decay, rate_of
 from medusa_jax.tasks.task import Optimiser, Phase
+from medusa_jax.tasks.windows import averaged, first_of, windowed
 
-_UNKNOWN = 2  # gender
 _TINY = 1e-9
 
 
@@ -54,28 +55,6 @@ class Knobs(NamedTuple):
     focal: Array
     weights_c: Array
     adjusted_c: Array  # added to logits in training
-
-
-def crops_of(config: FinetuningConfig, widths: Mapping[str, int]) -> dict[str, int]:
-    """The longest part of an utterance that is read, by modality of an encoder: samples, or frames
-    of its convolutions.
-    """
-    return {
-        name: round(config.crop_seconds * (RATE if widths[name] == 1 else FRAMES_A_SECOND))
-        for name in config.backbones
-    }
-
-
-def finetuned_flops(
-    config: FinetuningConfig, widths: Mapping[str, int], lengths: Mapping[str, int]
-) -> float:
-    """Operations of the encoders on one utterance of such padded lengths, forward."""
-    total = 0.0
-    for name, model in config.backbones.items():
-        folder, wave = locate(model, None, offline=True), widths[name] == 1
-        frames = lengths[name] * FRAMES_A_SECOND / RATE if wave else lengths[name]
-        total += encoder_flops(folder, frames, wave)
-    return total
 
 
 def mean_recall(guesses_n: np.ndarray, truth_n: np.ndarray) -> float:
@@ -183,7 +162,7 @@ class FinetuningTask:
         schedules: dict[str, optax.Schedule] = {
             "learning_rate": rate_of(self.stage(phase), steps),
             "weight_decay": lambda _: jnp.float32(own.weight_decay),
-            "opened": self._opened(steps / max(phase.epochs, 1)),
+            "opened": self._opened(phase, steps / max(phase.epochs, 1)),
         }
         values["opened"] = np.inf
         if own.clip is not None:
@@ -193,19 +172,26 @@ class FinetuningTask:
         decay = None if own.ema is None else mean_decay(own.ema)
         return Optimiser(transform, schedules, decay)
 
-    def _opened(self, steps: float) -> optax.Schedule:
-        """The number of top layers that are trained, by step of epochs with `steps`."""
+    def _opened(self, phase: Phase, steps: float) -> optax.Schedule:
+        """The number of top layers that are trained, by step of a phase with so many `steps` an
+        epoch; Stage 2 goes on from Stage 1's last epoch.
+        """
         epochs = self.own.unfreeze_epochs
         if not epochs:
             return lambda step: jnp.full(jnp.shape(step), jnp.inf)
-        return lambda step: 1 + jnp.floor((jnp.asarray(step) + 0.5) / (steps * epochs))
+        before = self.config.training.stage1.epochs if phase.name == "stage2" else 0
+        return lambda step: 1 + jnp.floor((before + (jnp.asarray(step) + 0.5) / steps) / epochs)
 
     def knobs(self, phase: Phase) -> Knobs:
-        """Weights of losses and classes, targets, and MixUp's settings."""
+        """Weights of losses and classes, targets, and MixUp's settings; Stage 2, whose classes are
+        balanced, needs neither weights nor priors.
+        """
         own, facts, classes = self.config.training, self.facts, len(self.facts.targets)
-        weights_c = facts.weights_c if self.own.class_weights else np.ones(classes, np.float32)
-        prior_c = np.full(classes, 1 / classes) if facts.prior_c is None else facts.prior_c
-        adjusted_c = self.own.logit_adjustment * np.log(np.maximum(prior_c, _TINY))
+        weights_c, adjusted_c = np.ones(classes, np.float32), np.zeros(classes, np.float32)
+        if phase.name == "stage1" and self.own.class_weights:
+            weights_c = facts.weights_c
+        if phase.name == "stage1" and facts.prior_c is not None:
+            adjusted_c = self.own.logit_adjustment * np.log(np.maximum(facts.prior_c, _TINY))
         return Knobs(
             class_loss=jnp.float32(own.class_loss),
             attribute_loss=jnp.float32(own.attribute_loss),
@@ -232,7 +218,8 @@ class FinetuningTask:
         self, model: Finetuned, batch: Batch, knobs: Knobs, drawn: Mix, key: Array
     ) -> tuple[Array, Array]:
         """λ1 · class loss + λ2 · squared error of attributes + cross-entropy of gender."""
-        k_pool, k_heads = jax.random.split(key)
+        k_noise, _ = jax.random.split(key)  # the other is of `draw`
+        k_pool, k_heads = jax.random.split(k_noise)
         slots = batch.inputs, batch.lengths, batch.gender
 
         def pool(some: Any, k: Array) -> Array:
@@ -245,7 +232,9 @@ class FinetuningTask:
         mixable = (x_bw, target_bc, batch.attributes, batch.rated, gender_bg)
         x_bw, target_bc, truth_ba, rated_ba, gender_bg = manifold_mixup(drawn, mixable)
         logits_bc, predicted_ba, told_bg = model.heads(x_bw, k_heads)
-        class_part = self._class_loss(logits_bc + knobs.adjusted_c, target_bc, knobs)
+        adjusted_bc, target_bc = logits_bc + knobs.adjusted_c, smoothed(target_bc, knobs.smoothing)
+        kind, weights_c = self.own.loss, knobs.weights_c
+        class_part = class_loss(kind, adjusted_bc, target_bc, weights_c, knobs.focal)
         both_ba = (rated_ba > 1 - 1e-6).astype(jnp.float32)  # a mixed rating needs both to be rated
         attribute_part = attribute_loss(predicted_ba, truth_ba, both_ba)
         gender_part = jnp.float32(0)
@@ -255,65 +244,21 @@ class FinetuningTask:
         total += knobs.gender_loss * gender_part
         return total, jnp.stack([total, class_part, attribute_part, gender_part])
 
-    def _class_loss(self, logits_bc: Array, target_bc: Array, knobs: Knobs) -> Array:
-        """The configured loss; an utterance without a class target adds nothing."""
-        known_b1 = target_bc.sum(axis=1, keepdims=True)
-        target_bc = (1 - knobs.smoothing) * target_bc
-        target_bc += knobs.smoothing * known_b1 / target_bc.shape[1]
-        if self.own.loss == "focal":
-            missed_bc = 1 - jax.nn.softmax(logits_bc)
-            target_bc *= jnp.maximum(missed_bc, _TINY) ** knobs.focal
-        loss = classification_loss(logits_bc, target_bc, knobs.weights_c)
-        if self.own.loss == "kl":
-            logs_bc = jnp.log(jnp.maximum(target_bc, _TINY))
-            loss += (target_bc * knobs.weights_c * logs_bc).sum() / len(target_bc)
-        return loss
-
     def predict(self, model: Finetuned, batch: Batch) -> dict[str, Array]:
         """Logits `[b, c]` over all targets, attributes `[b, 3]` on 1–7, and logits of gender if
-        there is such a head; of utterances longer than a crop, means over their windows.
+        there is such a head: of the first part, or means over the windows of all audio.
         """
-        inputs, lengths, seconds_bv = self._windows(batch)
-        b, windows = seconds_bv.shape
-        gender_b = jnp.repeat(batch.gender, windows)
-        logits_bc, attributes_ba, told_bg = model.heads(model.pool(inputs, lengths, gender_b))
-        found = {"logits": logits_bc, "attributes": attributes_ba}
+        inputs, every = [frames_of(slot) for slot in batch.inputs], self.own.evaluation == "windows"
+        crops = crops_of(self.own, dict(zip(self.slots, map(_width, inputs), strict=True)))
+        cut = windowed if every else first_of
+        found = cut(inputs, batch.lengths, [crops.get(name) for name in self.slots])
+        gender_b = jnp.repeat(batch.gender, found.share_bv.shape[1])
+        x_bw = model.pool(found.inputs, found.lengths, gender_b)
+        logits_bc, attributes_ba, told_bg = model.heads(x_bw)
+        predicted = {"logits": logits_bc, "attributes": attributes_ba}
         if told_bg is not None:
-            found["gender"] = told_bg
-        if windows == 1:
-            return found
-        share_bv1 = (seconds_bv / seconds_bv.sum(axis=1, keepdims=True))[:, :, None]
-
-        def mean(x: Array) -> Array:
-            return (share_bv1 * x.reshape(b, windows, -1)).sum(axis=1)
-
-        return {
-            name: mean(x) if name == "attributes" else jnp.log(mean(jax.nn.softmax(x)) + _TINY)
-            for name, x in found.items()
-        }
-
-    def _windows(self, batch: Batch) -> tuple[list[Array], list[Array], Array]:
-        """Each utterance's slots as rows of their own for each window, and the seconds `[b, v]` of
-        each.
-        """
-        crops = crops_of(self.own, dict(zip(self.slots, map(_width, batch.inputs), strict=True)))
-        slots = list(zip(self.slots, map(frames_of, batch.inputs), batch.lengths, strict=True))
-        count = max(-(-x.shape[1] // crops[name]) for name, x, _ in slots if name in crops)
-        inputs, lengths = [], []
-        seconds_bv = jnp.ones((len(batch.gender), count))
-        for name, x_btd, length_b in slots:
-            if name not in crops:
-                inputs.append(jnp.repeat(x_btd, count, axis=0))
-                lengths.append(jnp.repeat(jnp.asarray(length_b), count))
-                continue
-            size = min(crops[name], x_btd.shape[1]) if count == 1 else crops[name]
-            x_btd = jnp.pad(x_btd, ((0, 0), (0, count * size - x_btd.shape[1]), (0, 0)))
-            inputs.append(x_btd.reshape(-1, size, x_btd.shape[2]))
-            begin_v = jnp.arange(count) * size
-            length_bv = jnp.clip(jnp.asarray(length_b)[:, None] - begin_v, 0, size)
-            lengths.append(length_bv.reshape(-1))
-            seconds_bv = jnp.maximum(length_bv / size, _TINY)
-        return inputs, lengths, seconds_bv
+            predicted["gender"] = told_bg
+        return averaged(predicted, found.share_bv) if every else predicted
 
     def score(self, predicted: dict[str, np.ndarray]) -> float:
         """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for
@@ -330,7 +275,7 @@ class FinetuningTask:
     def _gender_score(self, told_ng: np.ndarray) -> float:
         """Balanced accuracy on the held-out utterances of known gender, 0 without any."""
         genders_n = self.facts.genders
-        if genders_n is None or not (known := genders_n < _UNKNOWN).any():
+        if genders_n is None or not (known := genders_n < len(GENDERS)).any():
             return 0.0
         return mean_recall(told_ng.argmax(axis=1)[known], genders_n[known])
 
@@ -339,10 +284,6 @@ class FinetuningTask:
         encoders.
         """
         names, facts = self.slots, self.facts
-        encoders = {
-            name: {"model": model, "files": digests(self._folder(name))}
-            for name, model in self.own.backbones.items()
-        }
         return {
             "sampling_rate": RATE,
             "classes": list(facts.classes),
@@ -351,5 +292,5 @@ class FinetuningTask:
             "modalities": list(names),
             "widths": [facts.widths[name] for name in names],
             "extractors": {name: facts.extractors.get(name) for name in names},
-            "backbones": encoders,
+            "backbones": encoders_of(self.own),
         }

@@ -15,7 +15,7 @@ from medusa_jax.config.finetuning import FinetuningConfig
 from medusa_jax.tasks.optimisers import Rate, adamw
 
 PyTree = Any
-_ENCODERS, _LOW_RANK = "backbones", ("down", "up")
+_ENCODERS, _TINY = "backbones", 1e-12
 
 
 def layerwise(
@@ -27,25 +27,32 @@ def layerwise(
     config: FinetuningConfig,
 ) -> optax.GradientTransformation:
     """AdamW whose rate, decay included, falls from the top layer down by `config.layer_decay`, with
-    `config.head_factor` for all but the encoders.
+    `config.head_factor` for all but the encoders; `clip` bounds the norm of what is trained.
 
     Only the `opened` top layers are trained, and what lies below all of them only once all are.
+    AdamW follows the others' gradients too: a layer that opens begins with moments of its own, not
+    with zeros that were bias-corrected long ago, after which steps are several times the rate.
     """
 
-    def opened_only(updates: PyTree, params: PyTree | None = None) -> PyTree:
-        return _scaled(updates, config, opened, factors=False)
+    def bounded(gradients: PyTree, params: PyTree | None = None) -> PyTree:
+        if clip is None:
+            return gradients
+        norm = optax.global_norm(_scaled(gradients, config, opened, factors=False))
+        share = jnp.minimum(1.0, clip / jnp.maximum(norm, _TINY))
+        return jax.tree.map(lambda x: x * share, gradients)
 
     def scaled(updates: PyTree, params: PyTree | None = None) -> PyTree:
         return _scaled(updates, config, opened, factors=True)
 
     return optax.chain(
-        optax.stateless(opened_only),
-        adamw(learning_rate, weight_decay, clip),
+        optax.stateless(bounded),
+        adamw(learning_rate, weight_decay),
         optax.stateless(scaled),
     )
 
 
 def _scaled(tree: PyTree, config: FinetuningConfig, opened: Rate, factors: bool) -> PyTree:
+    """A tree with zeros for what is not trained, and each layer's factor if asked for."""
     depth = _depth(tree)
     top = np.inf if config.top_layers is None else config.top_layers
 
@@ -53,8 +60,6 @@ def _scaled(tree: PyTree, config: FinetuningConfig, opened: Rate, factors: bool)
         names = [getattr(step, "key", getattr(step, "name", None)) for step in path]
         if _ENCODERS not in names:
             return leaf * config.head_factor if factors else leaf
-        if any(name in _LOW_RANK for name in names):
-            return leaf
         # projection and positions lie below all layers; a norm behind the layers counts with these
         below = np.arange(len(leaf))[::-1] if LAYERS in names else np.array(depth)
         factor = config.layer_decay**below if factors else np.ones(below.shape)

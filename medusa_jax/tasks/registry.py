@@ -11,18 +11,21 @@ from medusa_jax.config.training import MemberConfig
 from medusa_jax.corpus.table import ATTRIBUTES
 from medusa_jax.tasks.deepser import DeepSERTask
 from medusa_jax.tasks.facts import Facts, Moments
-from medusa_jax.tasks.finetuning import FinetuningTask, crops_of
+from medusa_jax.tasks.finetuning import FinetuningTask
+from medusa_jax.tasks.finetuning_inputs import crops_of
 from medusa_jax.tasks.objective import class_weights
 from medusa_jax.tasks.task import Task
 from medusa_jax.tasks.utterances import Utterances
 
 
 class Reading(NamedTuple):
-    """Padded shapes, longest parts by modality, and whether predictions are of whole utterances.
+    """A task's padded shapes, longest parts by modality, and whether predictions are of whole
+    utterances.
 
     Members that read alike share examples.
     """
 
+    task: str
     shapes: int
     crops: tuple[tuple[str, int], ...] = ()
     whole: bool = False
@@ -63,9 +66,10 @@ def task_of(
 def reading_of(config: MemberConfig, widths: Mapping[str, int]) -> Reading:
     """A member's way of reading utterances whose features are so wide."""
     if config.finetuning is None or config.task != "finetuning":
-        return Reading(config.training.shapes)
+        return Reading(config.task, config.training.shapes)
     crops = tuple(sorted(crops_of(config.finetuning, widths).items()))
-    return Reading(config.training.shapes, crops, config.finetuning.evaluation == "windows")
+    whole = config.finetuning.evaluation == "windows"
+    return Reading(config.task, config.training.shapes, crops, whole)
 
 
 def moments_of(configs: list[MemberConfig], examples: Examples, fit: np.ndarray) -> Moments:

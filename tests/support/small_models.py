@@ -12,6 +12,7 @@ from medusa_jax.features.registry import build_extractor
 SIZES = {
     "small": dict(hidden_size=32, num_hidden_layers=5, num_attention_heads=4),
     "wide": dict(hidden_size=48, num_hidden_layers=7, num_attention_heads=6),
+    "tiny": dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2),
 }
 _FEED = dict(intermediate_size=37)
 _SPEECH = dict(
