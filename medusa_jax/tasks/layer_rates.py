@@ -37,7 +37,7 @@ def layerwise(
     def bounded(gradients: PyTree, params: PyTree | None = None) -> PyTree:
         if clip is None:
             return gradients
-        norm = optax.global_norm(_scaled(gradients, config, opened, factors=False))
+        norm = optax.tree.norm(_scaled(gradients, config, opened, factors=False))
         share = jnp.minimum(1.0, clip / jnp.maximum(norm, _TINY))
         return jax.tree.map(lambda x: x * share, gradients)
 
