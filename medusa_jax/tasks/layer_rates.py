@@ -37,7 +37,8 @@ def layerwise(
     def bounded(gradients: PyTree, params: PyTree | None = None) -> PyTree:
         if clip is None:
             return gradients
-        norm = optax.tree.norm(_scaled(gradients, config, opened, factors=False))
+        trained = jax.tree.leaves(_scaled(gradients, config, opened, factors=False))
+        norm = jnp.sqrt(sum((x**2).sum() for x in trained))
         share = jnp.minimum(1.0, clip / jnp.maximum(norm, _TINY))
         return jax.tree.map(lambda x: x * share, gradients)
 
