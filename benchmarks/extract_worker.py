@@ -75,7 +75,7 @@ def ours(corpus: Corpus, task: dict[str, Any]) -> float:
     settings = {
         key: task[key] for key in ("model", "layers", "compute", "window", "device", "dtype")
     }
-    config = HuggingFaceConfig(**settings)
+    config = HuggingFaceConfig(**settings, backend="torch")
     HuggingFace(config).identity()
     began = time.perf_counter()
     extract(corpus, config, Path(task["out"]), own_process=False)

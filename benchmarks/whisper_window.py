@@ -65,7 +65,8 @@ def measure(model: Path, waves: Path, window: str, out: Path) -> None:
 
     with np.load(waves) as stored:
         inputs = [stored[name] for name in stored.files]
-    extractor = build_extractor(HuggingFaceConfig(model=str(model), layers="last", window=window))
+    config = HuggingFaceConfig(model=str(model), layers="last", window=window, backend="torch")
+    extractor = build_extractor(config)
     extractor(inputs[:1])
     began = time.perf_counter()
     frames = extractor(inputs)

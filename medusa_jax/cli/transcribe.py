@@ -17,7 +17,7 @@ Backend = Annotated[
     str | None,
     typer.Option(
         "--from",
-        help="transformers, flax, faster-whisper, or corpus: the corpus's own transcripts.",
+        help="auto, flax, transformers, faster-whisper, or corpus: the corpus's own transcripts.",
     ),
 ]
 Export = Annotated[

@@ -10,9 +10,10 @@ from medusa_jax.config.section import Config
 class TranscriptionConfig(Config):
     """The source of the words: Whisper for every split, or the corpus's own transcripts."""
 
-    backend: Literal["transformers", "flax", "faster-whisper", "corpus"] = Field(
-        "transformers",
-        description="transformers: Whisper in PyTorch; flax: without it; corpus: no Whisper",
+    backend: Literal["auto", "flax", "transformers", "faster-whisper", "corpus"] = Field(
+        "auto",
+        description="auto: flax, without PyTorch, or transformers for options of a model that are "
+        "not ported and for compute float16; corpus: the corpus's own transcripts",
     )
     model: str = Field(
         "whisper-large-v3",

@@ -114,7 +114,7 @@ def transcribe_share(run: Run, corpus: Corpus, share: Share) -> tuple[Path, tupl
         raise ConfigError(
             "this run has no transcription model, so nothing can be shared",
             where="transcription",
-            hint="add one: --set transcription.backend=transformers",
+            hint="add one: --set transcription.backend=auto",
         )
     with track(f"transcribe, share {share}") as report:
         return extract_share(

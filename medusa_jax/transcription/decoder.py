@@ -12,6 +12,10 @@ WINDOW = 30 * RATE
 """Samples in Whisper's window of 30 s."""
 
 
+BATCH_SECONDS = {"cpu": 120.0, "cuda": 720.0}
+"""Audio in a batch by default, each window counted as 30 s."""
+
+
 class Decoder(Protocol):
     """Waveforms in, words out; a result never depends on the other waveforms."""
 

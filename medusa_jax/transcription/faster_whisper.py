@@ -11,7 +11,6 @@ from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import DependencyError, FeatureError, MedusaError
 from medusa_jax.transcription.decoder import WINDOW
 
-PACKAGES = ("faster-whisper", "ctranslate2")
 _MODEL = "model.bin"
 
 
@@ -29,6 +28,8 @@ def uses_cuda(device: str) -> bool:
 class Source:
     """A folder written by CTranslate2's converter."""
 
+    backend, packages = "faster-whisper", ("faster-whisper", "ctranslate2")
+
     def __init__(self, config: TranscriptionConfig) -> None:
         self.config, self.folder = config, Path(config.model.removeprefix(PREFIX)).expanduser()
         if not (self.folder / _MODEL).is_file():
@@ -40,13 +41,13 @@ class Source:
             )
 
     def identity(self) -> dict[str, object]:
-        """Return the digests of all its files."""
+        """Return the library and the digests of all files."""
         files = sorted(path for path in self.folder.iterdir() if path.is_file())
-        return {"revision": None, "files": {path.name: digest_of_file(path) for path in files}}
-
-    def decoder(self) -> "FasterWhisperDecoder":
-        """Load the model."""
-        return FasterWhisperDecoder(self)
+        return {
+            "backend": self.backend,
+            "revision": None,
+            "files": {path.name: digest_of_file(path) for path in files},
+        }
 
 
 class FasterWhisperDecoder:

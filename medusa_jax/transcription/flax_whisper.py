@@ -18,19 +18,10 @@ from medusa_jax.backbones.whisper_decoder import Whisper
 from medusa_jax.backbones.whisper_weights import load_whisper
 from medusa_jax.errors import MedusaError
 from medusa_jax.layers.matmul import matmul_precision
-from medusa_jax.transcription import whisper
+from medusa_jax.transcription.decoder import BATCH_SECONDS
 from medusa_jax.transcription.prompt import read_prompt
 from medusa_jax.transcription.search import search
-
-PACKAGES = ("transformers", "jax", "flax")
-
-
-class Source(whisper.Source):
-    """A folder of safetensors and its settings, before the model is loaded."""
-
-    def decoder(self) -> "FlaxDecoder":  # type: ignore[override]
-        """Load the model."""
-        return FlaxDecoder(self)
+from medusa_jax.transcription.source import Source
 
 
 class FlaxDecoder:
@@ -46,7 +37,7 @@ class FlaxDecoder:
         self._graph, params = nnx.split(model)
         self._params = self._devices.replicated(params)
         self._config, self._run = config, jax.jit(self._tokens)
-        seconds = config.batch_seconds or whisper.BATCH_SECONDS[kind_of(self._devices)]
+        seconds = config.batch_seconds or BATCH_SECONDS[kind_of(self._devices)]
         self._rows = self._devices.multiple(max(1, round(seconds * RATE / self.window)))
 
     def __call__(self, waves: Sequence[np.ndarray]) -> list[str | MedusaError]:

@@ -47,12 +47,11 @@ def read_prompt(folder: Path, language: str) -> Prompt:
     Raises `ConfigError` for a language that the model does not support, `FeatureError` for options
     that are not ported or tokens that are missing.
     """
-    given = read_settings(folder, FILE if (folder / FILE).is_file() else "config.json")
-    others = {k: given[k] for k, same in _NEUTRAL.items() if given.get(k) not in same}
-    if others:
-        options = ", ".join(f"{key}: {value}" for key, value in others.items())
+    if others := unported_search(folder):
         hint = "use `backend: transformers` for this model"
-        raise FeatureError(f"not ported to JAX: {options}", where=folder / FILE, hint=hint)
+        what = f"not ported to JAX: {'; '.join(others)}"
+        raise FeatureError(what, where=folder / FILE, hint=hint)
+    given = _settings(folder)
     spoken = language_of(given, language)
     try:
         start = [given["decoder_start_token_id"]]
@@ -63,10 +62,23 @@ def read_prompt(folder: Path, language: str) -> Prompt:
         raise FeatureError(f"{FILE} has no {error}", where=folder, hint=REFETCH) from error
     if given.get("no_timestamps_token_id") is not None:
         start.append(given["no_timestamps_token_id"])
-    if not isinstance(end, int):
-        raise FeatureError(f"{FILE} names several ends of a text", where=folder)
     never, first = (given.get(key) or () for key in ("suppress_tokens", "begin_suppress_tokens"))
     return Prompt(tuple(start), end, tuple(never), tuple(first))
+
+
+def unported_search(folder: Path) -> list[str]:
+    """The options of generation that the search cannot do, in words."""
+    given = _settings(folder)
+    others = {k: given[k] for k, same in _NEUTRAL.items() if given.get(k) not in same}
+    found = [f"{key} {value} of generation" for key, value in others.items()]
+    if not isinstance(given.get("eos_token_id", 0), int):
+        found.append("several ends of a text (eos_token_id)")
+    return found
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """The settings of generation; older folders keep them in config.json."""
+    return read_settings(folder, FILE if (folder / FILE).is_file() else "config.json")
 
 
 def language_of(given: Mapping[str, Any], language: str) -> str | None:

@@ -7,7 +7,7 @@ So `extract` makes, shares, resumes and checks transcripts as it does features, 
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.catalogue import short_name
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import MedusaError
+from medusa_jax.transcription import faster_whisper
 from medusa_jax.transcription.decoder import WINDOW, Decoder
+from medusa_jax.transcription.source import Source
 
 _SEARCH, _STEP = 5 * RATE, RATE // 10
 # Settings that change the place and the speed of the work, not the words.
-_OUTSIDE = {"model", "revision", "offline", "device", "batch_seconds"}
+_OUTSIDE = {"model", "revision", "offline", "device", "batch_seconds", "backend"}
 
 
 class Transcriber:
@@ -34,18 +36,14 @@ class Transcriber:
 
     def __init__(self, config: TranscriptionConfig) -> None:
         self.config = config
-        if config.backend == "faster-whisper":
-            from medusa_jax.transcription import faster_whisper as backend
-        elif config.backend == "flax":
-            from medusa_jax.transcription import flax_whisper as backend  # type: ignore[no-redef]
-        else:
-            from medusa_jax.transcription import whisper as backend  # type: ignore[no-redef]
-        self.packages: tuple[str, ...] = backend.PACKAGES
-        self._source = backend.Source(config)
+        self._source = (
+            faster_whisper.Source(config) if config.backend == "faster-whisper" else Source(config)
+        )
+        self.packages: tuple[str, ...] = self._source.packages
         self.name = re.sub(r"[^A-Za-z0-9_.-]", "-", short_name(config.model))
 
     def identity(self) -> dict[str, object]:
-        """Return the settings, the model's name and commit, and the digest of each of its files."""
+        """Return the settings, the library, the model's name and commit, and its files' digests."""
         settings = self.config.model_dump(mode="json", exclude=_OUTSIDE)
         return {
             "extractor": "transcription",
@@ -67,8 +65,15 @@ class Transcriber:
 
     @cached_property
     def _decoder(self) -> Decoder:
-        decoder: Any = self._source.decoder()
-        return decoder
+        if isinstance(self._source, faster_whisper.Source):
+            return faster_whisper.FasterWhisperDecoder(self._source)
+        if self._source.backend == "flax":
+            from medusa_jax.transcription.flax_whisper import FlaxDecoder
+
+            return FlaxDecoder(self._source)
+        from medusa_jax.transcription.whisper import WhisperDecoder
+
+        return WhisperDecoder(self._source)
 
 
 def _joined(texts: list[str | MedusaError]) -> np.ndarray | MedusaError:

@@ -6,54 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from medusa_jax.audio.decode import RATE
-from medusa_jax.backbones.locate import locate
-from medusa_jax.backbones.model_folder import digests, read_settings
 from medusa_jax.backbones.preprocessing import load_preprocessor, load_tokenizer
-from medusa_jax.backbones.record import Record
-from medusa_jax.config.transcription import TranscriptionConfig
-from medusa_jax.errors import ConfigError, FeatureError, MedusaError
+from medusa_jax.errors import FeatureError, MedusaError
 from medusa_jax.torch_encoders.batch_runner import explained
 from medusa_jax.torch_encoders.device import Placement
 from medusa_jax.torch_encoders.loading import load_model
+from medusa_jax.transcription.decoder import BATCH_SECONDS
 from medusa_jax.transcription.prompt import language_of
-
-PACKAGES = ("transformers", "torch")
-BATCH_SECONDS = {"cpu": 120.0, "cuda": 720.0}
-_PROMPT = 4
-"""Tokens before the words: start, language, task, no timestamps."""
-
-
-class Source:
-    """A folder of safetensors and its settings, before the model is loaded."""
-
-    def __init__(self, config: TranscriptionConfig) -> None:
-        self.config = config
-        self.folder = locate(config.model, config.revision, offline=config.offline)
-        settings = read_settings(self.folder)
-        kind = settings.get("model_type")
-        if kind != "whisper":
-            raise FeatureError(
-                f"models of the kind {kind!r} do not transcribe; use Whisper", where=self.folder
-            )
-        longest = int(settings.get("max_target_positions", 448)) - _PROMPT
-        if config.max_tokens > longest:
-            raise ConfigError(
-                f"this model writes at most {longest} tokens",
-                where="transcription.max_tokens",
-                hint=f"set it to {longest} or less",
-            )
-
-    def identity(self) -> dict[str, object]:
-        """Return the commit and the digests of the files."""
-        record = Record.load(self.folder)
-        return {
-            "revision": record.revision if record else self.config.revision,
-            "files": digests(self.folder, "generation_config.json"),
-        }
-
-    def decoder(self) -> "WhisperDecoder":
-        """Load the model."""
-        return WhisperDecoder(self)
+from medusa_jax.transcription.source import Source
 
 
 class WhisperDecoder:
@@ -61,7 +21,7 @@ class WhisperDecoder:
 
     def __init__(self, source: Source) -> None:
         self._config = source.config
-        model = load_model(source.folder, "AutoModelForSpeechSeq2Seq")
+        model = load_model(source.folder, "AutoModelForSpeechSeq2Seq", source.lacking)
         logging.getLogger("transformers.generation.utils").addFilter(_useful)
         self._placement = Placement(source.config.device, source.config.compute)
         self._model = self._placement.settle(model)

@@ -149,7 +149,8 @@ def transcription(root: Path) -> Work:
     corpus = small_corpus(root / "spoken", 8)
     corpus.audio_path(3).write_bytes(b"not audio")
     corpus.save(root / "spoken.parquet")
-    config = TranscriptionConfig(model=str(save_whisper(root / "whisper-tiny")), max_tokens=3)
+    model = str(save_whisper(root / "whisper-tiny"))
+    config = TranscriptionConfig(model=model, backend="transformers", max_tokens=3)
     whole = extract(corpus, config, root / "transcribed", shard_rows=ROWS, max_failures=FAILING)
     path = run_yaml(
         root / "transcription.yaml", root / "spoken.parquet", transcription=config.model_dump()

@@ -25,8 +25,9 @@ TOKENS = 6
 
 
 def config_of(folder: Path, **settings: Any) -> TranscriptionConfig:
-    """Configure transcription by the Whisper in `folder`."""
-    return TranscriptionConfig(model=str(folder), **{"max_tokens": TOKENS, **settings})
+    """Configure transcription by the Whisper in `folder`: PyTorch's, unless another is named."""
+    default = {"max_tokens": TOKENS, "backend": "transformers"}
+    return TranscriptionConfig(model=str(folder), **{**default, **settings})
 
 
 def save_whisper(folder, *, seconds=1, multilingual=True):
