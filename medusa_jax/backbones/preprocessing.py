@@ -3,6 +3,7 @@
 transformers reads them from the model's folder, never connects to the hub and runs no code of it.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 from medusa_jax.backbones.model_folder import REFETCH
 from medusa_jax.errors import FeatureError
+
+# Without PyTorch transformers would say, as it is imported, that models are not available.
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 _VOCABULARIES = (
     ("tokenizer.json",),

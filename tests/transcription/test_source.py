@@ -14,8 +14,8 @@ from medusa_jax.features.registry import build_extractor
 from medusa_jax.transcription.transcripts import texts_of
 
 pytest.importorskip("torch")
-from small_run import small_config  # noqa: E402
-from small_whisper import config_of  # noqa: E402
+from small_run import small_config
+from small_whisper import config_of
 
 
 def of(folder, **settings):
