@@ -1,0 +1,215 @@
+"""Fine-tuning as a task: its phases, its numbers by stage, and predictions that depend on the
+utterance alone.
+"""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from tuned_task import CLASSES, COUNT, tuned_data, tuned_member, tuned_members, tuned_stores
+
+from medusa_jax.config.training import MemberConfig
+from medusa_jax.models.finetuned import Finetuned
+from medusa_jax.tasks import finetuning
+from medusa_jax.tasks.task import Dataset, Task
+from medusa_jax.training.step import predict_step, program_of
+from medusa_jax.training.weights import new_weights
+
+torch = pytest.importorskip("torch", reason="the encoders are made with PyTorch")
+from small_models import save_model  # noqa: E402
+
+PAD = 8  # a padded length's multiple
+BOTH = {"modalities": ("wave", "text"), "finetuning": {"gender": "sum", "text": "multiply"}}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model("wavlm-large", tmp_path_factory.mktemp("model") / "wavlm", "tiny")
+
+
+@pytest.fixture(scope="module")
+def given(model, tmp_path_factory):
+    return tuned_stores(tmp_path_factory.mktemp("tuned"), model)
+
+
+def tuned(config: MemberConfig, given):
+    """A member's task, its data and its initial weights."""
+    data = tuned_data(*given, config)
+    (member,) = tuned_members([config], data)
+    return member.task, data, new_weights(member.task, member.initial_key)
+
+
+def predicted(task, weights, batch):
+    run = predict_step(program_of(task, weights.graph, None))
+    return jax.device_get(run(weights.params, weights.constants, task.view(batch)))
+
+
+def _is_key(x):
+    return jnp.issubdtype(getattr(x, "dtype", np.int32), jax.dtypes.prng_key)
+
+
+def with_section(config, **changes):
+    own = config.finetuning.model_copy(update=changes)
+    return config.model_copy(update={"finetuning": own})
+
+
+def test_it_keeps_the_contract(model, given):
+    task, data, _ = tuned(
+        tuned_member(model, modalities=("text", "wave"), **{"finetuning": {"text": "sum"}}), given
+    )
+    assert isinstance(task, Task)
+    assert isinstance(data, Dataset)
+    facts = task.describe()
+    assert facts["modalities"] == list(task.slots) == ["wave", "text"], "encoders come first"
+    assert facts["widths"] == [1, 16]
+    assert facts["classes"] == list(CLASSES)
+    assert facts["backbones"]["wave"]["model"] == "wavlm"
+    assert len(facts["backbones"]["wave"]["files"]) == 64
+
+
+def test_an_encoder_is_described_by_its_files_wherever_they_lie(model, given, tmp_path):
+    elsewhere = tmp_path / model.name
+    elsewhere.mkdir()
+    for file in model.iterdir():
+        (elsewhere / file.name).write_bytes(file.read_bytes())
+    one, other = (tuned(tuned_member(folder), given)[0] for folder in (model, elsewhere))
+    assert one.describe() == other.describe()
+    (elsewhere / "preprocessor_config.json").write_text('{"do_normalize": false}')
+    assert tuned(tuned_member(elsewhere), given)[0].describe() != one.describe()
+
+
+def test_class_weights_and_priors_are_of_stage_1_alone(model, given):
+    """Stage 2 draws classes alike."""
+    section = {"class_weights": True, "logit_adjustment": 0.5}
+    task, _, _ = tuned(tuned_member(model, finetuning=section), given)
+    first, second = map(task.knobs, task.phases)
+    np.testing.assert_array_equal(first.weights_c, task.facts.weights_c)
+    np.testing.assert_allclose(first.adjusted_c, 0.5 * np.log(task.facts.prior_c), rtol=1e-6)
+    assert task.facts.prior_c.sum() == pytest.approx(1)
+    np.testing.assert_array_equal(second.weights_c, 1)
+    np.testing.assert_array_equal(second.adjusted_c, 0)
+
+
+def test_layers_open_by_epoch_and_stage_2_goes_on_where_stage_1_ends(model, given):
+    stages = {name: {"epochs": epochs} for name, epochs in (("stage1", 3), ("stage2", 2))}
+    config = tuned_member(model, training=stages, finetuning={"unfreeze_epochs": 0.5})
+    task, _, _ = tuned(config, given)
+    opened = []
+    for phase in task.phases:
+        schedule = task.optimiser(phase, 4 * phase.epochs).schedules["opened"]
+        opened.append(np.asarray(schedule(np.arange(4 * phase.epochs))).tolist())
+    assert opened == [[1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6], [7, 7, 8, 8, 9, 9, 10, 10]]
+    task, _, _ = tuned(tuned_member(model), given)
+    schedule = task.optimiser(task.phases[0], 8).schedules["opened"]
+    assert np.isinf(schedule(np.arange(8))).all()
+
+
+def test_mixup_and_noise_are_drawn_from_keys_of_their_own(model, given, monkeypatch):
+    keys, draw_mix = [], finetuning.draw_mix
+
+    def noted(result):
+        def call(*rest):
+            (key,) = [x for x in rest if _is_key(x)]
+            keys.append(jax.random.key_data(key).tolist())
+            return result(*rest)
+
+        return call
+
+    task, data, weights = tuned(tuned_member(model), given)
+    zeros = jnp.zeros((8, 3))
+    monkeypatch.setattr(finetuning, "draw_mix", noted(draw_mix))
+    monkeypatch.setattr(Finetuned, "pool", noted(lambda *_: zeros))
+    monkeypatch.setattr(Finetuned, "heads", noted(lambda *_: (zeros, zeros, None)))
+    knobs = task.knobs(task.phases[0])
+    drawn = task.draw(jax.random.key(3), knobs, 8)
+    whole = nnx.merge(weights.graph, weights.params, *weights.constants)
+    task.loss(
+        whole, jax.device_put(task.view(data.batch(np.arange(8)))), knobs, drawn, jax.random.key(3)
+    )
+    assert len(np.unique(keys, axis=0)) == 3
+
+
+def test_what_is_trained(model, given):
+    """Not the convolutions; with a rank, of the encoder the low-rank parts alone."""
+    for rank in (0, 2):
+        _, _, weights = tuned(tuned_member(model, finetuning={"lora": rank}), given)
+        paths = [path for path, _ in nnx.to_flat_state(weights.params)]
+        assert not any("convolutions" in path for path in paths)
+        inside = {path[-1] for path in paths if "backbones" in path}
+        assert (inside == {"down", "up"}) == bool(rank)
+        assert any("classify" in path for path in paths)
+        assert any("layer_weights" in path for path in paths)
+    assert any("convolutions" in path for path, _ in nnx.to_flat_state(weights.frozen))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("evaluation", ["first", "windows"])
+def test_predictions_do_not_depend_on_the_batch_or_the_padded_length(model, given, evaluation):
+    """Crops of 0.0826 s are 1322 samples, no multiple of the padding's."""
+    config = with_section(tuned_member(model, **BOTH), evaluation=evaluation, crop_seconds=0.0826)
+    task, data, weights = tuned(config, given)
+    data = replace(data, examples=data.evaluated)
+    seconds = data.evaluated.stored[:, 0]
+    rows = np.argsort(seconds)[[0, 1, COUNT // 2, -1]]
+    assert seconds[rows[0]] < 1322 < seconds[rows[-1]]
+    together = predicted(task, weights, data.evaluated.batch(rows))
+    for place in (0, 3):
+        batch = data.evaluated.batch(rows[[place]])
+        length = -(-batch.lengths["wave"][0] // PAD) * PAD
+        short = {**batch.inputs, "wave": batch.inputs["wave"][:, :length]}
+        alone = predicted(task, weights, batch._replace(inputs=short))
+        for name, values in alone.items():
+            np.testing.assert_allclose(values[0], together[name][place], atol=1e-5)
+    posteriors = np.exp(together["logits"]).sum(axis=1)
+    assert np.allclose(posteriors, 1, atol=1e-4) == (evaluation == "windows")
+
+
+@pytest.mark.slow
+def test_an_unknown_gender_has_a_row_of_its_own(model, given):
+    task, data, weights = tuned(tuned_member(model, **BOTH), given)
+    rows = np.array([np.flatnonzero(data.examples.gender == g)[0] for g in (0, 1, 2)])
+    batch = data.examples.batch(rows)
+    before = predicted(task, weights, batch)["logits"]
+    weights.params["gender"][...] = weights.params["gender"][...].at[2].add(1.0)
+    moved = np.abs(predicted(task, weights, batch)["logits"] - before).max(axis=1)
+    np.testing.assert_array_equal(moved > 1e-4, [False, False, True])
+
+
+@pytest.mark.slow
+def test_stored_convolutions_and_half_precision_give_the_same_predictions(model, given):
+    """Of audio no longer than the crop: what is stored was normalised as a whole."""
+    found = {}
+    for name in ("wave", "half", "conv"):
+        config = with_section(tuned_member(model, wave=name), crop_seconds=1.0)
+        task, data, weights = tuned(config, given)
+        found[name] = predicted(task, weights, data.evaluated.batch(np.arange(8)))
+    for name in ("half", "conv"):
+        for output, wanted in found["wave"].items():
+            np.testing.assert_allclose(found[name][output], wanted, atol=2e-3)
+    assert np.ptp(found["wave"]["logits"], axis=0).max() > 0.02, "utterances differ by far more"
+
+
+@pytest.mark.slow
+def test_a_batch_in_parts_has_the_whole_ones_loss_and_gradient(model, given):
+    found = []
+    for parts in (1, 2):
+        quiet = {"noise": False, "dropout": 0.0, "gender_loss": 0.5}
+        config = tuned_member(model, training={"micro_batches": parts}, finetuning=quiet)
+        task, data, weights = tuned(config, given)
+        knobs, key = task.knobs(task.phases[0]), jax.random.key(0)
+        drawn = task.draw(key, knobs, 8)
+        batch = jax.device_put(task.view(data.batch(data.plan(0, 0)[0])))
+
+        def loss(params, task=task, weights=weights, batch=batch, knobs=knobs, drawn=drawn):
+            model = nnx.merge(weights.graph, params, *weights.constants)
+            return task.loss(model, batch, knobs, drawn, jax.random.key(0))
+
+        found.append(jax.jit(jax.grad(loss, has_aux=True))(weights.params))
+    (gradient, losses), (in_parts, same) = found
+    np.testing.assert_allclose(same, losses, rtol=1e-5)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
+    for one, other in zip(*map(jax.tree.leaves, (gradient, in_parts)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * largest)
