@@ -18,7 +18,6 @@ from results import machine, save, target
 from rich.console import Console
 
 from medusa_jax.audio.decode import load_audio
-from medusa_jax.backbones.model_folder import digests
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import MedusaError
 from medusa_jax.evaluation.intervals import macro_f1_interval
@@ -26,6 +25,7 @@ from medusa_jax.evaluation.metrics import classification_scores
 from medusa_jax.evaluation.tables import SystemScores, rich_table, rows_of
 from medusa_jax.features.registry import build_extractor
 from medusa_jax.files import digest_of, write_whole
+from medusa_jax.hub.model_folder import digests
 
 BATCH = 48  # clips
 EXPECTED = {4: ("all states", 0.722), 6: ("sum of the last four", 0.713)}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medusa_jax.backbones import speech_config, text_config, whisper_config
-from medusa_jax.backbones.model_folder import read_settings
+from medusa_jax.hub.model_folder import read_settings
 
 
 def unported(folder: Path) -> list[str]:

@@ -12,13 +12,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from medusa_jax.audio.chunks import Grid
 from medusa_jax.backbones import speech_config, whisper_config
-from medusa_jax.backbones.model_folder import read_settings
 from medusa_jax.backbones.speech_weights import fill_speech
 from medusa_jax.backbones.wav2vec2 import SpeechBackbone, States
 from medusa_jax.backbones.waveform import normalised
 from medusa_jax.backbones.whisper import WhisperEncoder, Window
 from medusa_jax.backbones.whisper_weights import fill_encoder
 from medusa_jax.errors import ConfigError
+from medusa_jax.hub.model_folder import read_settings
 
 LAYERS = "layers"
 """The name of the stack of layers in every backbone's parameters."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from medusa_jax.audio.decode import RATE
-from medusa_jax.backbones.model_folder import read_settings
 from medusa_jax.backbones.noise import Rates
 from medusa_jax.errors import FeatureError
+from medusa_jax.hub.model_folder import read_settings
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm")
 _REFUSED = {

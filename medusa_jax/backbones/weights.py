@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from medusa_jax.backbones.model_folder import weights_of
 from medusa_jax.errors import FeatureError
+from medusa_jax.hub.model_folder import weights_of
 
 Turn = Callable[[np.ndarray], np.ndarray]
 _SHOWN = 8  # problems named; the others are counted

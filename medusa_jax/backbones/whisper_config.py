@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medusa_jax.backbones.model_folder import read_settings
 from medusa_jax.errors import FeatureError
+from medusa_jax.hub.model_folder import read_settings
 
 KIND = "whisper"
 RATE, FFT, HOP = 16_000, 400, 160

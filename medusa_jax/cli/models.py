@@ -9,8 +9,8 @@ from medusa_jax.cli.opening import results
 from medusa_jax.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medusa_jax.backbones.catalogue import Encoder
-    from medusa_jax.backbones.record import Record
+    from medusa_jax.hub.catalogue import Encoder
+    from medusa_jax.hub.record import Record
 
 app = typer.Typer(
     help="Fetch pretrained encoders once, pinned; afterwards nothing needs a network.",
@@ -47,8 +47,8 @@ def fetch(
 
     Example: medusa models fetch whisper-large-v3 roberta-large modernbert-large
     """
-    from medusa_jax.backbones.download import fetch as fetch_one
-    from medusa_jax.backbones.record import models_folder
+    from medusa_jax.hub.download import fetch as fetch_one
+    from medusa_jax.hub.record import models_folder
 
     if revision is not None and len(names) > 1:
         what, hint = "--revision is for one model", "fetch the models one by one"
@@ -65,8 +65,8 @@ def list_() -> None:
     """Show the entries and which of them are on this machine."""
     from rich.table import Table
 
-    from medusa_jax.backbones.catalogue import ENCODERS
-    from medusa_jax.backbones.record import folder_of, models_folder, models_here
+    from medusa_jax.hub.catalogue import ENCODERS
+    from medusa_jax.hub.record import folder_of, models_folder, models_here
 
     here, root = models_here(), models_folder()
     table = Table(*_COLUMNS, title=f"pretrained encoders (below {root})")
@@ -106,6 +106,6 @@ def convert(
 
     Only tensors are read: code in the file is never run.
     """
-    from medusa_jax.backbones.convert import convert as convert_folder
+    from medusa_jax.hub.convert import convert as convert_folder
 
     typer.echo(convert_folder(folder))

@@ -13,15 +13,15 @@ import numpy as np
 
 from medusa_jax.audio.chunks import BATCH_SECONDS, FRAMES_A_SECOND, Piece, batches
 from medusa_jax.audio.decode import RATE
-from medusa_jax.backbones.catalogue import default_layers, short_name
-from medusa_jax.backbones.locate import locate
-from medusa_jax.backbones.model_folder import digests, read_settings
 from medusa_jax.backbones.ported import unported
-from medusa_jax.backbones.preprocessing import load_preprocessor, load_tokenizer
 from medusa_jax.backbones.speech_config import FAMILIES
 from medusa_jax.backbones.whisper_config import KIND
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import ConfigError, FeatureError, MedusaError
+from medusa_jax.hub.catalogue import default_layers, short_name
+from medusa_jax.hub.locate import locate
+from medusa_jax.hub.model_folder import digests, read_settings
+from medusa_jax.hub.preprocessing import load_preprocessor, load_tokenizer
 from medusa_jax.torch_encoders.device import Placement
 
 WAVEFORM = frozenset(

@@ -43,7 +43,7 @@ def published_deepser(
 ) -> DeepSER:
     """A DeepSER with the published weights; `widths` in the order of their `features`.
 
-    `arrays` is their state dict (`medusa_jax.backbones.convert.read_arrays`). Raises
+    `arrays` is their state dict (`medusa_jax.hub.convert.read_arrays`). Raises
     `CheckpointError` for a configuration that differs from their network, and, all together, for
     keys that are missing or unknown and shapes that differ.
     """

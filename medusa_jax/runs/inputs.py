@@ -186,7 +186,8 @@ def _in_order(run: Run) -> list[tuple[str, ExtractorConfig | StoreConfig]]:
     from medusa_jax.features.own_process import wants_own_process
     from medusa_jax.features.registry import build_extractor
 
-    first, rest = [], []
+    first: list[tuple[str, ExtractorConfig | StoreConfig]] = []
+    rest: list[tuple[str, ExtractorConfig | StoreConfig]] = []
     for name, config in run.config.features.items():
         own = not isinstance(config, StoreConfig) and wants_own_process(
             config, build_extractor(config)

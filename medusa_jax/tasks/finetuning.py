@@ -17,7 +17,6 @@ from flax import nnx
 from jaxtyping import Array
 
 from medusa_jax.audio.decode import RATE
-from medusa_jax.backbones.locate import locate
 from medusa_jax.backbones.pretrained import Backbone
 from medusa_jax.backbones.whisper import Stored
 from medusa_jax.batches.examples import Batch
@@ -26,6 +25,7 @@ from medusa_jax.config.training import MemberConfig, StageConfig
 from medusa_jax.corpus.table import GENDERS
 from medusa_jax.evaluation.balanced import selection_score
 from medusa_jax.files import digest_of
+from medusa_jax.hub.locate import locate
 from medusa_jax.layers.coded import frames_of
 from medusa_jax.models.finetuned import Finetuned
 from medusa_jax.models.mixup import Mix, draw_mix, manifold_mixup

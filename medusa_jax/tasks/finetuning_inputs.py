@@ -6,15 +6,15 @@ from pathlib import Path
 from medusa_jax.audio.chunks import FRAMES_A_SECOND
 from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones import speech_config, whisper_config
-from medusa_jax.backbones.catalogue import short_name
-from medusa_jax.backbones.locate import locate
-from medusa_jax.backbones.model_folder import digests, read_settings
 from medusa_jax.backbones.pretrained import encoder_flops
 from medusa_jax.config.finetuning import FinetuningConfig
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.corpus.table import GENDERS
 from medusa_jax.errors import ConfigError, TrainingError
 from medusa_jax.files import digest_of
+from medusa_jax.hub.catalogue import short_name
+from medusa_jax.hub.locate import locate
+from medusa_jax.hub.model_folder import digests, read_settings
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.tasks.utterances import Utterances
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medusa_jax.backbones.model_folder import REFETCH
-from medusa_jax.backbones.preprocessing import explained
 from medusa_jax.errors import DependencyError, FeatureError
+from medusa_jax.hub.model_folder import REFETCH
+from medusa_jax.hub.preprocessing import explained
 
 INSTALL = "pip install 'medusa-jax[torch]'"
 """How to get PyTorch."""

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from medusa_jax.backbones.catalogue import PREFIX
-from medusa_jax.backbones.model_folder import digest_of_file
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import DependencyError, FeatureError, MedusaError
+from medusa_jax.hub.catalogue import PREFIX
+from medusa_jax.hub.model_folder import digest_of_file
 from medusa_jax.transcription.decoder import WINDOW
 
 _MODEL = "model.bin"

@@ -13,10 +13,10 @@ from flax import nnx
 
 from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.placement import devices_for, explained, kind_of
-from medusa_jax.backbones.preprocessing import load_tokenizer
 from medusa_jax.backbones.whisper_decoder import Whisper
 from medusa_jax.backbones.whisper_weights import load_whisper
 from medusa_jax.errors import MedusaError
+from medusa_jax.hub.preprocessing import load_tokenizer
 from medusa_jax.layers.matmul import matmul_precision
 from medusa_jax.transcription.decoder import BATCH_SECONDS
 from medusa_jax.transcription.prompt import read_prompt

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medusa_jax.backbones.model_folder import REFETCH, read_settings
 from medusa_jax.errors import ConfigError, FeatureError
+from medusa_jax.hub.model_folder import REFETCH, read_settings
 
 FILE = "generation_config.json"
 # Options of generation that change the words, with the values at which they do nothing.

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from medusa_jax.backbones.locate import locate
-from medusa_jax.backbones.model_folder import digests, read_settings
 from medusa_jax.backbones.ported import unported
-from medusa_jax.backbones.record import Record
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import ConfigError, FeatureError
+from medusa_jax.hub.locate import locate
+from medusa_jax.hub.model_folder import digests, read_settings
+from medusa_jax.hub.record import Record
 from medusa_jax.transcription.prompt import FILE, unported_search
 
 _PROMPT = 4

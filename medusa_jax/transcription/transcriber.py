@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from medusa_jax.audio.decode import RATE
-from medusa_jax.backbones.catalogue import short_name
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import MedusaError
+from medusa_jax.hub.catalogue import short_name
 from medusa_jax.transcription import faster_whisper
 from medusa_jax.transcription.decoder import WINDOW, Decoder
 from medusa_jax.transcription.source import Source

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from medusa_jax.audio.decode import RATE
-from medusa_jax.backbones.preprocessing import load_preprocessor, load_tokenizer
 from medusa_jax.errors import FeatureError, MedusaError
+from medusa_jax.hub.preprocessing import load_preprocessor, load_tokenizer
 from medusa_jax.torch_encoders.batch_runner import explained
 from medusa_jax.torch_encoders.device import Placement
 from medusa_jax.torch_encoders.loading import load_model

@@ -13,15 +13,15 @@ from hub_server import MAIN, serving
 from small_corpus import waves
 from typer.testing import CliRunner
 
-from medusa_jax.backbones.catalogue import ENCODERS
-from medusa_jax.backbones.convert import convert
-from medusa_jax.backbones.download import fetch
-from medusa_jax.backbones.locate import locate
-from medusa_jax.backbones.record import RECORD, Record
 from medusa_jax.cli.models import app
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import FeatureError
 from medusa_jax.features.registry import build_extractor
+from medusa_jax.hub.catalogue import ENCODERS
+from medusa_jax.hub.convert import convert
+from medusa_jax.hub.download import fetch
+from medusa_jax.hub.locate import locate
+from medusa_jax.hub.record import RECORD, Record
 
 torch = pytest.importorskip("torch")
 import transformers  # noqa: E402

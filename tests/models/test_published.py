@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from medusa_jax.backbones.convert import read_arrays
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.errors import CheckpointError, FeatureError
+from medusa_jax.hub.convert import read_arrays
 from medusa_jax.models.deepser import DeepSER
 from medusa_jax.models.published import published_deepser, published_name
 

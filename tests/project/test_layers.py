@@ -26,7 +26,7 @@ NEVER = {
 """By folder: modules that it never imports, nor anything below them."""
 
 TORCH = ("torch_encoders", "transcription")
-TORCH_MODULES = ("medusa_jax.backbones.convert", "medusa_jax.backbones.torch_weights")
+TORCH_MODULES = ("medusa_jax.hub.convert", "medusa_jax.backbones.torch_weights")
 """The folders and modules that may import PyTorch."""
 
 

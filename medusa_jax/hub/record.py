@@ -6,9 +6,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medusa_jax.backbones.catalogue import ENCODERS, PREFIX
 from medusa_jax.errors import FeatureError
 from medusa_jax.files import write_text
+from medusa_jax.hub.catalogue import ENCODERS, PREFIX
 
 RECORD = "medusa-model.json"
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from medusa_jax.backbones.catalogue import ENCODERS, PREFIX, hub_id_of
-from medusa_jax.backbones.download import fetch
-from medusa_jax.backbones.model_folder import NEEDED, check_fits
-from medusa_jax.backbones.record import find, models_folder
 from medusa_jax.errors import FeatureError
+from medusa_jax.hub.catalogue import ENCODERS, PREFIX, hub_id_of
+from medusa_jax.hub.download import fetch
+from medusa_jax.hub.model_folder import NEEDED, check_fits
+from medusa_jax.hub.record import find, models_folder
 
 
 def locate(model: str, revision: str | None = None, *, offline: bool = True) -> Path:

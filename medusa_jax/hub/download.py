@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from medusa_jax.backbones.catalogue import hub_id_of
-from medusa_jax.backbones.convert import PICKLED, convert
-from medusa_jax.backbones.model_folder import INDEX, NEEDED, check_fits
-from medusa_jax.backbones.record import RECORD, Record, folder_of
 from medusa_jax.errors import FeatureError
 from medusa_jax.files import locked, sha256_of
+from medusa_jax.hub.catalogue import hub_id_of
+from medusa_jax.hub.convert import PICKLED, convert
+from medusa_jax.hub.model_folder import INDEX, NEEDED, check_fits
+from medusa_jax.hub.record import RECORD, Record, folder_of
 
 _AGAIN = "run the same command again: files already downloaded are kept"
 

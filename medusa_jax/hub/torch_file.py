@@ -154,9 +154,12 @@ class _Unpickler(pickle._Unpickler):
 
     def ignore_state(self) -> None:
         """Drop the state of an object, such as the versions that a model's dictionary carries."""
-        self.stack.pop()
+        self.stack.pop()  # type: ignore[attr-defined]
 
-    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: ignore_state}
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: ignore_state,
+    }
 
     def persistent_load(self, pid: Any) -> _Storage:
         """The storage of ("storage", dtype, key, device, count) and, in earlier files, a view."""

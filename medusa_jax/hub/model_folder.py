@@ -5,10 +5,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from medusa_jax.backbones.catalogue import ENCODERS, PREFIX
-from medusa_jax.backbones.record import Record
 from medusa_jax.errors import FeatureError
 from medusa_jax.files import sha256_of
+from medusa_jax.hub.catalogue import ENCODERS, PREFIX
+from medusa_jax.hub.record import Record
 
 INDEX = "model.safetensors.index.json"
 REFETCH = "fetch the model again, and check that all its files are present"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from medusa_jax.backbones.catalogue import ENCODERS, hub_id_of
 from medusa_jax.errors import ConfigError
+from medusa_jax.hub.catalogue import ENCODERS, hub_id_of
 
 
 def test_every_entry_is_pinned_to_a_whole_commit():

@@ -8,8 +8,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from medusa_jax.backbones.convert import convert
-from medusa_jax.backbones.torch_file import TorchFileError, read_torch_file
+from medusa_jax.hub.convert import convert
+from medusa_jax.hub.torch_file import TorchFileError, read_torch_file
 
 torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402

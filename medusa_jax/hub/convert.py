@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from medusa_jax.backbones.torch_file import TorchFileError, read_torch_file
 from medusa_jax.errors import FeatureError
 from medusa_jax.files import write_whole
+from medusa_jax.hub.torch_file import TorchFileError, read_torch_file
 
 PICKLED = "pytorch_model.bin"
 
@@ -49,13 +49,11 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
             where=path,
             hint="fetch it again from its owner",
         ) from error
-    arrays = isinstance(contents, dict) and all(
-        isinstance(array, np.ndarray) for array in contents.values()
-    )
-    if not arrays:
+    arrays = contents if isinstance(contents, dict) else {None: None}
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise FeatureError(
             f"{path.name} holds something other than tensors by name",
             where=path,
             hint="save the model's state_dict() there",
         )
-    return {str(name): array for name, array in contents.items()}
+    return {str(name): array for name, array in arrays.items()}

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medusa_jax.backbones.model_folder import REFETCH
 from medusa_jax.errors import FeatureError
+from medusa_jax.hub.model_folder import REFETCH
 
 # Without PyTorch transformers would say, as it is imported, that models are not available.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
