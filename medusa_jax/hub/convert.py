@@ -1,6 +1,7 @@
 """Convert PyTorch's pickled weights, tensors only, to safetensors; no code runs, nor PyTorch."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
             where=path,
             hint="fetch it again from its owner",
         ) from error
-    arrays = contents if isinstance(contents, dict) else {None: None}
+    arrays: dict[Any, Any] = contents if isinstance(contents, dict) else {None: None}
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise FeatureError(
             f"{path.name} holds something other than tensors by name",

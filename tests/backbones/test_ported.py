@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from medusa_jax.backbones.catalogue import ENCODERS, PREFIX
 from medusa_jax.backbones.ported import unported
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.config.yaml_file import load_config
 from medusa_jax.errors import FeatureError
+from medusa_jax.hub.catalogue import ENCODERS, PREFIX
 from medusa_jax.transcription.prompt import unported_search
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
