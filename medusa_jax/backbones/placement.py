@@ -1,6 +1,10 @@
-"""The devices that a ported model runs on, and their failures as errors of its inputs."""
+"""The devices that a ported model runs on, its batches there, and their failures as errors of
+inputs.
+"""
 
-from typing import Literal
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, TypeVar
 
 import jax
 import numpy as np
@@ -8,6 +12,11 @@ from jax.sharding import AxisType, Mesh
 
 from medusa_jax.errors import FeatureError, MedusaError
 from medusa_jax.machines.mesh import Devices
+
+log = logging.getLogger(__name__)
+Input = TypeVar("Input")
+Start = Callable[[Sequence[Input], int], jax.Array]
+"""Starts the program on inputs padded to a number of rows."""
 
 
 def devices_for(name: str, compute: str) -> Devices:
@@ -33,9 +42,66 @@ def kind_of(devices: Devices) -> Literal["cpu", "cuda"]:
     return "cpu" if devices.mesh.devices.flat[0].platform == "cpu" else "cuda"
 
 
-def explained(error: Exception) -> MedusaError:
+def computed(
+    batches: Iterable[tuple[Sequence[Input], int]], start: Start[Input], devices: Devices
+) -> Iterator[tuple[Sequence[Input], np.ndarray | MedusaError]]:
+    """Each batch of inputs and rows with its result on the host, or the error that prevented it.
+
+    A batch is fetched after the next one was started, so that the devices have work. One that does
+    not fit into memory is halved.
+    """
+    late: tuple[Sequence[Input], int, jax.Array | Exception] | None = None
+    for inputs, rows in batches:
+        now = inputs, rows, _attempt(start, inputs, rows)
+        if late is not None:
+            yield from _fetched(*late, start, devices)
+        late = now
+    if late is not None:
+        yield from _fetched(*late, start, devices)
+
+
+def _attempt(start: Start[Input], inputs: Sequence[Input], rows: int) -> jax.Array | Exception:
+    try:
+        return start(inputs, rows)
+    except jax.errors.JaxRuntimeError as error:
+        return error.with_traceback(None)  # which would keep arrays alive
+
+
+def _fetched(
+    inputs: Sequence[Input],
+    rows: int,
+    made: jax.Array | Exception,
+    start: Start[Input],
+    devices: Devices,
+) -> Iterator[tuple[Sequence[Input], np.ndarray | MedusaError]]:
+    result = made if isinstance(made, Exception) else _on_host(made)
+    if isinstance(result, np.ndarray):
+        yield inputs, result
+        return
+    half = devices.multiple(max(1, rows // 2))
+    if half == rows or not _out_of_memory(result):
+        yield inputs, _explained(result)
+        return
+    log.warning("a batch of %d is halved: %s", len(inputs), _explained(result).what)
+    for first in range(0, len(inputs), half):
+        part = inputs[first : first + half]
+        yield from _fetched(part, half, _attempt(start, part, half), start, devices)
+
+
+def _on_host(made: jax.Array) -> np.ndarray | Exception:
+    try:
+        return np.asarray(made)
+    except jax.errors.JaxRuntimeError as error:
+        return error.with_traceback(None)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
+
+
+def _explained(error: Exception) -> MedusaError:
     """A failed batch as an error of its inputs."""
-    if "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
+    if _out_of_memory(error):
         hint = "lower batch_seconds, or for long audio chunk_seconds, or compute in bfloat16"
         return FeatureError(f"the encoder ran out of memory: {hint}", hint=hint)
     return FeatureError(f"the encoder failed: {str(error).splitlines()[0]}")

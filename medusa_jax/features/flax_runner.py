@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from medusa_jax.audio.chunks import BATCH_SECONDS, FRAMES_A_SECOND, Piece
-from medusa_jax.backbones.placement import devices_for, explained, kind_of
+from medusa_jax.backbones.placement import computed, devices_for, kind_of
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.errors import MedusaError
 from medusa_jax.layers.matmul import matmul_precision
@@ -55,22 +55,20 @@ class Runner:
         self._frames = round(seconds * FRAMES_A_SECOND)  # of a batch, padding included
 
     def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, np.ndarray | MedusaError]]:
-        """Yield every piece with its kept frames `[t, width]`, float32, or an error.
+        """Yield every piece with its kept frames `[t, width]`, float32, or an error."""
+        for batch, made in computed(self._batches(pieces), self._started, self._devices):
+            for row, piece in enumerate(batch):
+                if isinstance(made, MedusaError):
+                    yield piece, made
+                else:
+                    yield piece, made[row, : piece.frames][piece.keep]
 
-        A batch is fetched after the next one was started, so that the device has work.
-        """
-        late: tuple[Sequence[Piece], Any] | None = None
+    def _batches(self, pieces: Sequence[Piece]) -> Iterator[tuple[Sequence[Piece], int]]:
+        """Pieces of one padded length, and the rows of their batch."""
         for rung, some in self._by_rung(pieces).items():
-            cost = max(rung, some[0].size)
-            rows = self._devices.multiple(max(1, self._frames // cost))
+            rows = self._devices.multiple(max(1, self._frames // max(rung, some[0].size)))
             for first in range(0, len(some), rows):
-                batch = some[first : first + rows]
-                now = batch, self._started(batch, rung, rows)
-                if late is not None:
-                    yield from _fetched(*late)
-                late = now
-        if late is not None:
-            yield from _fetched(*late)
+                yield some[first : first + rows], rows
 
     def _by_rung(self, pieces: Sequence[Piece]) -> dict[int, list[Piece]]:
         """Pieces by their padded number of frames, the longest first."""
@@ -79,13 +77,11 @@ class Runner:
             found.setdefault(self._encoder.rung(piece), []).append(piece)
         return dict(sorted(found.items(), reverse=True))
 
-    def _started(self, pieces: Sequence[Piece], rung: int, rows: int) -> Any:
-        """The frames of a batch `[rows, rung, width]`, still being computed, or an error."""
-        try:
-            arrays = self._devices.spread(self._encoder.arrays(pieces, rung, rows), rows)
-            return self._run(self._params, *arrays)
-        except jax.errors.JaxRuntimeError as error:
-            return explained(error)
+    def _started(self, pieces: Sequence[Piece], rows: int) -> jax.Array:
+        """The frames of a batch `[rows, rung, width]`, still being computed."""
+        arrays = self._encoder.arrays(pieces, self._encoder.rung(pieces[0]), rows)
+        frames_btd: jax.Array = self._run(self._params, *self._devices.spread(arrays, rows))
+        return frames_btd
 
 
 def rung_of(frames: int, shortest: int) -> int:
@@ -113,17 +109,3 @@ def _combined(
         return states_lbth.transpose(1, 2, 0, 3).reshape(b, t, count * h)
     total_bth = states_lbth[-4:].sum(axis=0)
     return total_bth / 4 if layers == "mean_last_4" else total_bth
-
-
-def _fetched(pieces: Sequence[Piece], made: Any) -> Iterator[tuple[Piece, Any]]:
-    """Each piece with its frames on the host."""
-    if not isinstance(made, MedusaError):
-        try:
-            made = np.asarray(made)
-        except jax.errors.JaxRuntimeError as error:
-            made = explained(error)
-    for row, piece in enumerate(pieces):
-        if isinstance(made, MedusaError):
-            yield piece, made
-        else:
-            yield piece, made[row, : piece.frames][piece.keep]

@@ -1,5 +1,6 @@
 """Words by Whisper in Flax: those of transformers, without PyTorch."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -63,6 +64,26 @@ def test_words_do_not_depend_on_the_number_of_devices(whisper, monkeypatch):
 
 def test_bfloat16_writes_too(whisper):
     assert all(text.endswith("\n") for text in heard(whisper, waves(2), compute="bfloat16"))
+
+
+def test_nothing_is_kept_on_the_device(whisper):
+    gc.collect()
+    before = sum(array.nbytes for array in jax.live_arrays())
+    heard(whisper, waves(1))
+    assert sum(array.nbytes for array in jax.live_arrays()) <= before
+
+
+def test_a_batch_that_does_not_fit_is_halved(whisper, monkeypatch):
+    inputs = waves(7, longest=1.0)
+    wanted, start = heard(whisper, inputs, batch_seconds=16), flax_whisper.FlaxDecoder._started
+
+    def limited(self, some, rows):
+        if rows > 4:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return start(self, some, rows)
+
+    monkeypatch.setattr(flax_whisper.FlaxDecoder, "_started", limited)
+    assert heard(whisper, inputs, batch_seconds=16) == wanted
 
 
 def test_nothing_to_transcribe(whisper):
