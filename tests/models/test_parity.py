@@ -19,7 +19,7 @@ from medusa_jax.training.checkpoint import as_dicts
 from medusa_jax.training.step import epoch_of, new_state, program_of, train_step
 from medusa_jax.training.weights import Weights
 
-torch = pytest.importorskip("torch", reason="the PyTorch reference needs the extra `extract`")
+torch = pytest.importorskip("torch", reason="the PyTorch reference needs the extra `torch`")
 import torch_deepser  # noqa: E402
 
 HIDDEN, FEEDFORWARD, BATCH, LONGEST = 24, 40, 6, 12

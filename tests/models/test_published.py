@@ -11,7 +11,7 @@ from medusa_jax.hub.convert import read_arrays
 from medusa_jax.models.deepser import DeepSER
 from medusa_jax.models.published import published_deepser, published_name
 
-torch = pytest.importorskip("torch", reason="the PyTorch reference needs the extra `extract`")
+torch = pytest.importorskip("torch", reason="the PyTorch reference needs the extra `torch`")
 import torch_deepser  # noqa: E402
 
 HIDDEN, FEEDFORWARD = 24, 40

@@ -19,7 +19,7 @@ from medusa_jax.tasks.finetuning import FinetuningTask
 from medusa_jax.training.checkpoint import as_dicts
 from medusa_jax.training.members import Member, one_lane
 
-torch = pytest.importorskip("torch", reason="the PyTorch reference needs the extra `extract`")
+torch = pytest.importorskip("torch", reason="the PyTorch reference needs the extra `torch`")
 import torch_finetuning  # noqa: E402
 from small_models import save_model  # noqa: E402
 
