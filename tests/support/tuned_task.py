@@ -131,10 +131,11 @@ def tuned_group(model: Path) -> list[MemberConfig]:
     """Two of equal structure that differ in seed, rate and MixUp, with the published noise, and one
     with low-rank parts.
     """
-    other = {"stage1": {"epochs": 2, "learning_rate": 3e-3}, "mixup_probability": 0.0, "clip": 0.5}
+    stages = {name: {"epochs": 2, "learning_rate": 3e-3} for name in ("stage1", "stage2")}
+    other = {**stages, "mixup_probability": 0.0, "clip": 0.5}
     tuning = {"gender": "sum", "unfreeze_epochs": 1.0}
     return [
-        tuned_member(model, "first", finetuning=tuning, training={"clip": 1.0}),
+        tuned_member(model, "first", finetuning=tuning, training={**stages, "clip": 1.0}),
         tuned_member(model, "second", finetuning=tuning, training=other, seed=5),
         tuned_member(model, "ranked", finetuning={"lora": 2, "gender_loss": 0.5}, seed=3),
     ]
