@@ -56,7 +56,7 @@ def read_config(folder: Path) -> SpeechConfig:
     given = read_settings(folder)
     problems = unported(given)
     if problems:
-        hint = "use `backend: torch` for this model"
+        hint = "extract with `backend: torch`; to fine-tune, choose another model"
         raise FeatureError(f"not ported to JAX: {'; '.join(problems)}", where=path, hint=hint)
     try:
         return _config_of(given)

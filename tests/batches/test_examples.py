@@ -112,3 +112,72 @@ def test_some_rows_of_a_batch_are_those_of_the_whole(examples):
     positions = np.random.default_rng(0).permutation(16)
     whole, part = examples.batch(positions), examples.batch(positions, slice(4, 8))
     jax.tree.map(lambda one, all: np.testing.assert_array_equal(one, all[4:8]), part, whole)
+
+
+CROPS = {"words": 2, "letters": 6}
+
+
+@pytest.fixture(scope="module")
+def cropped(examples):
+    stores = dict(zip(examples.modalities, examples.stores, strict=True))
+    return gather(examples.corpus, examples.modalities, stores, 2, CROPS)
+
+
+def test_what_is_longer_than_a_crop_is_cut_at_its_start_in_evaluation(examples, cropped):
+    rows = np.argsort(-examples.lengths.sum(axis=1))[:8]
+    whole, found = examples.batch(rows), cropped.batch(rows)
+    for name, crop in CROPS.items():
+        wanted = np.minimum(whole.lengths[name], crop)
+        np.testing.assert_array_equal(found.lengths[name], wanted)
+        assert wanted.min() < whole.lengths[name].max(), "something is cut"
+        for one, all, length in zip(found.inputs[name], whole.inputs[name], wanted, strict=True):
+            np.testing.assert_array_equal(one[:length], all[:length])
+            assert not one[length:].any()
+
+
+def test_a_random_part_lies_within_the_utterance_and_follows_from_seed_and_position(
+    examples, cropped
+):
+    rows = np.argsort(-examples.lengths.sum(axis=1))[:8]
+    whole, starts = examples.batch(rows), []
+    for epoch in range(20):
+        seed = (7, 0, epoch)
+        found = cropped.batch(rows, seed=seed)
+        alone = cropped.batch(rows[[5, 2]], seed=seed)
+        for name in CROPS:
+            length = min(alone.inputs[name].shape[1], found.inputs[name].shape[1])
+            parts = found.inputs[name][[5, 2], :length]
+            np.testing.assert_array_equal(alone.inputs[name][:, :length], parts)
+        starts.append([_starts(whole, found, row) for row in range(len(rows))])
+    longest = whole.lengths["letters"][0]
+    drawn = set().union(*(of_row[0]["letters"] for of_row in starts))
+    assert drawn == set(range(longest - CROPS["letters"] + 1)), "each start is drawn"
+    again = cropped.batch(rows, seed=(7, 0, 3))
+    assert [_starts(whole, again, row) for row in range(len(rows))] == starts[3]
+    assert any(one != other for one, other in zip(starts, starts[1:], strict=False))
+
+
+def _starts(whole, part, row):
+    """By modality, the places in an utterance where this part of it may have been cut."""
+    found = {}
+    for name in CROPS:
+        length, all = part.lengths[name][row], whole.inputs[name][row, : whole.lengths[name][row]]
+        own = part.inputs[name][row, :length]
+        places = range(len(all) - length + 1)
+        found[name] = {place for place in places if (all[place : place + length] == own).all()}
+        assert found[name], "it is a part of the utterance"
+    return found
+
+
+def test_every_modality_is_cut_at_the_same_share_of_the_way(cropped):
+    """So that samples and frames of one utterance stay beside each other."""
+    spare = cropped.stored - cropped.lengths
+    row = int(np.argmax(spare.min(axis=1)))
+    assert spare[row].min() > 0
+    share = np.random.default_rng([1, 0, 2, row]).random()
+    batch = cropped.batch(np.array([row]), seed=(1, 0, 2))
+    for k, name in enumerate(cropped.modalities):
+        start = round(share * spare[row, k])
+        frames = cropped.stores[k][cropped.ids[row]]
+        length = batch.lengths[name][0]
+        np.testing.assert_array_equal(batch.inputs[name][0, :length], frames[start:][:length])
