@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from scipy.special import softmax
 from tuned_task import CLASSES, COUNT, tuned_data, tuned_member, tuned_members, tuned_stores
 
 from medusa_jax.config.training import MemberConfig
@@ -165,6 +166,33 @@ def test_predictions_do_not_depend_on_the_batch_or_the_padded_length(model, give
             np.testing.assert_allclose(values[0], together[name][place], atol=1e-5)
     posteriors = np.exp(together["logits"]).sum(axis=1)
     assert np.allclose(posteriors, 1, atol=1e-4) == (evaluation == "windows")
+
+
+@pytest.mark.slow
+def test_a_long_utterance_has_the_mean_of_its_windows(model, given):
+    """Each window as an utterance of its own, weighed by its length."""
+    size = 1328
+    config = with_section(tuned_member(model, **BOTH), evaluation="windows", crop_seconds=0.083)
+    task, data, weights = tuned(config, given)
+    row = int(np.argmax(data.evaluated.stored[:, 0]))
+    batch = data.evaluated.batch(np.array([row]))
+    together = predicted(task, weights, batch)
+    length = int(batch.lengths["wave"][0])
+    starts = range(0, length, size)
+    assert len(starts) == 3
+    parts = data.evaluated.batch(np.full(len(starts), row))
+    cut = [batch.inputs["wave"][0, start : start + size] for start in starts]
+    waves = np.stack([np.pad(part, ((0, size - len(part)), (0, 0))) for part in cut])
+    shares = np.array([min(size, length - start) for start in starts])
+    inputs = {**parts.inputs, "wave": waves}
+    lengths = {**parts.lengths, "wave": shares.astype(np.int32)}
+    first, _, _ = tuned(with_section(config, evaluation="first"), given)
+    alone = predicted(first, weights, parts._replace(inputs=inputs, lengths=lengths))
+    shares = shares / length
+    posteriors = softmax(alone["logits"], axis=1)
+    np.testing.assert_allclose(np.exp(together["logits"][0]), shares @ posteriors, atol=1e-5)
+    wanted = shares @ alone["attributes"]
+    np.testing.assert_allclose(together["attributes"][0], wanted, atol=1e-4)
 
 
 @pytest.mark.slow
