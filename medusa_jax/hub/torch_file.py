@@ -116,8 +116,8 @@ def _of_stream(path: Path) -> Any:
         _refuse_order("little" if system["little_endian"] else "big")
         for key in _Unpickler(file, storage).load():
             held, count = storages[key]
-            stated = int.from_bytes(file.read(8), "little")
-            if stated != count:
+            stated = file.read(8)
+            if len(stated) != 8 or int.from_bytes(stated, "little") != count:
                 raise TorchFileError("a storage has another size than stated")
             held.data = _numbers(file.read(count * held.dtype.itemsize), held.dtype, count)
     return contents
