@@ -1,6 +1,7 @@
 """Runs that fine-tune an encoder: their plan, and what they refuse in one clear error."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -110,10 +111,7 @@ def changed(name, change):
     """A damaged copy of the encoder."""
 
     def make(place, folder):
-        folder.mkdir()
-        for file in (place / "wavlm").iterdir():
-            (folder / file.name).write_bytes(file.read_bytes())
-        path = folder / name
+        path = shutil.copytree(place / "wavlm", folder) / name
         if name.endswith("json"):
             path.write_text(json.dumps(json.loads(path.read_text()) | change))
         else:
@@ -128,7 +126,7 @@ def changed(name, change):
 def test_another_encoder_is_another_training_and_another_place_is_not(place, tmp_path):
     """Else a killed training would go on with the convolutions of other files."""
     changes = {
-        "same": changed(CONFIG, {})(place, tmp_path / "wavlm"),
+        "same": {"model": shutil.copytree(place / "wavlm", tmp_path / "wavlm")},
         "other": changed(CONFIG, {"do_normalize": False})(place, tmp_path / "other"),
     }
     digests = []
