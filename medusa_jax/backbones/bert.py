@@ -12,10 +12,11 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from medusa_jax.backbones.stack import States, stack_of
 from medusa_jax.backbones.text_config import BertConfig
-from medusa_jax.backbones.wav2vec2 import States
-from medusa_jax.backbones.waveform import gelu, layer_norm
-from medusa_jax.layers.attention import attend
+from medusa_jax.backbones.waveform import gelu
+from medusa_jax.layers.attention import attend, by_head, together
+from medusa_jax.layers.layer_norm import layer_norm
 from medusa_jax.layers.matmul import dense
 
 
@@ -27,7 +28,7 @@ class Embeddings(nnx.Module):
         self.words = nnx.Embed(config.vocabulary, h, rngs=rngs)
         self.positions = nnx.Embed(config.positions, h, rngs=rngs)
         self.types = nnx.Embed(config.types, h, rngs=rngs)
-        self.norm = layer_norm(h, config.epsilon, rngs)
+        self.norm = layer_norm(h, rngs, config.epsilon)
         self.config = config
 
     def __call__(
@@ -51,10 +52,10 @@ class Layer(nnx.Module):
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs) -> None:
         h, wide = config.hidden, config.feedforward
         self.query, self.key, self.value, self.out = (nnx.Linear(h, h, rngs=rngs) for _ in range(4))
-        self.norm1 = layer_norm(h, config.epsilon, rngs)
+        self.norm1 = layer_norm(h, rngs, config.epsilon)
         self.wide = nnx.Linear(h, wide, rngs=rngs)
         self.narrow = nnx.Linear(wide, h, rngs=rngs)
-        self.norm2 = layer_norm(h, config.epsilon, rngs)
+        self.norm2 = layer_norm(h, rngs, config.epsilon)
         self.heads = config.heads
 
     def __call__(
@@ -66,13 +67,12 @@ class Layer(nnx.Module):
         return self.norm2(x_bth + fed_bth)
 
     def _attended(self, x_bth: Array, valid_bt: Array, compute: DTypeLike) -> Array:
-        b, t, h = x_bth.shape
         q_bnte, k_bnte, v_bnte = (
-            dense(part, x_bth, compute).reshape(b, t, self.heads, -1).swapaxes(1, 2)
+            by_head(dense(part, x_bth, compute), self.heads)
             for part in (self.query, self.key, self.value)
         )
         mixed_bnte = attend(q_bnte, k_bnte, v_bnte, valid_bt, None, 0.0, compute)
-        return dense(self.out, mixed_bnte.swapaxes(1, 2).reshape(b, t, h), compute)
+        return dense(self.out, together(mixed_bnte), compute)
 
 
 class BertBackbone(nnx.Module):
@@ -82,8 +82,7 @@ class BertBackbone(nnx.Module):
 
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs) -> None:
         self.embeddings = Embeddings(config, rngs=rngs)
-        make = nnx.vmap(lambda key: Layer(config, rngs=nnx.Rngs(key)))
-        self.layers = make(jax.random.split(rngs.params(), config.layers))
+        self.layers = stack_of(lambda own: Layer(config, rngs=own), config.layers, rngs)
         self.config = config
 
     def __call__(

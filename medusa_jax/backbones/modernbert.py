@@ -17,9 +17,11 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from medusa_jax.backbones.stack import States, stack_of
 from medusa_jax.backbones.text_config import ModernBertConfig
-from medusa_jax.backbones.wav2vec2 import States
 from medusa_jax.backbones.waveform import gelu
+from medusa_jax.layers.attention import together
+from medusa_jax.layers.layer_norm import layer_norm
 from medusa_jax.layers.matmul import contract, dense
 
 _NEVER = -1e30
@@ -60,7 +62,7 @@ class Attention(nnx.Module):
         compute: DTypeLike,
     ) -> Float[Array, "b t h"]:
         """Each token's mean of the values that it sees."""
-        b, t, h = x_bth.shape
+        b, t, _ = x_bth.shape
         parts_bt3ne = dense(self.parts, x_bth, compute).reshape(b, t, 3, self.heads, -1)
         q_bnte, k_bnse, v_bnse = parts_bt3ne.transpose(2, 0, 3, 1, 4)
         q_bnte, k_bnse = rotated(q_bnte, turns_2tf), rotated(k_bnse, turns_2tf)
@@ -68,7 +70,7 @@ class Attention(nnx.Module):
         scores_bnts = contract("bnte,bnse->bnts", q_bnte, k_bnse, compute)
         weights_bnts = jax.nn.softmax(jnp.where(seen_bts[:, None], scores_bnts, _NEVER))
         mixed_bnte = contract("bnts,bnse->bnte", weights_bnts, v_bnse, compute)
-        return dense(self.out, mixed_bnte.swapaxes(1, 2).reshape(b, t, h), compute)
+        return dense(self.out, together(mixed_bnte), compute)
 
 
 class Layer(nnx.Module):
@@ -77,10 +79,10 @@ class Layer(nnx.Module):
     def __init__(self, config: ModernBertConfig, *, rngs: nnx.Rngs) -> None:
         h, wide, biased = config.hidden, config.feedforward, config.feedforward_bias
         self.attention = Attention(config, rngs=rngs)
-        self.norm = _norm(config, rngs)
+        self.norm = layer_norm(config.hidden, rngs, config.epsilon, config.norm_bias)
         self.wide = nnx.Linear(h, 2 * wide, use_bias=biased, rngs=rngs)  # values, gates
         self.narrow = nnx.Linear(wide, h, use_bias=biased, rngs=rngs)
-        self.after = _norm(config, rngs)
+        self.after = layer_norm(config.hidden, rngs, config.epsilon, config.norm_bias)
 
     def __call__(
         self,
@@ -104,9 +106,8 @@ class ModernBertBackbone(nnx.Module):
 
     def __init__(self, config: ModernBertConfig, *, rngs: nnx.Rngs) -> None:
         self.words = nnx.Embed(config.vocabulary, config.hidden, rngs=rngs)
-        self.norm = _norm(config, rngs)
-        make = nnx.vmap(lambda key: Layer(config, rngs=nnx.Rngs(key)))
-        self.layers = make(jax.random.split(rngs.params(), config.layers))
+        self.norm = layer_norm(config.hidden, rngs, config.epsilon, config.norm_bias)
+        self.layers = stack_of(lambda own: Layer(config, rngs=own), config.layers, rngs)
         self.config = config
 
     def __call__(
@@ -143,14 +144,3 @@ class ModernBertBackbone(nnx.Module):
         (_, result_bth), states_lbth = jax.lax.scan(step, (x_bth, x_bth), over)
         states_lbth = states_lbth.at[-1].set(result_bth)
         return States(jnp.concatenate([x_bth[None], states_lbth]), valid_bt)
-
-
-def _norm(config: ModernBertConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """A layer norm whose variance is of the centred values, as PyTorch's."""
-    return nnx.LayerNorm(
-        config.hidden,
-        epsilon=config.epsilon,
-        use_bias=config.norm_bias,
-        use_fast_variance=False,
-        rngs=rngs,
-    )

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from medusa_jax.audio.chunks import Grid
 from medusa_jax.backbones import speech_config, whisper_config
 from medusa_jax.backbones.speech_weights import fill_speech
-from medusa_jax.backbones.wav2vec2 import SpeechBackbone, States
+from medusa_jax.backbones.stack import States
+from medusa_jax.backbones.wav2vec2 import SpeechBackbone
 from medusa_jax.backbones.waveform import normalised
 from medusa_jax.backbones.whisper import WhisperEncoder, Window
 from medusa_jax.backbones.whisper_weights import fill_encoder

@@ -9,7 +9,7 @@ Legend: `b` utterance, `n` sample (of a wave) or head, `t` query frame, `s` key 
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,18 +21,14 @@ from medusa_jax.backbones.lora import Linear, adapted
 from medusa_jax.backbones.noise import Noise, draw_noise, seed_at
 from medusa_jax.backbones.positions import Gate, PositionalConvolution, RelativeBias
 from medusa_jax.backbones.speech_config import SpeechConfig
-from medusa_jax.backbones.waveform import Convolutions, Projection, gelu, layer_norm
+from medusa_jax.backbones.stack import States, stack_of
+from medusa_jax.backbones.waveform import Convolutions, Projection, gelu
+from medusa_jax.layers.attention import by_head, together
 from medusa_jax.layers.dropout import Seed, dropout
+from medusa_jax.layers.layer_norm import layer_norm
 from medusa_jax.layers.matmul import contract
 
 _NEVER = -1e30
-
-
-class States(NamedTuple):
-    """Hidden states of all layers, the embedding first; `valid_bt` marks an utterance's frames."""
-
-    states_lbth: Array
-    valid_bt: Array
 
 
 class Attention(nnx.Module):
@@ -57,22 +53,18 @@ class Attention(nnx.Module):
     ) -> Float[Array, "b t h"]:
         """Each frame's mean of the values at valid keys, of whose weights a share is dropped."""
         q_bnte, k_bnse, v_bnse = (
-            self._by_head(adapted(part, x_bth, compute))
+            by_head(adapted(part, x_bth, compute), self.heads)
             for part in (self.query, self.key, self.value)
         )
         scores_bnts = contract(
             "bnte,bnse->bnts", q_bnte / math.sqrt(q_bnte.shape[-1]), k_bnse, compute
         )
         if self.gate is not None and bias_nts is not None:
-            scores_bnts += self.gate(self._by_head(x_bth)) * bias_nts
+            scores_bnts += self.gate(by_head(x_bth, self.heads)) * bias_nts
         weights_bnts = jax.nn.softmax(jnp.where(valid_bt[:, None, None, :], scores_bnts, _NEVER))
         weights_bnts = dropout(weights_bnts, dropped, seed)
         mixed_bnte = contract("bnts,bnse->bnte", weights_bnts, v_bnse, compute)
-        return adapted(self.out, mixed_bnte.swapaxes(1, 2).reshape(x_bth.shape), compute)
-
-    def _by_head(self, x_bth: Array) -> Array:
-        b, t, _ = x_bth.shape
-        return x_bth.reshape(b, t, self.heads, -1).swapaxes(1, 2)
+        return adapted(self.out, together(mixed_bnte), compute)
 
 
 class Layer(nnx.Module):
@@ -81,10 +73,10 @@ class Layer(nnx.Module):
     def __init__(self, config: SpeechConfig, rank: int, *, rngs: nnx.Rngs) -> None:
         h = config.hidden
         self.attention = Attention(config, rank, rngs=rngs)
-        self.norm1 = layer_norm(config.hidden, config.epsilon, rngs)
+        self.norm1 = layer_norm(config.hidden, rngs, config.epsilon)
         self.wide = Linear(h, config.feedforward, rank, rngs=rngs)
         self.narrow = Linear(config.feedforward, h, rank, rngs=rngs)
-        self.norm2 = layer_norm(config.hidden, config.epsilon, rngs)
+        self.norm2 = layer_norm(config.hidden, rngs, config.epsilon)
         self.stable, self.rates = config.stable, config.rates
 
     def __call__(
@@ -132,10 +124,9 @@ class SpeechBackbone(nnx.Module):
         self.projection = Projection(config, rngs=rngs)
         self.masked = nnx.Param(jax.random.uniform(rngs.params(), (config.hidden,)))
         self.positions = PositionalConvolution(config, rngs=rngs)
-        self.norm = layer_norm(config.hidden, config.epsilon, rngs)
+        self.norm = layer_norm(config.hidden, rngs, config.epsilon)
         self.bias = RelativeBias(config, rngs=rngs) if config.buckets else None
-        make = nnx.vmap(lambda key: Layer(config, rank, rngs=nnx.Rngs(key)))
-        self.layers = make(jax.random.split(rngs.params(), config.layers))
+        self.layers = stack_of(lambda own: Layer(config, rank, rngs=own), config.layers, rngs)
         self.config = config
 
     def __call__(

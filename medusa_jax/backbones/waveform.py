@@ -10,9 +10,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from medusa_jax.backbones.speech_config import SpeechConfig
+from medusa_jax.layers.layer_norm import EPSILON, layer_norm
 from medusa_jax.layers.matmul import dense
 
-_GROUP_EPSILON = 1e-5  # PyTorch's
 _WAVE_EPSILON = 1e-7  # of transformers' feature extractor
 
 
@@ -39,7 +39,7 @@ class Convolution(nnx.Module):
         self.stride = config.conv_stride[layer]
         self.over_time = config.grouped and layer == 0
         normed = self.over_time or not config.grouped
-        self.norm = layer_norm(out, _GROUP_EPSILON, rngs) if normed else None
+        self.norm = layer_norm(out, rngs) if normed else None
 
     def __call__(
         self, x_bnc: Float[Array, "b n _"], valid_bt: Bool[Array, "b t"], compute: DTypeLike
@@ -69,7 +69,7 @@ def over_time(
     mean_b1c = jnp.where(valid_bt1, x_btc, 0).sum(axis=1, keepdims=True) / count_b11
     centred_btc = jnp.where(valid_bt1, x_btc - mean_b1c, 0)
     variance_b1c = (centred_btc**2).sum(axis=1, keepdims=True) / count_b11
-    unit_btc = centred_btc / jnp.sqrt(variance_b1c + _GROUP_EPSILON)
+    unit_btc = centred_btc / jnp.sqrt(variance_b1c + EPSILON)
     assert norm.scale is not None, "published models have a scale and a bias"
     assert norm.bias is not None
     return unit_btc * norm.scale[...] + norm.bias[...]
@@ -103,7 +103,7 @@ class Projection(nnx.Module):
 
     def __init__(self, config: SpeechConfig, *, rngs: nnx.Rngs) -> None:
         width = config.conv_dim[-1]
-        self.norm = layer_norm(width, config.epsilon, rngs) if config.project_norm else None
+        self.norm = layer_norm(width, rngs, config.epsilon) if config.project_norm else None
         self.linear = nnx.Linear(width, config.hidden, rngs=rngs)
 
     def __call__(self, x_btc: Float[Array, "b t c"], compute: DTypeLike) -> Float[Array, "b t h"]:
@@ -122,8 +122,3 @@ def normalised(wave_bn: Float[Array, "b n"], samples_b: Int[Array, " b"]) -> Flo
     centred_bn = jnp.where(valid_bn, wave_bn - mean_b1, 0)
     variance_b1 = (centred_bn**2).sum(axis=1, keepdims=True) / count_b1
     return centred_bn / jnp.sqrt(variance_b1 + _WAVE_EPSILON)
-
-
-def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """A layer norm whose variance is of the centred values, as PyTorch's."""
-    return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)

@@ -18,16 +18,16 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from medusa_jax.backbones.mel import log_mel
-from medusa_jax.backbones.wav2vec2 import States
-from medusa_jax.backbones.waveform import gelu, layer_norm
+from medusa_jax.backbones.stack import States, stack_of
+from medusa_jax.backbones.waveform import gelu
 from medusa_jax.backbones.whisper_config import FRAME, WhisperConfig
 from medusa_jax.errors import FeatureError
-from medusa_jax.layers.attention import attend
+from medusa_jax.layers.attention import attend, by_head, together
+from medusa_jax.layers.layer_norm import layer_norm
 from medusa_jax.layers.matmul import dense, product
 from medusa_jax.layers.tuning import tuned
 
 Window = Literal["full", "real"]
-EPSILON = 1e-5  # PyTorch's
 _LONG = 512  # frames
 
 
@@ -47,8 +47,11 @@ class Attention(nnx.Module):
         self, x_bsh: Float[Array, "b s h"], compute: DTypeLike
     ) -> tuple[Float[Array, "b n s e"], Float[Array, "b n s e"]]:
         """Keys and values of frames, in the dtype of the products."""
-        k_bsh, v_bsh = dense(self.key, x_bsh, compute), dense(self.value, x_bsh, compute)
-        return self._by_head(k_bsh.astype(compute)), self._by_head(v_bsh.astype(compute))
+        k_bnse, v_bnse = (
+            by_head(dense(part, x_bsh, compute).astype(compute), self.heads)
+            for part in (self.key, self.value)
+        )
+        return k_bnse, v_bnse
 
     def __call__(
         self,
@@ -59,13 +62,9 @@ class Attention(nnx.Module):
         compute: DTypeLike,
     ) -> Float[Array, "b t h"]:
         """Each frame's mean of the values at valid keys."""
-        q_bnte = self._by_head(dense(self.query, x_bth, compute))
+        q_bnte = by_head(dense(self.query, x_bth, compute), self.heads)
         mixed_bnte = _attended(q_bnte, k_bnse, v_bnse, valid_bs, compute)
-        return dense(self.out, mixed_bnte.swapaxes(1, 2).reshape(x_bth.shape), compute)
-
-    def _by_head(self, x_bth: Array) -> Array:
-        b, t, _ = x_bth.shape
-        return x_bth.reshape(b, t, self.heads, -1).swapaxes(1, 2)
+        return dense(self.out, together(mixed_bnte), compute)
 
 
 def _attended(
@@ -88,7 +87,7 @@ class FeedForward(nnx.Module):
     """Widen, GELU, narrow, of a normed input."""
 
     def __init__(self, hidden: int, wide: int, *, rngs: nnx.Rngs) -> None:
-        self.norm = layer_norm(hidden, EPSILON, rngs)
+        self.norm = layer_norm(hidden, rngs)
         self.wide = nnx.Linear(hidden, wide, rngs=rngs)
         self.narrow = nnx.Linear(wide, hidden, rngs=rngs)
 
@@ -102,7 +101,7 @@ class Layer(nnx.Module):
     """A layer of the encoder, with norms before its parts."""
 
     def __init__(self, config: WhisperConfig, *, rngs: nnx.Rngs) -> None:
-        self.norm = layer_norm(config.hidden, EPSILON, rngs)
+        self.norm = layer_norm(config.hidden, rngs)
         self.attention = Attention(config.hidden, config.heads, rngs=rngs)
         self.feed = FeedForward(config.hidden, config.feedforward, rngs=rngs)
 
@@ -129,9 +128,8 @@ class WhisperEncoder(nnx.Module):
         self.conv1 = nnx.Conv(config.bands, h, kernel_size=3, rngs=rngs)
         self.conv2 = nnx.Conv(h, h, kernel_size=3, strides=2, rngs=rngs)
         self.positions = Stored(_sinusoids(config.positions, h))
-        make = nnx.vmap(lambda key: Layer(config, rngs=nnx.Rngs(key)))
-        self.layers = make(jax.random.split(rngs.params(), config.layers))
-        self.norm = layer_norm(h, EPSILON, rngs)
+        self.layers = stack_of(lambda own: Layer(config, rngs=own), config.layers, rngs)
+        self.norm = layer_norm(h, rngs)
         self.config, self.window = config, window
 
     def __call__(

@@ -12,14 +12,13 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from medusa_jax.backbones.waveform import layer_norm
 from medusa_jax.backbones.whisper import (
-    EPSILON,
     Attention,
     FeedForward,
     WhisperEncoder,
 )
 from medusa_jax.backbones.whisper_config import WhisperConfig
+from medusa_jax.layers.layer_norm import layer_norm
 from medusa_jax.layers.matmul import contract
 
 Keys = tuple[Array, Array]
@@ -32,9 +31,9 @@ class DecoderLayer(nnx.Module):
 
     def __init__(self, config: WhisperConfig, *, rngs: nnx.Rngs) -> None:
         h, heads = config.hidden, config.decoder_heads
-        self.norm = layer_norm(h, EPSILON, rngs)
+        self.norm = layer_norm(h, rngs)
         self.attention = Attention(h, heads, rngs=rngs)
-        self.cross_norm = layer_norm(h, EPSILON, rngs)
+        self.cross_norm = layer_norm(h, rngs)
         self.cross = Attention(h, heads, rngs=rngs)
         self.feed = FeedForward(h, config.decoder_feedforward, rngs=rngs)
 
@@ -75,7 +74,7 @@ class WhisperDecoder(nnx.Module):
         self.positions = nnx.Param(_SMALL * jax.random.normal(rngs.params(), places))
         count = config.decoder_layers
         self.layers = nnx.List([DecoderLayer(config, rngs=rngs) for _ in range(count)])
-        self.norm = layer_norm(config.hidden, EPSILON, rngs)
+        self.norm = layer_norm(config.hidden, rngs)
         self.config = config
 
     def heard(self, encoded_bsh: Float[Array, "b s h"], compute: DTypeLike) -> list[Keys]:

@@ -25,6 +25,18 @@ from medusa_jax.layers.tuning import tuned
 _NEVER = -1e30
 
 
+def by_head(x_bth: Float[Array, "b t h"], heads: int) -> Float[Array, "b n t e"]:
+    """The width of each frame dealt out to heads."""
+    b, t, _ = x_bth.shape
+    return x_bth.reshape(b, t, heads, -1).swapaxes(1, 2)
+
+
+def together(x_bnte: Float[Array, "b n t e"]) -> Float[Array, "b t h"]:
+    """The heads side by side again: the inverse of `by_head`."""
+    b, _, t, _ = x_bnte.shape
+    return x_bnte.swapaxes(1, 2).reshape(b, t, -1)
+
+
 class _Kept(NamedTuple):
     """Arrays that the gradient needs."""
 

@@ -15,9 +15,11 @@ from medusa_jax.layers.tuning import tuned
 EPSILON = 1e-5  # PyTorch's
 
 
-def layer_norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def layer_norm(
+    width: int, rngs: nnx.Rngs, epsilon: float = EPSILON, bias: bool = True
+) -> nnx.LayerNorm:
     """A layer norm with PyTorch's epsilon, whose variance is of the centred values."""
-    return nnx.LayerNorm(width, epsilon=EPSILON, use_fast_variance=False, rngs=rngs)
+    return nnx.LayerNorm(width, epsilon=epsilon, use_bias=bias, use_fast_variance=False, rngs=rngs)
 
 
 def normalised(norm: nnx.LayerNorm, x: Float[Array, "*r h"]) -> Float[Array, "*r h"]:

@@ -16,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 from medusa_jax.config.model import ModelConfig
-from medusa_jax.layers.attention import attend
+from medusa_jax.layers.attention import attend, by_head, together
 from medusa_jax.layers.dropout import Seed, dropout, relu_dropout, seed_of
 from medusa_jax.layers.layer_norm import layer_norm, normalised
 from medusa_jax.layers.matmul import dense, operand_type
@@ -82,14 +82,11 @@ class Attention(nnx.Module):
         self, x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"], seed: Seed | None
     ) -> Float[Array, "b t h"]:
         """Mix each utterance's valid frames."""
-        b, t, h = x_bth.shape
         parts_bth = jnp.split(dense(self.into, x_bth, self.compute), 3, axis=-1)
-        q_bnte, k_bnte, v_bnte = (
-            part_bth.reshape(b, t, self.heads, -1).swapaxes(1, 2) for part_bth in parts_bth
-        )
+        q_bnte, k_bnte, v_bnte = (by_head(part_bth, self.heads) for part_bth in parts_bth)
         seed = None if self.rate == 0 else seed
         mixed_bnte = attend(q_bnte, k_bnte, v_bnte, valid_bt, seed, self.rate, self.compute)
-        return dense(self.out, mixed_bnte.swapaxes(1, 2).reshape(b, t, h), self.compute)
+        return dense(self.out, together(mixed_bnte), self.compute)
 
 
 class Layer(nnx.Module):
