@@ -1,12 +1,8 @@
 """Encoders with random weights in the shapes of the published ones, and their operations."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-# transformers looks for nothing on the hub: every model is made here.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LARGE = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
 NORMED = dict(feat_extract_norm="layer", do_stable_layer_norm=True)

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import encoders  # noqa: F401  (tells transformers to stay offline)
 import numpy as np
 import soundfile
 import torch

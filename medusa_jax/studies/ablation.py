@@ -156,7 +156,9 @@ def known_rows(config: RunConfig) -> dict[str, Change]:
     for name, row in config.ablation.rows.items():
         percent = row.paper and published and 100 * (row.paper / published - 1)
         paper = None if row.paper is None else (row.paper, percent)
-        own[name] = Change(row.about, row.model_dump(exclude={"about", "paper"}), paper)
+        sections = row.model_dump(exclude={"about", "paper"})
+        settings = {section: keys for section, keys in sections.items() if keys}
+        own[name] = Change(row.about, settings, paper)
     if twice := sorted(own.keys() & built_in.keys()):
         raise ConfigError(
             f"there is a row {twice[0]!r} already",
