@@ -5,7 +5,7 @@ Legend: `n` utterance of a set, `b` utterance of a batch, `h` hidden, `c` class,
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -14,16 +14,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from medusa_jax.audio.decode import RATE
 from medusa_jax.batches.examples import Batch
-from medusa_jax.config.training import MemberConfig, StageConfig
-from medusa_jax.evaluation.balanced import selection_score
 from medusa_jax.models.deepser import DeepSER
-from medusa_jax.models.mixup import Mix, draw_mix, manifold_mixup
-from medusa_jax.tasks.facts import Facts
+from medusa_jax.models.mixup import Mix, manifold_mixup
 from medusa_jax.tasks.micro_batches import in_parts
 from medusa_jax.tasks.objective import attribute_loss, classification_loss
-from medusa_jax.tasks.optimisers import injected, mean_decay, rate_of
+from medusa_jax.tasks.optimisers import injected
+from medusa_jax.tasks.staged import StagedTask
 from medusa_jax.tasks.task import Optimiser, Phase
 
 PyTree = Any
@@ -42,38 +39,11 @@ class Knobs(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class DeepSERTask:
+class DeepSERTask(StagedTask):
     """Implements `tasks.task.Task` for one member."""
-
-    config: MemberConfig
-    facts: Facts
 
     name: ClassVar[str] = "deepser"
     losses: ClassVar[tuple[str, ...]] = ("loss", "class_loss", "attribute_loss")
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """Stage 1 on all utterances, Stage 2 on balanced subsets; a fresh optimiser in each."""
-        own = self.config.training
-        return (
-            Phase("stage1", own.stage1.epochs, own.patience),
-            Phase("stage2", own.stage2.epochs, own.patience),
-        )
-
-    @property
-    def reads(self) -> Hashable:
-        """The modalities, in order."""
-        return self.config.modalities
-
-    @property
-    def parts(self) -> int:
-        """Micro-batches."""
-        return self.config.training.micro_batches
-
-    def undivided(self) -> "DeepSERTask":
-        """The same member without micro-batches."""
-        training = self.config.training.model_copy(update={"micro_batches": 1})
-        return replace(self, config=self.config.model_copy(update={"training": training}))
 
     def traced(self, phase: Phase | None) -> Hashable:
         """Both stages are one program; what is not asked for (a clip, a running mean) is not
@@ -106,22 +76,10 @@ class DeepSERTask:
         """All parameters."""
         return nnx.Param
 
-    def stage(self, phase: Phase) -> StageConfig:
-        """The configuration of a phase."""
-        own = self.config.training
-        return own.stage1 if phase.name == "stage1" else own.stage2
-
     def optimiser(self, phase: Phase, steps: int) -> Optimiser:
         """AdamW at the stage's rate, clipped and averaged if the configuration says so."""
-        own = self.config.training
-        schedules = {
-            "learning_rate": rate_of(self.stage(phase), steps),
-            "weight_decay": lambda _: jnp.float32(own.weight_decay),
-        }
-        if own.clip is not None:
-            schedules["clip"] = lambda _: jnp.float32(own.clip)
-        decay = None if own.ema is None else mean_decay(own.ema)
-        return Optimiser(injected(own.clip is not None), schedules, decay)
+        schedules = self.schedules(phase, steps)
+        return Optimiser(injected("clip" in schedules), schedules, self.mean_decay)
 
     def knobs(self, phase: Phase) -> Knobs:
         """Weights of losses and classes (in Stage 1 alone), targets, and MixUp's settings."""
@@ -134,15 +92,6 @@ class DeepSERTask:
             one_hot=jnp.float32(own.targets == "one_hot"),
             weights_c=jnp.asarray(weights_c if phase.name == "stage1" else np.ones_like(weights_c)),
         )
-
-    def draw(self, key: Array, knobs: Knobs, size: int) -> Mix:
-        """MixUp's coin, partners and λ of a step."""
-        _, k_mix = jax.random.split(key)
-        return draw_mix(k_mix, size, knobs.mixup_probability, knobs.mixup_alpha)
-
-    def view(self, batch: Batch) -> Batch:
-        """The member's modalities as slots, in its order."""
-        return batch.of(self.config.modalities)
 
     def loss(
         self, model: DeepSER, batch: Batch, knobs: Knobs, drawn: Mix, key: Array
@@ -165,26 +114,3 @@ class DeepSERTask:
         """Logits `[b, c]` over all targets, and attributes `[b, 3]` on 1–7."""
         logits_bc, attributes_ba = model(batch.inputs, batch.lengths)
         return {"logits": logits_bc, "attributes": attributes_ba}
-
-    def score(self, predicted: dict[str, np.ndarray]) -> float:
-        """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for
-        it.
-        """
-        own, facts = self.config.training, self.facts
-        classes = len(facts.classes)
-        guesses_n = predicted["logits"][:, :classes].argmax(axis=1)
-        how, draws = own.selection, own.selection_draws
-        return selection_score(facts.labels, guesses_n, classes, how, draws, facts.seed)
-
-    def describe(self) -> dict[str, Any]:
-        """Classes and attributes in order, and the modalities' widths and extractors."""
-        names, facts = self.config.modalities, self.facts
-        return {
-            "sampling_rate": RATE,
-            "classes": list(facts.classes),
-            "targets": list(facts.targets),
-            "attributes": list(facts.attributes),
-            "modalities": list(names),
-            "widths": [facts.widths[name] for name in names],
-            "extractors": {name: facts.extractors.get(name) for name in names},
-        }

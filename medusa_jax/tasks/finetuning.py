@@ -5,7 +5,7 @@ gender.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,26 +16,23 @@ import optax
 from flax import nnx
 from jaxtyping import Array
 
-from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.pretrained import Backbone
 from medusa_jax.backbones.whisper import Stored
 from medusa_jax.batches.examples import Batch
 from medusa_jax.config.finetuning import FinetuningConfig
-from medusa_jax.config.training import MemberConfig, StageConfig
 from medusa_jax.corpus.table import GENDERS
-from medusa_jax.evaluation.balanced import selection_score
 from medusa_jax.files import digest_of
 from medusa_jax.hub.locate import locate
 from medusa_jax.layers.coded import frames_of
 from medusa_jax.models.finetuned import Finetuned
-from medusa_jax.models.mixup import Mix, draw_mix, manifold_mixup
+from medusa_jax.models.mixup import Mix, manifold_mixup
 from medusa_jax.tasks.class_losses import class_loss, smoothed
-from medusa_jax.tasks.facts import Facts
 from medusa_jax.tasks.finetuning_inputs import crops_of, encoders_of
 from medusa_jax.tasks.layer_rates import layerwise
 from medusa_jax.tasks.micro_batches import in_parts
 from medusa_jax.tasks.objective import attribute_loss, classification_loss
-from medusa_jax.tasks.optimisers import mean_decay, rate_of
+from medusa_jax.tasks.optimisers import injected
+from medusa_jax.tasks.staged import StagedTask
 from medusa_jax.tasks.task import Optimiser, Phase
 from medusa_jax.tasks.windows import averaged, first_of, windowed
 
@@ -68,11 +65,8 @@ def _width(slot: Any) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class FinetuningTask:
+class FinetuningTask(StagedTask):
     """Implements `tasks.task.Task` for one member."""
-
-    config: MemberConfig
-    facts: Facts
 
     name: ClassVar[str] = "finetuning"
     losses: ClassVar[tuple[str, ...]] = ("loss", "class_loss", "attribute_loss", "gender_loss")
@@ -88,30 +82,6 @@ class FinetuningTask:
         """Modalities in the model's order: the encoders' inputs, then the text."""
         speech = [name for name in self.config.modalities if name in self.own.backbones]
         return (*speech, *(name for name in self.config.modalities if name not in speech))
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """Stage 1 on all utterances, Stage 2 on balanced subsets, either with 0 epochs or more."""
-        own = self.config.training
-        return (
-            Phase("stage1", own.stage1.epochs, own.patience),
-            Phase("stage2", own.stage2.epochs, own.patience),
-        )
-
-    @property
-    def reads(self) -> Hashable:
-        """The modalities, in order."""
-        return self.slots
-
-    @property
-    def parts(self) -> int:
-        """Micro-batches."""
-        return self.config.training.micro_batches
-
-    def undivided(self) -> "FinetuningTask":
-        """The same member without micro-batches."""
-        training = self.config.training.model_copy(update={"micro_batches": 1})
-        return replace(self, config=self.config.model_copy(update={"training": training}))
 
     def traced(self, phase: Phase | None) -> Hashable:
         """All settings of the model and of its layers' rates."""
@@ -151,26 +121,14 @@ class FinetuningTask:
             return rest
         return nnx.All(rest, nnx.Any(nnx.LoRAParam, nnx.Not(nnx.PathContains("backbones"))))
 
-    def stage(self, phase: Phase) -> StageConfig:
-        """The configuration of a phase."""
-        own = self.config.training
-        return own.stage1 if phase.name == "stage1" else own.stage2
-
     def optimiser(self, phase: Phase, steps: int) -> Optimiser:
         """AdamW with rates by layer, clipped and averaged if the configuration says so."""
-        own, values = self.config.training, {"learning_rate": 0.0, "weight_decay": 0.0}
-        schedules: dict[str, optax.Schedule] = {
-            "learning_rate": rate_of(self.stage(phase), steps),
-            "weight_decay": lambda _: jnp.float32(own.weight_decay),
-            "opened": self._opened(phase, steps / max(phase.epochs, 1)),
-        }
-        values["opened"] = np.inf
-        if own.clip is not None:
-            schedules["clip"], values["clip"] = lambda _: jnp.float32(own.clip), 1.0
-        factory = partial(layerwise, config=self.own)
-        transform = optax.inject_hyperparams(factory, hyperparam_dtype=jnp.float32)(**values)
-        decay = None if own.ema is None else mean_decay(own.ema)
-        return Optimiser(transform, schedules, decay)
+        schedules = self.schedules(phase, steps)
+        schedules["opened"] = self._opened(phase, steps / max(phase.epochs, 1))
+        transform = injected(
+            "clip" in schedules, partial(layerwise, config=self.own), opened=np.inf
+        )
+        return Optimiser(transform, schedules, self.mean_decay)
 
     def _opened(self, phase: Phase, steps: float) -> optax.Schedule:
         """The number of top layers that are trained, by step of a phase with so many `steps` an
@@ -204,15 +162,6 @@ class FinetuningTask:
             weights_c=jnp.asarray(weights_c),
             adjusted_c=jnp.asarray(adjusted_c, jnp.float32),
         )
-
-    def draw(self, key: Array, knobs: Knobs, size: int) -> Mix:
-        """MixUp's coin, partners and λ of a step."""
-        _, k_mix = jax.random.split(key)
-        return draw_mix(k_mix, size, knobs.mixup_probability, knobs.mixup_alpha)
-
-    def view(self, batch: Batch) -> Batch:
-        """The member's modalities as slots."""
-        return batch.of(self.slots)
 
     def loss(
         self, model: Finetuned, batch: Batch, knobs: Knobs, drawn: Mix, key: Array
@@ -264,13 +213,9 @@ class FinetuningTask:
         """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for
         it; of a member that learns gender alone, its balanced accuracy.
         """
-        own, facts = self.config.training, self.facts
-        if not own.class_loss and self.own.gender_loss:
+        if not self.config.training.class_loss and self.own.gender_loss:
             return self._gender_score(predicted["gender"])
-        classes = len(facts.classes)
-        guesses_n = predicted["logits"][:, :classes].argmax(axis=1)
-        how, draws = own.selection, own.selection_draws
-        return selection_score(facts.labels, guesses_n, classes, how, draws, facts.seed)
+        return super().score(predicted)
 
     def _gender_score(self, told_ng: np.ndarray) -> float:
         """Balanced accuracy on the held-out utterances of known gender, 0 without any."""
@@ -283,14 +228,4 @@ class FinetuningTask:
         """Classes and attributes in order, and the slots with their widths, extractors and
         encoders.
         """
-        names, facts = self.slots, self.facts
-        return {
-            "sampling_rate": RATE,
-            "classes": list(facts.classes),
-            "targets": list(facts.targets),
-            "attributes": list(facts.attributes),
-            "modalities": list(names),
-            "widths": [facts.widths[name] for name in names],
-            "extractors": {name: facts.extractors.get(name) for name in names},
-            "backbones": encoders_of(self.own),
-        }
+        return {**super().describe(), "backbones": encoders_of(self.own)}

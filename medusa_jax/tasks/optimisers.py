@@ -1,5 +1,7 @@
 """Optimisers of the tasks, made of optax alone."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -19,12 +21,16 @@ def adamw(
     return optax.chain(bound, optax.adamw(learning_rate, weight_decay=weight_decay))
 
 
-def injected(clip: bool) -> optax.GradientTransformation:
-    """`adamw` whose hyperparameters are part of its state, so that members with others share a
-    program.
+def injected(
+    clip: bool,
+    factory: Callable[..., optax.GradientTransformation] = adamw,
+    **values: float,
+) -> optax.GradientTransformation:
+    """`adamw`, or another factory, whose hyperparameters are part of its state, so that members
+    with others share a program; `values` are those that the factory has beside `adamw`'s.
     """
-    values = {"learning_rate": 0.0, "weight_decay": 0.0, **({"clip": 1.0} if clip else {})}
-    return optax.inject_hyperparams(adamw, hyperparam_dtype=jnp.float32)(**values)
+    usual = {"learning_rate": 0.0, "weight_decay": 0.0, **({"clip": 1.0} if clip else {})}
+    return optax.inject_hyperparams(factory, hyperparam_dtype=jnp.float32)(**usual, **values)
 
 
 def rate_of(stage: StageConfig, steps: int) -> optax.Schedule:

@@ -14,7 +14,7 @@ from tuned_task import CLASSES, COUNT, tuned_data, tuned_member, tuned_members, 
 
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.models.finetuned import Finetuned
-from medusa_jax.tasks import finetuning
+from medusa_jax.tasks import staged
 from medusa_jax.tasks.task import Dataset, Task
 from medusa_jax.training.step import predict_step, program_of
 from medusa_jax.training.weights import new_weights
@@ -109,7 +109,7 @@ def test_layers_open_by_epoch_and_stage_2_goes_on_where_stage_1_ends(model, give
 
 
 def test_mixup_and_noise_are_drawn_from_keys_of_their_own(model, given, monkeypatch):
-    keys, draw_mix = [], finetuning.draw_mix
+    keys, draw_mix = [], staged.draw_mix
 
     def noted(result):
         def call(*rest):
@@ -121,7 +121,7 @@ def test_mixup_and_noise_are_drawn_from_keys_of_their_own(model, given, monkeypa
 
     task, data, weights = tuned(tuned_member(model), given)
     zeros = jnp.zeros((8, 3))
-    monkeypatch.setattr(finetuning, "draw_mix", noted(draw_mix))
+    monkeypatch.setattr(staged, "draw_mix", noted(draw_mix))
     monkeypatch.setattr(Finetuned, "pool", noted(lambda *_: zeros))
     monkeypatch.setattr(Finetuned, "heads", noted(lambda *_: (zeros, zeros, None)))
     knobs = task.knobs(task.phases[0])
