@@ -98,11 +98,12 @@ class Examples:
         """
         shape = self.shapes[self.rungs[positions].max()]
         positions = positions[rows]
-        share_b = np.zeros(len(positions))
-        if seed is not None:
-            share_b = np.array([np.random.default_rng([*seed, n]).random() for n in positions])
         spare_bk = self.stored[positions] - self.lengths[positions]
-        start_bk = np.round(share_b[:, None] * spare_bk).astype(int)
+        start_bk = np.zeros_like(spare_bk)
+        if seed is not None:
+            for row in np.flatnonzero(spare_bk.any(axis=1)):
+                share = np.random.default_rng([*seed, positions[row]]).random()
+                start_bk[row] = np.round(share * spare_bk[row])
         inputs = {
             name: self._padded(k, positions, int(length), start_bk[:, k])
             for k, (name, length) in enumerate(zip(self.modalities, shape, strict=True))

@@ -47,6 +47,16 @@ class Pooling(nnx.Module):
     def _weights(self, x_bth: Array, valid_bt: Array, compute: DTypeLike) -> Array:
         """A weight for each frame; those of an utterance sum to 1."""
         if not self.attentive:
-            return valid_bt / jnp.maximum(valid_bt.sum(axis=1, keepdims=True), 1)
+            return even_weights(valid_bt)
         score_bt = dense(self.outer, jnp.tanh(dense(self.inner, x_bth, compute)), compute)[..., 0]
         return jax.nn.softmax(jnp.where(valid_bt, score_bt, -1e30), axis=1)
+
+
+def even_weights(valid_bt: Bool[Array, "b t"]) -> Float[Array, "b t"]:
+    """Equal weights of the valid frames that sum to 1, 0 where there is none."""
+    return valid_bt / jnp.maximum(valid_bt.sum(axis=1, keepdims=True), 1)
+
+
+def mean_of(x_bth: Float[Array, "b t h"], valid_bt: Bool[Array, "b t"]) -> Float[Array, "b h"]:
+    """The mean of the valid frames, 0 where there is none."""
+    return (even_weights(valid_bt)[:, :, None] * x_bth).sum(axis=1)

@@ -16,16 +16,16 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from medusa_jax.backbones.pretrained import Backbone
 from medusa_jax.config.finetuning import FinetuningConfig
+from medusa_jax.corpus.table import GENDERS
 from medusa_jax.layers.coded import Coded, frames_of
 from medusa_jax.layers.dropout import dropout, seed_of
+from medusa_jax.layers.layer_norm import layer_norm
 from medusa_jax.layers.matmul import dense, matmul_precision, operand_type
-from medusa_jax.layers.pooling import Pooling
+from medusa_jax.layers.pooling import Pooling, mean_of
 from medusa_jax.models.deepser import HIGH, LOW
 from medusa_jax.models.encoder import linear
 
 Slot = Float[Array, "b _ _"] | Coded
-GENDERS = 3
-"""Rows of the embedding of gender: female, male, unknown."""
 _DEVIATION = 0.02
 
 
@@ -55,11 +55,11 @@ class Finetuned(nnx.Module):
         texts = [linear(width, w, rngs) for width in text_widths] if reads else []
         self.texts = nnx.List(texts)
         self.project = linear(w, config.width, rngs)
-        self.norm = nnx.LayerNorm(config.width, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+        self.norm = layer_norm(config.width, rngs)
         self.classify = linear(config.width, classes, rngs)
         self.regress = linear(config.width, 3, rngs)
         predicts = config.gender_loss > 0
-        self.tell_gender = linear(config.width, 2, rngs) if predicts else None
+        self.tell_gender = linear(config.width, len(GENDERS), rngs) if predicts else None
         self.by_gender, self.by_text, self.dropout = config.gender, config.text, config.dropout
         self.noise, self.remat, self.precision = config.noise, config.remat, config.precision
         self.frozen = tuple(
@@ -95,9 +95,8 @@ class Finetuned(nnx.Module):
             x_bw = _conditioned(x_bw, self.gender[...][gender_b], self.by_gender)
         others = zip(self.texts, frames[len(parts) :], lengths[len(parts) :], strict=False)
         for project, x_btd, length_b in others:
-            valid_bt1 = (jnp.arange(x_btd.shape[1]) < length_b[:, None])[:, :, None]
-            count_b1 = jnp.maximum(length_b, 1)[:, None]
-            mean_bd = jnp.where(valid_bt1, x_btd, 0).sum(axis=1) / count_b1
+            valid_bt = jnp.arange(x_btd.shape[1]) < length_b[:, None]
+            mean_bd = mean_of(x_btd, valid_bt)
             x_bw = _conditioned(x_bw, dense(project, mean_bd, self._compute), self.by_text)
         return x_bw
 
@@ -132,8 +131,10 @@ class Finetuned(nnx.Module):
 
 
 def _embedding(width: int, how: str, rngs: nnx.Rngs) -> nnx.Param:
-    """Rows near what changes nothing: 1 where they multiply, else 0."""
-    noise_gw = _DEVIATION * jax.random.normal(rngs.params(), (GENDERS, width))
+    """A row for each gender and one for unknown, near what changes nothing: 1 where they multiply,
+    else 0.
+    """
+    noise_gw = _DEVIATION * jax.random.normal(rngs.params(), (len(GENDERS) + 1, width))
     return nnx.Param(noise_gw + (how == "multiply"))
 
 

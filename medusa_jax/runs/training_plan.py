@@ -108,51 +108,45 @@ class Readings:
         widths = {name: store.width for name, store in self._prepared.stores.items()}
         return reading_of(member, widths)
 
-    def of(self, member: MemberConfig) -> Examples:
-        """The utterances of a member's training."""
-        return self._examples(self.reading(member))
-
     def data(self, member: MemberConfig, split: Parts | TrainingSplit) -> Utterances:
         """The dataset of a member in a split."""
-        config, reading = self._prepared.run.config, self.reading(member)
-        own, fit, held_out = self._examples(reading), split.fit, split.held_out
+        reading, seed = self.reading(member), self._prepared.run.config.seed
         whole = self._examples(reading._replace(crops=())) if reading.whole else None
-        settings, seed = member.training, member.seed
-        return utterances_of(settings, seed, own, fit, held_out, config.seed, whole)
+        return data_of(member, self._examples(reading), split, seed, whole)
 
     def _examples(self, reading: Reading) -> Examples:
         if reading not in self._made:
-            self._made[reading] = gather(
-                self._prepared.corpus,
-                _features_of(self._prepared, reading.task),
-                self._prepared.stores,
-                reading.shapes,
-                dict(reading.crops),
-            )
+            task, shapes, crops = reading.task, reading.shapes, dict(reading.crops)
+            self._made[reading] = examples_of(self._prepared, shapes, task, crops)
         return self._made[reading]
 
 
-def examples_of(prepared: Prepared, shapes: int, task: str = "deepser") -> Examples:
-    """The run's utterances, whole, with all features that any member of a task reads: batches are
-    alike for all.
+def examples_of(
+    prepared: Prepared,
+    shapes: int,
+    task: str = "deepser",
+    crops: Mapping[str, int] | None = None,
+) -> Examples:
+    """The run's utterances with all features that any member of a task reads: batches are alike for
+    all.
     """
-    names = _features_of(prepared, task)
-    return gather(prepared.corpus, names, prepared.stores, shapes)
-
-
-def _features_of(prepared: Prepared, task: str) -> list[str]:
-    """The features that members of a task read."""
     config = prepared.run.config
     members = [member for member in config.members if member.task == task]
     used = {name for member in members for name in member.modalities}
-    return [name for name in config.features if name in used]
+    names = [name for name in config.features if name in used]
+    return gather(prepared.corpus, names, prepared.stores, shapes, crops)
 
 
 def data_of(
-    config: MemberConfig, examples: Examples, split: TrainingSplit, seed: int
+    config: MemberConfig,
+    examples: Examples,
+    split: Parts | TrainingSplit,
+    seed: int,
+    whole: Examples | None = None,
 ) -> Utterances:
-    """The dataset of a member in a split."""
-    return utterances_of(config.training, config.seed, examples, split.fit, split.held_out, seed)
+    """The dataset of a member in a split; `whole` examples are for evaluation."""
+    parts = split.fit, split.held_out
+    return utterances_of(config.training, config.seed, examples, *parts, seed, whole)
 
 
 def training_digest(config: MemberConfig, data: Utterances, seed: int) -> str:

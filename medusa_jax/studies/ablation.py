@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from medusa_jax.config.ensemble import EnsembleConfig
 from medusa_jax.config.run import RunConfig
 from medusa_jax.config.section import merged
 from medusa_jax.config.training import MemberConfig
@@ -22,7 +23,7 @@ from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.run import Run
-from medusa_jax.studies.derived_run import check_own_run, opened_beside, replicate
+from medusa_jax.studies.derived_run import check_own_run, derived, opened_beside, replicate
 
 T = TypeVar("T")
 
@@ -92,18 +93,9 @@ class Ablation:
     @property
     def run(self) -> Run:
         """The run that trains all trials, beside the base run."""
-        config, fields = self.base.run.config, RunConfig.model_fields
-        changes = {
-            "name": f"{config.name}-ablation",
-            "about": "the members of `medusa ablate`",
-            "study_of": self.base.run.folder.name,
-            "members": tuple(trial.config for trial in self.trials),
-            # No number of a member depends on these.
-            "submission": None,
-            "ensemble": fields["ensemble"].default,
-            "ablation": fields["ablation"].default,
-        }
-        return Run(config.model_copy(update=changes), self.base.run.out)
+        members = [trial.config for trial in self.trials]
+        about = "the members of `medusa ablate`"
+        return derived(self.base.run, "ablation", about, members, ensemble=EnsembleConfig())
 
 
 def planned(

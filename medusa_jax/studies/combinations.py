@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 
-from medusa_jax.config.run import RunConfig
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.corpus.splits import inner_folds
 from medusa_jax.ensemble.variants import OUT_OF_FOLD, Combined, Pool, combined
@@ -18,7 +17,7 @@ from medusa_jax.errors import ConfigError
 from medusa_jax.runs.combine import targets_of, taught_outputs
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.run import Run
-from medusa_jax.studies.derived_run import check_own_run, replicate
+from medusa_jax.studies.derived_run import check_own_run, derived, replicate
 from medusa_jax.studies.ranking import Ranking, ranked
 
 TOPS = (5, 7)
@@ -38,19 +37,11 @@ class EnsembleStudy:
     @property
     def run(self) -> Run:
         """The run whose members are combined: with several seeds the derived one."""
-        config = self.base.run.config
         if self.seeds == 1:
             return self.base.run
-        changes = {
-            "name": f"{config.name}-seeds",
-            "about": "the members of `medusa ensemble --study`",
-            "study_of": self.base.run.folder.name,
-            "members": tuple(one for each in self.members.values() for one in each),
-            # No number of a member depends on these.
-            "submission": None,
-            "ablation": RunConfig.model_fields["ablation"].default,
-        }
-        return Run(config.model_copy(update=changes), self.base.run.out)
+        members = [one for each in self.members.values() for one in each]
+        about = "the members of `medusa ensemble --study`"
+        return derived(self.base.run, "seeds", about, members)
 
     @property
     def members(self) -> dict[str, tuple[MemberConfig, ...]]:

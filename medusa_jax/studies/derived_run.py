@@ -1,12 +1,13 @@
 """The run that trains for a study of another run, and the study's files in that run's folder."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from medusa_jax.config.ablation import AblationConfig
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.errors import ConfigError, EvaluationError, RunFolderError
 from medusa_jax.evaluation.intervals import clusters_of
@@ -37,6 +38,25 @@ def replicate(member: MemberConfig, number: int, name: str) -> MemberConfig:
     if number > 1:
         seed = int(np.random.SeedSequence((member.seed, number)).generate_state(1)[0])
     return member.model_copy(update={"id": name, "seed": seed})
+
+
+def derived(
+    base: Run, name: str, about: str, members: Sequence[MemberConfig], **changes: object
+) -> Run:
+    """The run `NAME-name` beside `base` that trains these members for a study of it.
+
+    Without submission and ablation, on which no number of a member depends.
+    """
+    own = {
+        "name": f"{base.config.name}-{name}",
+        "about": about,
+        "study_of": base.folder.name,
+        "members": tuple(members),
+        "submission": None,
+        "ablation": AblationConfig(),
+        **changes,
+    }
+    return Run(base.config.model_copy(update=own), base.out)
 
 
 def check_own_run(prepared: Prepared) -> None:

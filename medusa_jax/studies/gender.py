@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from medusa_jax.config.ensemble import EnsembleConfig
-from medusa_jax.config.run import RunConfig
 from medusa_jax.config.section import merged
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.corpus.table import GENDERS
@@ -19,7 +18,7 @@ from medusa_jax.files import write_whole
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.run import Run
 from medusa_jax.runs.train import train
-from medusa_jax.studies.derived_run import check_own_run, opened_beside
+from medusa_jax.studies.derived_run import check_own_run, derived, opened_beside
 from medusa_jax.tasks.finetuning import mean_recall
 
 MEMBER = "gender"
@@ -74,17 +73,8 @@ def gender_run(base: Prepared) -> Run:
     if known.all() or not known.any():
         what = "no gender is hidden" if known.all() else "no gender is known to learn from"
         raise CorpusError(what, where=f"corpus {base.corpus.name!r}")
-    fields = RunConfig.model_fields
-    changes = {
-        "name": f"{config.name}-gender",
-        "about": "the predictor of `medusa gender`",
-        "study_of": base.run.folder.name,
-        "members": (_predictor(tuned[0]),),
-        "submission": None,
-        "ensemble": EnsembleConfig(),
-        "ablation": fields["ablation"].default,
-    }
-    return Run(config.model_copy(update=changes), base.run.out)
+    about, members = "the predictor of `medusa gender`", [_predictor(tuned[0])]
+    return derived(base.run, "gender", about, members, ensemble=EnsembleConfig())
 
 
 def _predictor(member: MemberConfig) -> MemberConfig:

@@ -177,7 +177,7 @@ class FinetuningTask(StagedTask):
 
         x_bw = in_parts(pool, slots, self.parts, k_pool)
         target_bc = jnp.where(knobs.one_hot > 0, batch.one_hot, batch.soft)
-        gender_bg = jax.nn.one_hot(batch.gender, 2)  # zero rows: unknown
+        gender_bg = jax.nn.one_hot(batch.gender, len(GENDERS))  # zero rows: unknown
         mixable = (x_bw, target_bc, batch.attributes, batch.rated, gender_bg)
         x_bw, target_bc, truth_ba, rated_ba, gender_bg = manifold_mixup(drawn, mixable)
         logits_bc, predicted_ba, told_bg = model.heads(x_bw, k_heads)
@@ -188,7 +188,7 @@ class FinetuningTask(StagedTask):
         attribute_part = attribute_loss(predicted_ba, truth_ba, both_ba)
         gender_part = jnp.float32(0)
         if told_bg is not None:
-            gender_part = classification_loss(told_bg, gender_bg, jnp.ones(2))
+            gender_part = classification_loss(told_bg, gender_bg, jnp.ones(len(GENDERS)))
         total = knobs.class_loss * class_part + knobs.attribute_loss * attribute_part
         total += knobs.gender_loss * gender_part
         return total, jnp.stack([total, class_part, attribute_part, gender_part])
