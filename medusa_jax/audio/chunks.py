@@ -91,10 +91,7 @@ class Grid:
         Chunks start on the grid; a short utterance is one piece. Raises `AudioError` for audio
         shorter than one frame.
         """
-        if len(wave_n) < self.field:
-            raise AudioError(
-                f"{len(wave_n)} samples are too short for the encoder (at least {self.field})"
-            )
+        check_length(wave_n, self.field)
         fed = feeder(wave_n, sampling_rate=RATE, return_tensors="np")
         values = np.asarray(fed["input_values"][0], np.float32)
         chunk = max(1, round(chunk_seconds * RATE / self.stride))
@@ -108,6 +105,12 @@ class Grid:
         """The samples of the frames `part`."""
         end = (part.stop - 1) * self.stride + self.field
         return Piece(values[part.start * self.stride : end], len(part), keep, len(part))
+
+
+def check_length(wave_n: np.ndarray, least: int) -> None:
+    """Raise `AudioError` for audio shorter than an encoder's frame, `least` samples."""
+    if len(wave_n) < least:
+        raise AudioError(f"{len(wave_n)} samples are too short for the encoder (at least {least})")
 
 
 def cut(wave_n: np.ndarray, window: int, stride: int, size: int | None = None) -> list[Piece]:
@@ -126,7 +129,19 @@ def cut(wave_n: np.ndarray, window: int, stride: int, size: int | None = None) -
 
 def padded(values: Sequence[np.ndarray], filler: float = 0) -> np.ndarray:
     """Rows of unequal length in one array `[b, longest]`, filled up at the end."""
-    whole = np.full((len(values), max(map(len, values))), filler, values[0].dtype)
-    for row, value in zip(whole, values, strict=True):
-        row[: len(value)] = value
-    return whole
+    return in_rows(values, len(values), max(map(len, values)), filler)[0]
+
+
+def in_rows(
+    values: Sequence[np.ndarray], rows: int, length: int, filler: float = 0, least: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values cut or filled up to `[b, length]`, in the type of the first, and their lengths `[b]`.
+
+    Rows behind the last value are filler, of which `least` counts.
+    """
+    whole = np.full((rows, length), filler, values[0].dtype)
+    length_b = np.full(rows, least, np.int32)
+    for row, value in enumerate(values):
+        length_b[row] = min(len(value), length)
+        whole[row, : length_b[row]] = value[:length]
+    return whole, length_b

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from medusa_jax.backbones.failures import failure
 from medusa_jax.errors import FeatureError, MedusaError
 from medusa_jax.machines.mesh import Devices
 
@@ -101,7 +102,4 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _explained(error: Exception) -> MedusaError:
     """A failed batch as an error of its inputs."""
-    if _out_of_memory(error):
-        hint = "lower batch_seconds, or for long audio chunk_seconds, or compute in bfloat16"
-        return FeatureError(f"the encoder ran out of memory: {hint}", hint=hint)
-    return FeatureError(f"the encoder failed: {str(error).splitlines()[0]}")
+    return failure(str(error).splitlines()[0], out_of_memory=_out_of_memory(error))

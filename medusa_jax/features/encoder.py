@@ -13,7 +13,7 @@ import numpy as np
 
 from medusa_jax.audio.chunks import BATCH_SECONDS, FRAMES_A_SECOND, Piece, batches
 from medusa_jax.audio.decode import RATE
-from medusa_jax.backbones.ported import unported
+from medusa_jax.backbones.ported import lacking
 from medusa_jax.backbones.speech_config import FAMILIES
 from medusa_jax.backbones.whisper_config import KIND
 from medusa_jax.config.features import HuggingFaceConfig
@@ -70,7 +70,7 @@ class HuggingFace:
                 f"(supported: {', '.join(sorted(_SUPPORTED))})",
                 where=self.folder,
             )
-        self._lacking = self._unported()
+        self._lacking = lacking(self.folder, config.compute, config.backend, "torch")
         self.flax = config.backend != "torch" and not self._lacking
         library = ("jax", "flax") if self.flax else ("torch",)
         self.packages: tuple[str, ...] = ("transformers", *library)
@@ -163,16 +163,6 @@ class HuggingFace:
                 return part
             frames.append(part)
         return np.concatenate(frames) if frames else np.zeros((1, self.width), np.float32)
-
-    def _unported(self) -> list[str]:
-        """What keeps JAX from running the model. Raises `FeatureError` if that was asked for."""
-        found = unported(self.folder)
-        if self.config.compute == "float16":
-            found.append("float16 (compute)")
-        if found and self.config.backend == "flax":
-            what, hint = f"not ported to JAX: {'; '.join(found)}", "use `backend: auto` or `torch`"
-            raise FeatureError(what, where=self.folder, hint=hint)
-        return found
 
     @cached_property
     def _digests(self) -> dict[str, str]:

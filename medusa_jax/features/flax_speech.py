@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medusa_jax.audio.chunks import Grid, Piece
+from medusa_jax.audio.chunks import Grid, Piece, in_rows
 from medusa_jax.backbones.speech_weights import load_speech
 from medusa_jax.config.features import HuggingFaceConfig
 from medusa_jax.features.flax_runner import rung_of
@@ -33,10 +33,5 @@ class SpeechEncoder:
 
     def arrays(self, pieces: Sequence[Piece], rung: int, rows: int) -> tuple[np.ndarray, ...]:
         """Waves `[b, n]` and their samples `[b]`; rows without a piece have those of one frame."""
-        samples = (rung - 1) * self._grid.stride + self._grid.field
-        wave_bn = np.zeros((rows, samples), np.float32)
-        valid_b = np.full(rows, self._grid.field, np.int32)
-        for row, piece in enumerate(pieces):
-            wave_bn[row, : len(piece.values)] = piece.values[:samples]
-            valid_b[row] = min(len(piece.values), samples)
-        return wave_bn, valid_b
+        samples, field = (rung - 1) * self._grid.stride + self._grid.field, self._grid.field
+        return in_rows([piece.values for piece in pieces], rows, samples, least=field)

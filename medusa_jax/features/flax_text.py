@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from medusa_jax.audio.chunks import Piece
+from medusa_jax.audio.chunks import Piece, in_rows
 from medusa_jax.backbones.text_weights import load_text
 from medusa_jax.backbones.token_windows import TokenWindows
 from medusa_jax.errors import FeatureError
@@ -45,9 +45,5 @@ class TextEncoder:
 
     def arrays(self, pieces: Sequence[Piece], rung: int, rows: int) -> tuple[np.ndarray, ...]:
         """Tokens `[b, t]` and their number `[b]`; rows without a piece are of one token."""
-        ids_bt = np.full((rows, rung), self._shape.filler, np.int32)
-        count_b = np.ones(rows, np.int32)
-        for row, piece in enumerate(pieces):
-            ids_bt[row, : piece.frames] = piece.values
-            count_b[row] = piece.frames
-        return ids_bt, count_b
+        texts = [piece.values.astype(np.int32) for piece in pieces]
+        return in_rows(texts, rows, rung, self._shape.filler, least=1)

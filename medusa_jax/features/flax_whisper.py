@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medusa_jax.audio.chunks import Piece, cut
+from medusa_jax.audio.chunks import Piece, cut, in_rows
 from medusa_jax.backbones.whisper_config import FRAME
 from medusa_jax.backbones.whisper_weights import load_encoder
 from medusa_jax.config.features import HuggingFaceConfig
@@ -38,9 +38,4 @@ class WhisperEncoder:
 
     def arrays(self, pieces: Sequence[Piece], rung: int, rows: int) -> tuple[np.ndarray, ...]:
         """Waves `[b, n]` and their samples `[b]`; rows without a piece are a frame of silence."""
-        wave_bn = np.zeros((rows, rung * FRAME), np.float32)
-        valid_b = np.full(rows, FRAME, np.int32)
-        for row, piece in enumerate(pieces):
-            wave_bn[row, : len(piece.values)] = piece.values
-            valid_b[row] = len(piece.values)
-        return wave_bn, valid_b
+        return in_rows([piece.values for piece in pieces], rows, rung * FRAME, least=FRAME)

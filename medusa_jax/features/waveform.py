@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+from medusa_jax.audio.chunks import check_length
 from medusa_jax.config.features import WaveformConfig
-from medusa_jax.errors import AudioError
 
 SHORTEST = 400
 """Samples: a frame of wav2vec 2.0, HuBERT and WavLM."""
@@ -36,8 +36,5 @@ class Waveform:
         return [self._one(wave_n) for wave_n in inputs]
 
     def _one(self, wave_n: np.ndarray) -> np.ndarray:
-        if len(wave_n) < SHORTEST:
-            raise AudioError(
-                f"{len(wave_n)} samples are too short for an encoder (at least {SHORTEST})"
-            )
+        check_length(wave_n, SHORTEST)
         return np.asarray(wave_n, np.float32)[:, None]

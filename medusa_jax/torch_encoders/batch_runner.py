@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from medusa_jax.audio.chunks import Piece
-from medusa_jax.errors import FeatureError, MedusaError
+from medusa_jax.backbones.failures import failure
+from medusa_jax.errors import MedusaError
 from medusa_jax.torch_encoders.device import Placement
 
 log = logging.getLogger(__name__)
@@ -106,8 +107,6 @@ def explained(error: Exception) -> MedusaError:
 
     if isinstance(error, MedusaError):
         return error.with_traceback(None)
-    out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    if out_of_memory or "can't allocate memory" in str(error):
-        hint = "lower batch_seconds, or for long audio chunk_seconds, or compute in bfloat16"
-        return FeatureError(f"the encoder ran out of memory: {hint}", hint=hint)
-    return FeatureError(f"the encoder failed: {type(error).__name__}: {error}")
+    full = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    full = full or "can't allocate memory" in str(error)
+    return failure(f"{type(error).__name__}: {error}", out_of_memory=full)

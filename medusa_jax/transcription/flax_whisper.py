@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from medusa_jax.audio.chunks import in_rows
 from medusa_jax.audio.decode import RATE
 from medusa_jax.backbones.placement import computed, devices_for, kind_of
 from medusa_jax.backbones.whisper_decoder import Whisper
@@ -67,12 +68,8 @@ class FlaxDecoder:
 
     def _started(self, waves: Sequence[np.ndarray], rows: int) -> jax.Array:
         """Tokens `[b, i]` of a batch, still being computed."""
-        wave_bn = np.zeros((rows, self.window), np.float32)
-        samples_b = np.zeros(rows, np.int32)
+        wave_bn, samples_b = in_rows(waves, rows, self.window)
         live_b = np.arange(rows) < len(waves)
-        for row, wave_n in enumerate(waves):
-            wave_bn[row, : len(wave_n)] = wave_n
-            samples_b[row] = len(wave_n)
         arrays = self._devices.spread((wave_bn, samples_b, live_b), rows)
         tokens_bi: jax.Array = self._run(self._params, *arrays)
         return tokens_bi

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from medusa_jax.backbones.ported import unported
+from medusa_jax.backbones.ported import lacking
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.errors import ConfigError, FeatureError
 from medusa_jax.hub.locate import locate
@@ -37,22 +37,12 @@ class Source:
                 where="transcription.max_tokens",
                 hint=f"set it to {longest} or less",
             )
-        self.lacking = self._unported()
+        search = unported_search(self.folder)
+        self.lacking = lacking(self.folder, config.compute, config.backend, "transformers", search)
         in_jax = config.backend != "transformers" and not self.lacking
         self.backend: Literal["flax", "transformers"] = "flax" if in_jax else "transformers"
         library = ("jax", "flax") if in_jax else ("torch",)
         self.packages: tuple[str, ...] = ("transformers", *library)
-
-    def _unported(self) -> list[str]:
-        """What keeps JAX from running the model. Raises `FeatureError` if that was asked for."""
-        found = unported(self.folder) + unported_search(self.folder)
-        if self.config.compute == "float16":
-            found.append("float16 (compute)")
-        if found and self.config.backend == "flax":
-            hint = "use `backend: auto` or `transformers`"
-            what = f"not ported to JAX: {'; '.join(found)}"
-            raise FeatureError(what, where=self.folder, hint=hint)
-        return found
 
     def identity(self) -> dict[str, object]:
         """Return the library, the commit and the digests of the files.
