@@ -6,13 +6,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from medusa_jax.backbones.text_weights import load_text
 
 torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
-from text_states import COUNTS, VOCABULARY, saved, states_in_torch, tokens  # noqa: E402
+from text_states import COUNTS, VOCABULARY, run, saved, states_in_torch, tokens  # noqa: E402
 
 NARROW = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4)
 WIDE = dict(hidden_size=48, num_hidden_layers=2, num_attention_heads=3, layer_norm_eps=1e-5)
@@ -35,11 +34,6 @@ def both(request, tmp_path_factory):
     config = getattr(transformers, f"{name}Config")(**shape, **settings)
     model = getattr(transformers, f"{name}Model")(config).eval()
     return model, load_text(saved(model, tmp_path_factory.mktemp("model")))
-
-
-def run(model, ids_bt, count_b, compute=jnp.float32):
-    forward = nnx.jit(lambda model, ids, count: model(ids, count, compute))
-    return forward(model, jnp.array(ids_bt), jnp.array(count_b))
 
 
 def test_every_hidden_state_in_a_padded_batch_is_that_of_each_alone(both):

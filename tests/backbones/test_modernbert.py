@@ -3,14 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from medusa_jax.backbones.modernbert import rotated, rotations
 from medusa_jax.backbones.text_weights import load_text
 
 torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
-from text_states import COUNTS, VOCABULARY, saved, states_in_torch, tokens  # noqa: E402
+from text_states import COUNTS, VOCABULARY, run, saved, states_in_torch, tokens  # noqa: E402
 
 KINDS = {
     "published": dict(num_hidden_layers=4, local_attention=128),
@@ -40,11 +39,6 @@ def both(request, tmp_path_factory):
     )
     model = transformers.ModernBertModel(config).eval()
     return model, load_text(saved(model, tmp_path_factory.mktemp("model")))
-
-
-def run(model, ids_bt, count_b, compute=jnp.float32):
-    forward = nnx.jit(lambda model, ids, count: model(ids, count, compute))
-    return forward(model, jnp.array(ids_bt), jnp.array(count_b))
 
 
 def test_every_hidden_state_in_a_padded_batch_is_that_of_each_alone(both):

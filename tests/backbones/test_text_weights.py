@@ -1,7 +1,5 @@
 """Weights of text encoders under all their published names, and those that do not fit."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +10,7 @@ from medusa_jax.backbones.text_weights import load_text
 from medusa_jax.errors import FeatureError
 
 torch = pytest.importorskip("torch")
-from safetensors.numpy import load_file, save_file  # noqa: E402
+from model_files import copied, reset, rewrite, same  # noqa: E402
 from small_models import save_model  # noqa: E402
 
 PREFIXES = {"bert": "bert", "roberta": "roberta", "modernbert": "model"}
@@ -42,24 +40,7 @@ def saved(kind, tmp_path_factory):
 @pytest.fixture
 def folder(saved, tmp_path):
     """A copy to change."""
-    for path in saved.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
-
-
-def rewrite(folder, change):
-    file = folder / "model.safetensors"
-    tensors = load_file(file)
-    save_file(change(tensors) or tensors, file)
-
-
-def leaves(model):
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))]
-
-
-def same(one, other):
-    pairs = zip(leaves(one), leaves(other), strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
+    return copied(saved, tmp_path)
 
 
 def test_a_model_with_a_head_gives_its_encoder(kind, saved, folder):
@@ -118,9 +99,8 @@ def test_the_folder_of_another_architecture(tmp_path):
 
 
 def test_an_option_that_is_not_ported(folder, kind):
-    path = folder / "config.json"
     key = "hidden_activation" if kind == "modernbert" else "hidden_act"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: "gelu_new"}))
+    reset(folder, **{key: "gelu_new"})
     with pytest.raises(FeatureError, match="gelu_new") as caught:
         load_text(folder)
     assert "torch" in str(caught.value.hint)

@@ -2,17 +2,15 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 from medusa_jax.backbones.speech_config import read_config
 from medusa_jax.backbones.speech_weights import load_speech
 from medusa_jax.errors import FeatureError
 
 torch = pytest.importorskip("torch")
-from safetensors.numpy import load_file, save_file  # noqa: E402
+from model_files import copied, reset, rewrite, same  # noqa: E402
 from small_models import save_model  # noqa: E402
 
 
@@ -24,24 +22,7 @@ def saved(tmp_path_factory):
 @pytest.fixture
 def folder(saved, tmp_path):
     """A copy to change."""
-    for path in saved.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
-
-
-def rewrite(folder, change):
-    file = folder / "model.safetensors"
-    tensors = load_file(file)
-    save_file(change(tensors) or tensors, file)
-
-
-def leaves(model):
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))]
-
-
-def same(one, other):
-    pairs = zip(leaves(one), leaves(other), strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
+    return copied(saved, tmp_path)
 
 
 def test_every_fault_is_named_in_one_error(folder):
@@ -104,8 +85,7 @@ def test_no_weights(folder):
     ],
 )
 def test_options_that_are_not_ported_are_refused_by_name(folder, key, value):
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    reset(folder, **{key: value})
     with pytest.raises(FeatureError) as caught:
         read_config(folder)
     assert (str(value) if isinstance(value, str) else key) in caught.value.what

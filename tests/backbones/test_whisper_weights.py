@@ -2,17 +2,15 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 from medusa_jax.backbones.whisper_config import read_config
 from medusa_jax.backbones.whisper_weights import load_encoder
 from medusa_jax.errors import FeatureError
 
 torch = pytest.importorskip("torch")
-from safetensors.numpy import load_file, save_file  # noqa: E402
+from model_files import copied, reset, rewrite, same  # noqa: E402
 from small_whisper_encoders import save_encoder  # noqa: E402
 
 
@@ -26,24 +24,7 @@ def saved(tmp_path_factory):
 @pytest.fixture
 def folder(saved, tmp_path):
     """A copy to change."""
-    for path in saved.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
-
-
-def rewrite(folder, change):
-    file = folder / "model.safetensors"
-    save_file(change(load_file(file)), file)
-
-
-def reset(folder, name, **settings):
-    path = folder / name
-    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
-
-
-def same(one, other):
-    leaves = [jax.tree.leaves(nnx.state(model, nnx.Param)) for model in (one, other)]
-    return all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
+    return copied(saved, tmp_path)
 
 
 def test_every_fault_is_named_in_one_error(folder):

@@ -1,7 +1,9 @@
 """Random tokens for text encoders, and transformers' hidden states of them."""
 
+import jax.numpy as jnp
 import numpy as np
 import torch
+from flax import nnx
 
 VOCABULARY = 120
 COUNTS = (171, 67, 2)  # tokens; more than 130, where a window of 64 to either side ends
@@ -35,3 +37,9 @@ def states_in_torch(model, ids_t):
         out = model(input_ids=ids_1t, output_hidden_states=True)
     assert torch.equal(out.hidden_states[-1], out.last_hidden_state)
     return torch.stack(out.hidden_states)[:, 0].numpy()
+
+
+def run(model, ids_bt, count_b, compute=jnp.float32):
+    """Our model's states of a padded batch."""
+    forward = nnx.jit(lambda model, ids, count: model(ids, count, compute))
+    return forward(model, jnp.array(ids_bt), jnp.array(count_b))

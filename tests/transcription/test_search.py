@@ -13,7 +13,14 @@ from medusa_jax.transcription.prompt import read_prompt
 from medusa_jax.transcription.search import search
 
 torch = pytest.importorskip("torch")
-from small_whisper_decoders import END, NEVER, NEVER_FIRST, encoded, energies, save_decoder  # noqa: E402  # noqa: E402
+from small_whisper_decoders import (  # noqa: E402
+    END,
+    NEVER,
+    NEVER_FIRST,
+    encoded,
+    energies,
+    save_decoder,
+)
 
 ROWS = 8
 SEEDS = (1, 2, 3)
