@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from medusa_jax.config import (
     ablation,
+    conversation,
     corpus,
     ensemble,
     finetuning,
@@ -45,6 +46,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training.stage1, training.stage2": training.StageConfig,
     "members.N": training.MemberConfig,
     "finetuning": finetuning.FinetuningConfig,
+    "conversation": conversation.ConversationConfig,
     "engine": training.EngineConfig,
     "ensemble": ensemble.EnsembleConfig,
     "tracking": training.TrackingConfig,

@@ -12,7 +12,7 @@ RowName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 class AblationRowConfig(Config):
     """One more row of `medusa ablate`: the keys it changes in every member."""
 
-    added: ClassVar = frozenset({"finetuning", "paper"})
+    added: ClassVar = frozenset({"finetuning", "conversation", "modalities", "paper"})
     about: str = Field("", description="the row in words")
     model: dict[str, Any] = Field(
         default_factory=dict, description="keys of `model` with other values"
@@ -23,6 +23,10 @@ class AblationRowConfig(Config):
     finetuning: dict[str, Any] = Field(
         default_factory=dict, description="keys of `finetuning` with other values"
     )
+    conversation: dict[str, Any] = Field(
+        default_factory=dict, description="keys of `conversation` with other values"
+    )
+    modalities: tuple[str, ...] = Field((), description="of the members; none: unchanged")
     paper: float | None = Field(None, ge=0, le=1, description="its published Macro-F1")
 
 

@@ -1,6 +1,6 @@
 """Choice of the corpus, its labels, its hold-out and its folds."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,10 @@ TRANSCRIPTS = ("transcripts", "transcript_store")
 class CorpusConfig(Config):
     """The corpus, its labels, its hold-out and its folds."""
 
-    source: Literal["generated", "msp-podcast", "ravdess", "medusa-csv", "table"]
+    added: ClassVar = frozenset(
+        {"conversations", "label_set", "merge_excited", "speakers", "epoch_by"}
+    )
+    source: Literal["generated", "msp-podcast", "ravdess", "meld", "iemocap", "medusa-csv", "table"]
     path: str | None = Field(
         None,
         description="corpus folder or file; none: the generated corpus makes its own",
@@ -43,6 +46,25 @@ class CorpusConfig(Config):
         None,
         description="table of genders (CSV: id, gender) for utterances whose gender the corpus "
         "hides, as `medusa gender` writes it",
+    )
+    conversations: bool = Field(
+        False, description="generate dialogues of two to four speakers, with a visual stream"
+    )
+    label_set: Literal[4, 5, 6] = Field(
+        6,
+        description="IEMOCAP's classes: angry, happy, neutral, sad; 5: and frustrated; "
+        "6: and excited",
+    )
+    merge_excited: bool = Field(
+        False, description="IEMOCAP: excited counts as happy; not with label_set 6"
+    )
+    speakers: Literal["disjoint", "shared"] = Field(
+        "disjoint",
+        description="shared: speakers of the training part may be in the others too, as MELD's "
+        "main characters are; the run warns of it",
+    )
+    epoch_by: Literal["hold_out", "development"] = Field(
+        "hold_out", description="part that chooses the epoch: held out of training, or development"
     )
     size: int = Field(800, ge=100, description="utterances to generate")
     test_per_class: int = Field(20, ge=5, description="utterances a class in the generated test3")
@@ -93,6 +115,10 @@ class CorpusConfig(Config):
             raise ValueError(
                 f"fold ({self.fold}) must be one of the folds (folds: {self.folds or 'none'})"
             )
+        if self.merge_excited and self.label_set == 6:
+            raise ValueError("label_set 6 has a class excited: remove merge_excited, or choose 4")
+        if self.folds is not None and self.epoch_by == "development":
+            raise ValueError("epoch_by development goes with the corpus's own splits, not folds")
         if self.transcripts and self.transcript_store:
             raise ValueError("transcripts and transcript_store exclude each other")
         if self.folds is not None and self.hold_out_list is not None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medusa_jax.config.ablation import AblationConfig
+from medusa_jax.config.conversation import ConversationConfig
 from medusa_jax.config.corpus import OPTIONAL, TRANSCRIPTS, CorpusConfig
 from medusa_jax.config.ensemble import WEIGHTED, EnsembleConfig, SubmissionConfig
 from medusa_jax.config.features import FeatureConfig
@@ -16,7 +17,7 @@ from medusa_jax.config.training import EngineConfig, MemberConfig, TrackingConfi
 from medusa_jax.config.transcription import TranscriptionConfig
 from medusa_jax.files import digest_of
 
-SHARED = ("model", "training", "finetuning")
+SHARED = ("model", "training", "finetuning", "conversation")
 """Sections of the run that every member inherits key by key."""
 
 _PLACEMENT = {"offline", "device", "batch_seconds"}
@@ -35,7 +36,7 @@ CHANGES_NO_NUMBER: dict[str, Any] = {
 class RunConfig(Config):
     """A whole run: from a corpus to submission files."""
 
-    added: ClassVar = frozenset({"finetuning"})
+    added: ClassVar = frozenset({"finetuning", "conversation"})
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     about: str = Field("", description="purpose of the run")
     seed: int = Field(0, ge=0)
@@ -49,6 +50,7 @@ class RunConfig(Config):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     finetuning: FinetuningConfig | None = Field(None, description="of members of that task")
+    conversation: ConversationConfig | None = Field(None, description="of members of that task")
     members: tuple[MemberConfig, ...]
     engine: EngineConfig = EngineConfig()
     ensemble: EnsembleConfig = EnsembleConfig()

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medusa_jax.config.conversation import ConversationConfig
 from medusa_jax.config.finetuning import FinetuningConfig
 from medusa_jax.config.model import ModelConfig
 from medusa_jax.config.section import Config
@@ -89,18 +90,33 @@ class TrainingConfig(Config):
 class MemberConfig(Config):
     """One member of the ensemble; keys missing in its `model` and `training` are the run's."""
 
-    added: ClassVar = frozenset({"task", "finetuning"})
+    added: ClassVar = frozenset({"task", "finetuning", "conversation"})
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     modalities: tuple[str, ...] = Field(min_length=1)
     seed: int = Field(0, ge=0)
-    task: Literal["deepser", "finetuning"] = Field(
+    task: Literal["deepser", "finetuning", "conversation"] = Field(
         "deepser",
         description="deepser: MEDUSA's network on stored features (`model`); finetuning: a "
-        "pretrained encoder trained further (`finetuning`)",
+        "pretrained encoder trained further (`finetuning`); conversation: SUMMER on dialogues "
+        "(`conversation`)",
     )
     model: ModelConfig
     training: TrainingConfig
     finetuning: FinetuningConfig | None = None
+    conversation: ConversationConfig | None = None
+
+    @model_validator(mode="after")
+    def _has_streams(self) -> Self:
+        if self.task != "conversation":
+            return self
+        if self.conversation is None:
+            raise ValueError("the task conversation needs a section `conversation`, {} at least")
+        unknown = sorted(set(self.conversation.teacher) - set(self.modalities))
+        if unknown:
+            raise ValueError(
+                f"conversation.teacher names {unknown[0]!r}, which is no modality of the member"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_encoders(self) -> Self:

@@ -17,6 +17,13 @@ One row an utterance; `c` stands for each of the corpus's own `classes`:
 | `consensus` | str or None | a class, `other`, `no_agreement`; None: not labelled |
 | `arousal`, `valence`, `dominance` | float | 1 to 7; NaN: not rated |
 | `transcript` | str or None | None: no transcript; empty: no words |
+
+A corpus of conversations has two columns more, and may have no audio (`audio` is then empty):
+
+| column | type | meaning |
+|---|---|---|
+| `dialogue` | str | the conversation that the utterance is part of |
+| `turn` | int | its place in the conversation, from 0; gaps are allowed |
 """
 
 import hashlib
@@ -102,6 +109,27 @@ class Corpus:
         index = {name: i for i, name in enumerate(self.classes)}
         return self.frame["consensus"].map(index).fillna(-1).to_numpy(np.int64)
 
+    @property
+    def conversational(self) -> bool:
+        """True if the utterances are turns of dialogues."""
+        return "dialogue" in self.frame.columns
+
+    def dialogues(self) -> dict[str, np.ndarray]:
+        """Positions `[u]` of each dialogue's utterances in the order of their turns, by name.
+
+        Raises `CorpusError` if the corpus has no dialogues.
+        """
+        if not self.conversational:
+            raise CorpusError(
+                "the corpus has no dialogues",
+                where=f"corpus {self.name!r}",
+                hint="choose a corpus of conversations, or another task for its members",
+            )
+        ordered = self.frame[["dialogue", "turn"]].sort_values("turn", kind="stable")
+        found = ordered.groupby("dialogue", sort=False).indices
+        rows = ordered.index.to_numpy()
+        return {name: rows[found[name]] for name in self.frame["dialogue"].unique()}
+
     def where(self, mask: np.ndarray) -> Self:
         """The rows of `mask` (boolean `[utterance]`), in the same order."""
         return replace(self, frame=self.frame[np.asarray(mask)].reset_index(drop=True))
@@ -180,6 +208,7 @@ def check_columns(corpus: Corpus) -> None:
             hint="see medusa_jax/corpus/table.py for the schema",
         )
     _check_ids(corpus.frame["id"], where)
+    _check_turns(corpus, where)
     _check_values(corpus, where)
     _check_paths(corpus.frame, where)
     _check_sums(corpus, where)
@@ -190,6 +219,30 @@ def _check_ids(ids: pd.Series, where: str) -> None:
     if len(repeated):
         what = f"{len(repeated)} duplicate utterance id(s), the first is {repeated.iloc[0]!r}"
         raise CorpusError(what, where=where, hint="remove the repeated rows")
+
+
+def _check_turns(corpus: Corpus, where: str) -> None:
+    """Each dialogue lies in one split, and each of its turns occurs once."""
+    if not corpus.conversational:
+        return
+    frame = corpus.frame
+    if "turn" not in frame.columns or frame["dialogue"].isna().any():
+        raise CorpusError(
+            "an utterance without a dialogue or a turn",
+            where=where,
+            hint="give each utterance both, or leave both columns out",
+        )
+    if not pd.api.types.is_integer_dtype(frame["turn"]) or (frame["turn"] < 0).any():
+        raise CorpusError("turns are whole numbers from 0", where=where)
+    repeated = frame[frame.duplicated(["dialogue", "turn"])]
+    if len(repeated):
+        place = f"{where}, dialogue {repeated['dialogue'].iat[0]}"
+        raise CorpusError(f"turn {repeated['turn'].iat[0]} occurs twice", where=place)
+    splits = frame.groupby("dialogue")["split"].nunique()
+    if (splits > 1).any():
+        raise CorpusError(
+            "a dialogue is in two splits", where=f"{where}, dialogue {splits.idxmax()}"
+        )
 
 
 def _check_values(corpus: Corpus, where: str) -> None:

@@ -151,11 +151,12 @@ def data_of(
 
 def training_digest(config: MemberConfig, data: Utterances, seed: int) -> str:
     """Digest of all that determines a member's weights, which its name does not."""
+    others = {"finetuning", "conversation"} - {config.task}
+    own = config.model_dump(mode="json", exclude={"id", *others})
     if config.task != "finetuning" or config.finetuning is None:
-        own = config.model_dump(mode="json", exclude={"id", "finetuning"})
         return digest_of([own, seed, data.digest])
     # encoders by the digest of their files, wherever these lie
-    own = config.model_dump(mode="json", exclude={"id": True, "finetuning": {"backbones"}})
+    del own["finetuning"]["backbones"]
     return digest_of([own, seed, data.digest, encoders_of(config.finetuning)])
 
 
