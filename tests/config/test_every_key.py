@@ -50,9 +50,11 @@ EXCLUDES: dict[tuple[str, ...], dict[str, Any]] = {
     ("corpus", "transcripts"): {"transcription": {"backend": "corpus"}},
     ("corpus", "transcript_store"): {"transcription": {"backend": "corpus"}},
     ("corpus", "hold_out_list"): {"corpus": {"source": "generated"}},
+    ("corpus", "merge_excited"): {"corpus": {"source": "generated", "label_set": 4}},
+    ("corpus", "epoch_by"): {"corpus": {"source": "generated"}},
     ("ensemble", "kind"): {"submission": None},
 }
-"""By key: the sections without which it may not be set."""
+"""By key: the sections that it needs, or without which it may not be set."""
 
 KINDS = ("extractor", "task")
 """Keys that select a section's kind: its other keys would not fit another value."""

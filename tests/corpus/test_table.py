@@ -168,3 +168,69 @@ def test_other_files_are_refused(tmp_path):
         with pytest.raises(CorpusError, match=message) as caught:
             Corpus.load(tmp_path / name)
         assert caught.value.where == tmp_path / name
+
+
+TURNS = {
+    "split": ["train", "train", "train", "test3"],
+    "dialogue": ["b", "a", "b", "c"],
+    "turn": [4, 0, 1, 2],
+}
+
+
+def conversations(tmp_path, **changes):
+    """The table with dialogues; `changes` of a column, or None to leave it out."""
+    columns = {**TURNS, **changes}
+    frame = table(split=columns.pop("split"))
+    added = {name: values for name, values in columns.items() if values is not None}
+    return Corpus(frame=frame.assign(**added), classes=CLASSES, root=tmp_path, name="test")
+
+
+def test_dialogues_are_in_the_order_of_their_turns(tmp_path):
+    found = conversations(tmp_path)
+    assert found.conversational
+    dialogues = {name: rows.tolist() for name, rows in found.dialogues().items()}
+    assert dialogues == {"b": [2, 0], "a": [1], "c": [3]}
+    assert list(dialogues) == ["b", "a", "c"]
+    part = found.of_split("train").where(np.array([True, False, True]))
+    assert {name: rows.tolist() for name, rows in part.dialogues().items()} == {"b": [1, 0]}
+
+
+def test_dialogues_survive_parquet_and_count_in_the_digest(tmp_path):
+    before = conversations(tmp_path)
+    before.save(tmp_path / "table.parquet")
+    after = Corpus.load(tmp_path / "table.parquet")
+    pd.testing.assert_frame_equal(after.frame, before.frame)
+    assert after.digest() == before.digest() != conversations(tmp_path, turn=[3, 0, 1, 2]).digest()
+    assert before.digest() != conversations(tmp_path, dialogue=["b", "a", "b", "d"]).digest()
+
+
+def test_a_corpus_without_dialogues_has_none_to_offer(tmp_path):
+    plain = corpus(tmp_path)
+    assert not plain.conversational
+    with pytest.raises(CorpusError, match="no dialogues") as caught:
+        plain.dialogues()
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "place"),
+    [
+        ({"turn": None}, "without a dialogue or a turn", "test"),
+        ({"dialogue": ["b", None, "b", "c"]}, "without a dialogue or a turn", "test"),
+        ({"turn": [4.0, 0.0, 1.0, 2.0]}, "whole numbers", "test"),
+        ({"turn": ["4", "0", "1", "2"]}, "whole numbers", "test"),
+        ({"turn": [4, -1, 1, 2]}, "whole numbers", "test"),
+        ({"turn": [1, 0, 1, 2]}, "turn 1 occurs twice", "dialogue b"),
+        ({"split": ["train", "train", "test1", "test3"]}, "in two splits", "dialogue b"),
+    ],
+)
+def test_turns_that_contradict_themselves_are_refused(tmp_path, change, message, place):
+    with pytest.raises(CorpusError, match=message) as caught:
+        conversations(tmp_path, **change)
+    assert place in str(caught.value.where)
+
+
+def test_equal_turns_of_two_dialogues_and_no_audio_are_fine(tmp_path):
+    found = conversations(tmp_path, turn=[0, 0, 1, 0])
+    silent = Corpus(frame=found.frame.assign(audio=""), classes=CLASSES, root=tmp_path, name="text")
+    assert len(silent.dialogues()) == 3
