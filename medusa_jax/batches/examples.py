@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from medusa_jax.batches.buckets import ladder_of
-from medusa_jax.corpus.table import GENDERS, Corpus
+from medusa_jax.corpus.table import GENDERS, OTHER, Corpus
 from medusa_jax.layers.coded import Coded
 from medusa_jax.store.reader import FeatureStore
 from medusa_jax.store.shard import DTYPES
@@ -37,6 +37,7 @@ class Batch(NamedTuple):
     attributes: np.ndarray | jax.Array  # [b, 3]; zero where not rated
     rated: np.ndarray | jax.Array  # [b, 3] 1 where rated, else 0
     gender: Any = None  # [b] int32, a place in GENDERS or behind them: unknown
+    secondary: Any = None  # [b, c + 1] as of `_secondary`; None: no member learns it
 
     def of(self, modalities: Sequence[str]) -> "Batch":
         """The same batch with the inputs of these modalities in slots: programs know places, not
@@ -68,6 +69,7 @@ class Examples:
     stored: np.ndarray  # [n, k], of what is there
     shapes: np.ndarray
     rungs: np.ndarray
+    secondary: np.ndarray | None = None  # [n, c + 1]
 
     def __len__(self) -> int:
         return len(self.corpus)
@@ -117,6 +119,7 @@ class Examples:
             self.attributes[positions],
             self.rated[positions],
             self.gender[positions],
+            None if self.secondary is None else self.secondary[positions],
         )
 
     def _padded(
@@ -154,6 +157,8 @@ class Examples:
         arrays = (self.soft, self.one_hot, self.attributes, self.rated)
         some: list[Any] = [jax.ShapeDtypeStruct((size, x.shape[1]), np.float32) for x in arrays]
         some.append(jax.ShapeDtypeStruct((size,), np.int32))
+        if self.secondary is not None:
+            some.append(jax.ShapeDtypeStruct((size, self.secondary.shape[1]), np.float32))
         return Batch(inputs, lengths, *some)
 
     def padding_share(self, batches: np.ndarray) -> float:
@@ -173,9 +178,10 @@ def gather(
     stores: Mapping[str, FeatureStore],
     shapes: int,
     crops: Mapping[str, int] | None = None,
+    secondary: bool = False,
 ) -> Examples:
     """Line up `corpus` with the stores of `modalities`: of all that the members of a group need.
-    Of a modality with a crop at most so many frames are read.
+    Of a modality with a crop at most so many frames are read; `secondary` emotions on request.
 
     The targets of an utterance that has none are zero rows; it still counts in the attribute loss
     if it was rated.
@@ -204,6 +210,7 @@ def gather(
         stored,
         ladder,
         rungs,
+        _secondary(corpus) if secondary else None,
     )
 
 
@@ -212,6 +219,21 @@ def _genders(corpus: Corpus) -> np.ndarray:
     places = {name: place for place, name in enumerate(GENDERS)}
     found = [places.get(name, len(GENDERS)) for name in corpus.frame["gender"]]
     return np.array(found, np.int32)
+
+
+def _secondary(corpus: Corpus) -> np.ndarray:
+    """The share of raters who named each target among the secondary emotions, then 1
+    `[n, c + 1]`; a row of zeros without secondary ratings.
+    """
+    names = (*corpus.classes, OTHER)
+    votes_n, named_n = (
+        corpus.frame[[f"{kind}_{name}" for name in names]].to_numpy(np.int64).sum(axis=1)
+        for kind in ("votes", "secondary")
+    )
+    columns = [f"secondary_{name}" for name in corpus.targets]
+    share_nc = corpus.frame[columns].to_numpy(np.float32) / np.maximum(votes_n, 1)[:, None]
+    known_n1 = (named_n > 0).astype(np.float32)[:, None]
+    return np.concatenate([np.minimum(share_nc, 1) * known_n1, known_n1], axis=1).astype(np.float32)
 
 
 def _lengths(corpus: Corpus, store: FeatureStore) -> np.ndarray:

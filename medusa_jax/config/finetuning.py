@@ -16,7 +16,7 @@ class FinetuningConfig(Config):
     epochs are left out.
     """
 
-    added: ClassVar = frozenset[str]()
+    added: ClassVar = frozenset({"secondary_loss"})
     backbones: dict[str, str] = Field(
         min_length=1,
         description="by modality, an entry of `medusa models list`, or `hf:` and a folder. The "
@@ -58,6 +58,12 @@ class FinetuningConfig(Config):
         0.0, ge=0, description="τ: log priors of the training part are added to logits in Stage 1"
     )
     gender_loss: float = Field(0.0, ge=0, description="weight of a head that predicts gender")
+    secondary_loss: float = Field(
+        0.0,
+        ge=0,
+        description="weight of a head that predicts, for each class, the share of raters who named "
+        "it among the secondary emotions",
+    )
     top_layers: int | None = Field(
         None, ge=0, description="layers that are trained, from the top; none: all"
     )

@@ -8,6 +8,7 @@ gender; lists run over encoders.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,18 @@ from medusa_jax.layers.matmul import dense, matmul_precision, operand_type
 from medusa_jax.layers.pooling import Pooling, mean_of
 from medusa_jax.models.deepser import HIGH, LOW
 from medusa_jax.models.encoder import linear
+
+
+class Heads(NamedTuple):
+    """Predictions from the conditioned vector; those of gender and secondary emotions only if the
+    configuration asks for them.
+    """
+
+    logits_bc: Float[Array, "b c"]
+    attributes_ba: Float[Array, "b 3"]  # arousal, valence, dominance on 1-7
+    gender_bg: Float[Array, "b 2"] | None  # logits
+    secondary_bc: Float[Array, "b c"] | None  # logits of each class's share of raters
+
 
 Slot = Float[Array, "b _ _"] | Coded
 _DEVIATION = 0.02
@@ -60,6 +73,8 @@ class Finetuned(nnx.Module):
         self.regress = linear(config.width, 3, rngs)
         predicts = config.gender_loss > 0
         self.tell_gender = linear(config.width, len(GENDERS), rngs) if predicts else None
+        more = config.secondary_loss > 0
+        self.secondary = linear(config.width, classes, rngs) if more else None
         self.by_gender, self.by_text, self.dropout = config.gender, config.text, config.dropout
         self.noise, self.remat, self.precision = config.noise, config.remat, config.precision
         self.frozen = tuple(
@@ -115,19 +130,20 @@ class Finetuned(nnx.Module):
     def _compute(self) -> jnp.dtype:
         return operand_type(self.precision)
 
-    def heads(
-        self, x_bw: Float[Array, "b w"], key: PRNGKeyArray | None = None
-    ) -> tuple[Float[Array, "b c"], Float[Array, "b 3"], Float[Array, "b 2"] | None]:
-        """Class logits, arousal, valence, dominance on 1–7, and logits of gender if asked for."""
+    def heads(self, x_bw: Float[Array, "b w"], key: PRNGKeyArray | None = None) -> Heads:
+        """The predictions; with a `key`, under dropout."""
         with matmul_precision(self.precision):
             x_bh = jax.nn.relu(self.norm(dense(self.project, x_bw, self._compute)))
             seed = None if key is None else seed_of(key)
             x_bh = dropout(x_bh, self.dropout, seed)
             share_ba = jax.nn.sigmoid(dense(self.regress, x_bh, self._compute))
             attributes_ba = LOW + (HIGH - LOW) * share_ba
-            told = self.tell_gender
-            gender_bg = None if told is None else dense(told, x_bh, self._compute)
-            return dense(self.classify, x_bh, self._compute), attributes_ba, gender_bg
+            gender_bg, secondary_bc = (
+                None if head is None else dense(head, x_bh, self._compute)
+                for head in (self.tell_gender, self.secondary)
+            )
+            logits_bc = dense(self.classify, x_bh, self._compute)
+            return Heads(logits_bc, attributes_ba, gender_bg, secondary_bc)
 
 
 def _embedding(width: int, how: str, rngs: nnx.Rngs) -> nnx.Param:

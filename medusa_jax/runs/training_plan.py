@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from medusa_jax.batches.examples import Examples, gather
 from medusa_jax.config.run import RunConfig
+from medusa_jax.config.section import DIGEST
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.files import digest_of
 from medusa_jax.machines.mesh import devices_of
@@ -116,8 +117,9 @@ class Readings:
 
     def _examples(self, reading: Reading) -> Examples:
         if reading not in self._made:
-            task, shapes, crops = reading.task, reading.shapes, dict(reading.crops)
-            self._made[reading] = examples_of(self._prepared, shapes, task, crops)
+            crops, secondary = dict(reading.crops), reading.secondary
+            made = examples_of(self._prepared, reading.shapes, reading.task, crops, secondary)
+            self._made[reading] = made
         return self._made[reading]
 
 
@@ -126,6 +128,7 @@ def examples_of(
     shapes: int,
     task: str = "deepser",
     crops: Mapping[str, int] | None = None,
+    secondary: bool = False,
 ) -> Examples:
     """The run's utterances with all features that any member of a task reads: batches are alike for
     all.
@@ -134,7 +137,7 @@ def examples_of(
     members = [member for member in config.members if member.task == task]
     used = {name for member in members for name in member.modalities}
     names = [name for name in config.features if name in used]
-    return gather(prepared.corpus, names, prepared.stores, shapes, crops)
+    return gather(prepared.corpus, names, prepared.stores, shapes, crops, secondary)
 
 
 def data_of(
@@ -156,7 +159,8 @@ def training_digest(config: MemberConfig, data: Utterances, seed: int) -> str:
     if config.task != "finetuning" or config.finetuning is None:
         return digest_of([own, seed, data.digest])
     # encoders by the digest of their files, wherever these lie
-    del own["finetuning"]["backbones"]
+    section = config.finetuning.model_dump(mode="json", exclude={"backbones"}, context=DIGEST)
+    own["finetuning"] = section
     return digest_of([own, seed, data.digest, encoders_of(config.finetuning)])
 
 

@@ -35,6 +35,7 @@ _SETTINGS: dict[str, Any] = {
         "gender": "none",
         "text": "none",
         "gender_loss": 1,
+        "secondary_loss": 0,
         "top_layers": 0,
         "lora": 0,
         "unfreeze_epochs": 0,

@@ -1,4 +1,4 @@
-"""Class losses of fine-tuning, on soft targets.
+"""Class losses of fine-tuning, on soft targets, and that of secondary emotions.
 
 Legend: `b` utterance, `c` class.
 """
@@ -44,3 +44,16 @@ def class_loss(
         logs_bc = jnp.log(jnp.maximum(target_bc, _TINY))
         loss += (target_bc * weights_c * logs_bc).sum() / len(target_bc)
     return loss
+
+
+def secondary_loss(
+    logits_bc: Float[Array, "b c"], share_bc: Float[Array, "b c"], known_b: Float[Array, " b"]
+) -> Float[Scalar, ""]:
+    """Binary cross-entropy of each class's share of raters, averaged over the classes and over all
+    utterances of the batch; those without secondary ratings (`known_b` 0) add nothing.
+
+    Of mixed utterances shares and `known_b` are mixed alike, which mixes their losses.
+    """
+    named_bc = share_bc * jax.nn.log_sigmoid(logits_bc)
+    other_bc = (known_b[:, None] - share_bc) * jax.nn.log_sigmoid(-logits_bc)
+    return -(named_bc + other_bc).mean()

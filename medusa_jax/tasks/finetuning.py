@@ -26,7 +26,7 @@ from medusa_jax.hub.locate import locate
 from medusa_jax.layers.coded import frames_of
 from medusa_jax.models.finetuned import Finetuned
 from medusa_jax.models.mixup import Mix, manifold_mixup
-from medusa_jax.tasks.class_losses import class_loss, smoothed
+from medusa_jax.tasks.class_losses import class_loss, secondary_loss, smoothed
 from medusa_jax.tasks.finetuning_inputs import crops_of, encoders_of
 from medusa_jax.tasks.layer_rates import layerwise
 from medusa_jax.tasks.micro_batches import in_parts
@@ -45,6 +45,7 @@ class Knobs(NamedTuple):
     class_loss: Array
     attribute_loss: Array
     gender_loss: Array
+    secondary_loss: Array
     mixup_probability: Array
     mixup_alpha: Array
     one_hot: Array  # 1: one-hot targets, 0: soft ones
@@ -69,7 +70,12 @@ class FinetuningTask(StagedTask):
     """Implements `tasks.task.Task` for one member."""
 
     name: ClassVar[str] = "finetuning"
-    losses: ClassVar[tuple[str, ...]] = ("loss", "class_loss", "attribute_loss", "gender_loss")
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The loss and its parts; that of secondary emotions only where they are learned."""
+        plain = ("loss", "class_loss", "attribute_loss", "gender_loss")
+        return (*plain, "secondary_loss") if self.own.secondary_loss else plain
 
     @property
     def own(self) -> FinetuningConfig:
@@ -154,6 +160,7 @@ class FinetuningTask(StagedTask):
             class_loss=jnp.float32(own.class_loss),
             attribute_loss=jnp.float32(own.attribute_loss),
             gender_loss=jnp.float32(self.own.gender_loss),
+            secondary_loss=jnp.float32(self.own.secondary_loss),
             mixup_probability=jnp.float32(own.mixup_probability),
             mixup_alpha=jnp.float32(own.mixup_alpha),
             one_hot=jnp.float32(own.targets == "one_hot"),
@@ -166,7 +173,9 @@ class FinetuningTask(StagedTask):
     def loss(
         self, model: Finetuned, batch: Batch, knobs: Knobs, drawn: Mix, key: Array
     ) -> tuple[Array, Array]:
-        """λ1 · class loss + λ2 · squared error of attributes + cross-entropy of gender."""
+        """λ1 · class loss + λ2 · squared error of attributes + weighted cross-entropies of gender
+        and of secondary emotions.
+        """
         k_noise, _ = jax.random.split(key)  # the other is of `draw`
         k_pool, k_heads = jax.random.split(k_noise)
         slots = batch.inputs, batch.lengths, batch.gender
@@ -178,20 +187,29 @@ class FinetuningTask(StagedTask):
         x_bw = in_parts(pool, slots, self.parts, k_pool)
         target_bc = jnp.where(knobs.one_hot > 0, batch.one_hot, batch.soft)
         gender_bg = jax.nn.one_hot(batch.gender, len(GENDERS))  # zero rows: unknown
-        mixable = (x_bw, target_bc, batch.attributes, batch.rated, gender_bg)
-        x_bw, target_bc, truth_ba, rated_ba, gender_bg = manifold_mixup(drawn, mixable)
-        logits_bc, predicted_ba, told_bg = model.heads(x_bw, k_heads)
-        adjusted_bc, target_bc = logits_bc + knobs.adjusted_c, smoothed(target_bc, knobs.smoothing)
+        learns = self.own.secondary_loss > 0
+        shares_bc = jnp.asarray(batch.secondary) if learns else None
+        mixable = (x_bw, target_bc, batch.attributes, batch.rated, gender_bg, shares_bc)
+        mixed = manifold_mixup(drawn, mixable)
+        x_bw, target_bc, truth_ba, rated_ba, gender_bg, shares_bc = mixed
+        told = model.heads(x_bw, k_heads)
+        adjusted_bc = told.logits_bc + knobs.adjusted_c
+        target_bc = smoothed(target_bc, knobs.smoothing)
         kind, weights_c = self.own.loss, knobs.weights_c
         class_part = class_loss(kind, adjusted_bc, target_bc, weights_c, knobs.focal)
         both_ba = (rated_ba > 1 - 1e-6).astype(jnp.float32)  # a mixed rating needs both to be rated
-        attribute_part = attribute_loss(predicted_ba, truth_ba, both_ba)
+        attribute_part = attribute_loss(told.attributes_ba, truth_ba, both_ba)
         gender_part = jnp.float32(0)
-        if told_bg is not None:
-            gender_part = classification_loss(told_bg, gender_bg, jnp.ones(len(GENDERS)))
+        if told.gender_bg is not None:
+            gender_part = classification_loss(told.gender_bg, gender_bg, jnp.ones(len(GENDERS)))
         total = knobs.class_loss * class_part + knobs.attribute_loss * attribute_part
         total += knobs.gender_loss * gender_part
-        return total, jnp.stack([total, class_part, attribute_part, gender_part])
+        parts = [class_part, attribute_part, gender_part]
+        if told.secondary_bc is not None:
+            share_bc, known_b = shares_bc[:, :-1], shares_bc[:, -1]
+            parts.append(secondary_loss(told.secondary_bc, share_bc, known_b))
+            total += knobs.secondary_loss * parts[-1]
+        return total, jnp.stack([total, *parts])
 
     def predict(self, model: Finetuned, batch: Batch) -> dict[str, Array]:
         """Logits `[b, c]` over all targets, attributes `[b, 3]` on 1–7, and logits of gender if
@@ -203,10 +221,10 @@ class FinetuningTask(StagedTask):
         found = cut(inputs, batch.lengths, [crops.get(name) for name in self.slots])
         gender_b = jnp.repeat(batch.gender, found.share_bv.shape[1])
         x_bw = model.pool(found.inputs, found.lengths, gender_b)
-        logits_bc, attributes_ba, told_bg = model.heads(x_bw)
-        predicted = {"logits": logits_bc, "attributes": attributes_ba}
-        if told_bg is not None:
-            predicted["gender"] = told_bg
+        told = model.heads(x_bw)
+        predicted = {"logits": told.logits_bc, "attributes": told.attributes_ba}
+        if told.gender_bg is not None:
+            predicted["gender"] = told.gender_bg
         return averaged(predicted, found.share_bv) if every else predicted
 
     def score(self, predicted: dict[str, np.ndarray]) -> float:

@@ -57,7 +57,7 @@ def finetuned_flops(
 
 def check_inputs(config: MemberConfig, data: Utterances) -> None:
     """Raise `ConfigError` if an encoder cannot read its modality, and `TrainingError` if genders
-    are asked for that no training utterance has.
+    or secondary emotions are asked for that no training utterance has.
     """
     own = config.finetuning
     if config.task != "finetuning" or own is None:
@@ -71,6 +71,13 @@ def check_inputs(config: MemberConfig, data: Utterances) -> None:
             "no training utterance has a gender",
             where=f"member {config.id}: finetuning.gender and gender_loss",
             hint="set gender: none and gender_loss: 0, or name genders in the corpus",
+        )
+    named = data.examples.secondary
+    if own.secondary_loss > 0 and (named is None or not named[data.fit].any()):
+        raise TrainingError(
+            "no training utterance has secondary emotions",
+            where=f"member {config.id}: finetuning.secondary_loss",
+            hint="set secondary_loss: 0, or use a corpus whose raters named them",
         )
 
 

@@ -19,8 +19,8 @@ from medusa_jax.tasks.utterances import Utterances
 
 
 class Reading(NamedTuple):
-    """A task's padded shapes, longest parts by modality, and whether predictions are of whole
-    utterances.
+    """A task's padded shapes, longest parts by modality, whether predictions are of whole
+    utterances, and whether secondary emotions are learned.
 
     Members that read alike share examples.
     """
@@ -29,6 +29,7 @@ class Reading(NamedTuple):
     shapes: int
     crops: tuple[tuple[str, int], ...] = ()
     whole: bool = False
+    secondary: bool = False
 
 
 def task_of(
@@ -68,8 +69,9 @@ def reading_of(config: MemberConfig, widths: Mapping[str, int]) -> Reading:
     if config.finetuning is None or config.task != "finetuning":
         return Reading(config.task, config.training.shapes)
     crops = tuple(sorted(crops_of(config.finetuning, widths).items()))
-    whole = config.finetuning.evaluation == "windows"
-    return Reading(config.task, config.training.shapes, crops, whole)
+    own = config.finetuning
+    whole, secondary = own.evaluation == "windows", own.secondary_loss > 0
+    return Reading(config.task, config.training.shapes, crops, whole, secondary)
 
 
 def moments_of(configs: list[MemberConfig], examples: Examples, fit: np.ndarray) -> Moments:

@@ -2,6 +2,7 @@
 that reads them.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import jax
@@ -183,3 +184,22 @@ def test_every_modality_is_cut_at_the_same_share_of_the_way(cropped):
         frames = cropped.stores[k][cropped.ids[row]]
         length = batch.lengths[name][0]
         np.testing.assert_array_equal(batch.inputs[name][0, :length], frames[start:][:length])
+
+
+def test_secondary_emotions_are_shares_of_raters_and_only_there_if_asked_for(examples):
+    """Of 4 raters 3 named the first class; where nothing was named, nothing is known."""
+    frame = examples.corpus.frame.copy()
+    votes = [f"votes_{name}" for name in (*examples.corpus.classes, "other")]
+    named = [f"secondary_{name}" for name in (*examples.corpus.classes, "other")]
+    frame.loc[[0, 1, 2], votes] = [[2, 1, 0, 1]] * 3
+    frame.loc[[0, 1, 2], named] = [[3, 1, 0, 0], [0, 0, 0, 2], [0, 0, 0, 0]]
+    corpus = replace(examples.corpus, frame=frame)
+    stores = dict(zip(examples.modalities, examples.stores, strict=True))
+    made = gather(corpus, examples.modalities, stores, 1, secondary=True)
+    wanted = [[0.75, 0.25, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(made.batch(np.arange(3)).secondary, np.float32(wanted))
+    longest = np.repeat(np.argmax(made.rungs), 4)
+    shapes = [(x.shape, x.dtype) for x in (made.largest_batch(4).secondary,)]
+    assert shapes == [(x.shape, x.dtype) for x in (made.batch(longest).secondary,)]
+    assert examples.batch(np.arange(3)).secondary is None
+    assert examples.largest_batch(3).secondary is None

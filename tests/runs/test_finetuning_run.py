@@ -11,11 +11,13 @@ import yaml
 from tuned_task import tuned_corpus, tuned_member
 
 from medusa_jax.config.run import RunConfig
+from medusa_jax.files import digest_of
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.plan import plan_of
 from medusa_jax.runs.prepare import prepare
 from medusa_jax.runs.run import Run
 from medusa_jax.runs.training_plan import Readings, training_digest
+from medusa_jax.tasks.finetuning_inputs import encoders_of
 
 pytest.importorskip("torch")
 from safetensors.numpy import load_file, save_file
@@ -136,6 +138,21 @@ def test_another_encoder_is_another_training_and_another_place_is_not(place, tmp
         data = Readings(found).data(member, found.folds[0])
         digests.append(training_digest(member, data, 0))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_key_added_later_leaves_a_training_as_it_was(place):
+    """Else members trained by an earlier version would be refused."""
+    found = prepared(place)
+    (member,) = found.run.config.members
+    data = Readings(found).data(member, found.folds[0])
+    own = member.model_dump(mode="json", exclude={"id", "conversation"})
+    for key in ("backbones", "secondary_loss"):
+        del own["finetuning"][key]
+    wanted = digest_of([own, 0, data.digest, encoders_of(member.finetuning)])
+    assert training_digest(member, data, 0) == wanted
+    tuned = member.finetuning.model_copy(update={"secondary_loss": 1.0})
+    other = member.model_copy(update={"finetuning": tuned})
+    assert training_digest(other, data, 0) != wanted
 
 
 def drop(tensors):

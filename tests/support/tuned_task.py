@@ -34,7 +34,7 @@ HELD_OUT = np.arange(COUNT) % 4 == 3
 
 def tuned_corpus(root: Path) -> Corpus:
     """Short sounds below `root`, each class with a pitch of its own; a third without a gender, a
-    sixth without ratings.
+    third without secondary emotions, a sixth without ratings.
     """
     rng = np.random.default_rng(0)
     classes = np.arange(COUNT) % 3
@@ -59,7 +59,8 @@ def tuned_corpus(root: Path) -> Corpus:
         **{name: ratings for name in ("arousal", "valence", "dominance")},
         "transcript": [f"word {i % 5}" for i in range(COUNT)],
     }
-    frame = assemble(plain, votes, np.zeros_like(votes), CLASSES)
+    named = rng.integers(0, 3, votes.shape) * (np.arange(COUNT) % 3 > 0)[:, None]
+    frame = assemble(plain, votes, named, CLASSES)
     return Corpus(frame, CLASSES, root, "tuned")
 
 
@@ -111,7 +112,8 @@ def tuned_data(corpus: Corpus, stores, config: MemberConfig, seed: int = 0) -> U
     """The dataset of a member, every fourth utterance held out."""
     names = config.modalities
     reading = reading_of(config, {name: store.width for name, store in stores.items()})
-    own = gather(corpus, names, stores, reading.shapes, dict(reading.crops))
+    crops, secondary = dict(reading.crops), reading.secondary
+    own = gather(corpus, names, stores, reading.shapes, crops, secondary)
     whole = gather(corpus, names, stores, reading.shapes) if reading.whole else None
     fit, held_out = np.flatnonzero(~HELD_OUT), np.flatnonzero(HELD_OUT)
     return utterances_of(config.training, config.seed, own, fit, held_out, seed, whole)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from medusa_jax.tasks.class_losses import class_loss, smoothed
+from medusa_jax.tasks.class_losses import class_loss, secondary_loss, smoothed
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (6, 4)).astype(np.float32)
@@ -57,3 +57,21 @@ def test_an_utterance_without_a_target_teaches_nothing(kind):
     gradient = np.asarray(jax.grad(lambda x: loss_of(kind, x))(jnp.asarray(LOGITS)))
     assert not gradient[1].any()
     assert np.abs(np.delete(gradient, 1, axis=0)).max(axis=1).min() > 1e-3
+
+
+def test_secondary_emotions_have_binary_cross_entropy():
+    """Of each class by itself; an utterance without secondary ratings teaches nothing."""
+    shares = np.random.default_rng(1).uniform(0, 1, LOGITS.shape).astype(np.float32)
+    known = np.array([1, 0, 1, 1, 0, 1], np.float32)
+    shares *= known[:, None]
+    chance = 1 / (1 + np.exp(-np.float64(LOGITS)))
+    terms = shares * np.log(chance) + (1 - shares) * np.log(1 - chance)
+    wanted = -(terms * known[:, None]).mean()
+    given = jnp.asarray(shares), jnp.asarray(known)
+    found = float(secondary_loss(jnp.asarray(LOGITS), *given))
+    assert found == pytest.approx(wanted, rel=1e-5)
+    gradient = np.asarray(jax.grad(lambda x: secondary_loss(x, *given))(jnp.asarray(LOGITS)))
+    assert not gradient[known == 0].any()
+    np.testing.assert_allclose(
+        gradient, (chance - shares) * known[:, None] / LOGITS.size, atol=1e-6
+    )

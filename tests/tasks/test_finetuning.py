@@ -13,8 +13,12 @@ from scipy.special import softmax
 from tuned_task import CLASSES, COUNT, tuned_data, tuned_member, tuned_members, tuned_stores
 
 from medusa_jax.config.training import MemberConfig
-from medusa_jax.models.finetuned import Finetuned
+from medusa_jax.errors import TrainingError
+from medusa_jax.models.finetuned import Finetuned, Heads
+from medusa_jax.models.mixup import Mix
 from medusa_jax.tasks import staged
+from medusa_jax.tasks.class_losses import secondary_loss
+from medusa_jax.tasks.finetuning_inputs import check_inputs
 from medusa_jax.tasks.task import Dataset, Task
 from medusa_jax.training.step import predict_step, program_of
 from medusa_jax.training.weights import new_weights
@@ -123,7 +127,7 @@ def test_mixup_and_noise_are_drawn_from_keys_of_their_own(model, given, monkeypa
     zeros = jnp.zeros((8, 3))
     monkeypatch.setattr(staged, "draw_mix", noted(draw_mix))
     monkeypatch.setattr(Finetuned, "pool", noted(lambda *_: zeros))
-    monkeypatch.setattr(Finetuned, "heads", noted(lambda *_: (zeros, zeros, None)))
+    monkeypatch.setattr(Finetuned, "heads", noted(lambda *_: Heads(zeros, zeros, None, None)))
     knobs = task.knobs(task.phases[0])
     drawn = task.draw(jax.random.key(3), knobs, 8)
     whole = nnx.merge(weights.graph, weights.params, *weights.constants)
@@ -239,3 +243,49 @@ def test_a_batch_in_parts_has_the_whole_ones_losses(model, given):
         found.append(jax.jit(losses)(weights.params))
     assert np.asarray(found[0]).min() > 0.1
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_secondary_emotions_are_learned_by_a_head_of_their_own(model, given):
+    """Mixed as the vector is; without a weight there is neither head nor target."""
+    quiet = {"noise": False, "dropout": 0.0, "secondary_loss": 0.5}
+    task, data, weights = tuned(tuned_member(model, finetuning=quiet), given)
+    rows = data.plan(0, 0)[0]
+    batch, knobs = jax.device_put(task.view(data.batch(rows))), task.knobs(task.phases[0])
+    lam, partner = jnp.linspace(0.1, 0.9, 8), jnp.arange(8)[::-1]
+
+    def losses(params):
+        model = nnx.merge(weights.graph, params, *weights.constants)
+        total, parts = task.loss(model, batch, knobs, Mix(partner, lam), jax.random.key(0))
+        x_bw = model.pool(batch.inputs, batch.lengths, batch.gender)
+        mixed = lam[:, None] * x_bw + (1 - lam[:, None]) * x_bw[partner]
+        return total, (parts, model.heads(mixed).secondary_bc)
+
+    (gradient, (parts, logits)) = jax.jit(jax.grad(losses, has_aux=True))(weights.params)
+    named = data.examples.secondary[rows]
+    assert 0 < named[:, -1].sum() < 8
+    mixed = lam[:, None] * named + (1 - lam[:, None]) * named[::-1]
+    wanted = float(secondary_loss(logits, mixed[:, :-1], mixed[:, -1]))
+    found = dict(zip(task.losses, map(float, parts), strict=True))
+    assert found["secondary_loss"] == pytest.approx(wanted, rel=1e-4)
+    others = found["class_loss"], found["attribute_loss"], found["secondary_loss"]
+    shares = float(knobs.class_loss), float(knobs.attribute_loss), 0.5
+    assert found["loss"] == pytest.approx(np.dot(shares, others), rel=1e-5)
+    assert np.abs(gradient["secondary"]["kernel"][...]).max() > 1e-5
+
+
+def test_without_a_weight_no_secondary_emotions_are_carried(model, given):
+    task, data, weights = tuned(tuned_member(model), given)
+    assert data.batch(np.arange(4)).secondary is None
+    assert "secondary" not in weights.params
+    assert "secondary_loss" not in task.losses
+
+
+def test_secondary_emotions_that_no_rater_named_are_refused(model, given):
+    corpus, stores = given
+    unnamed = {name: 0 for name in corpus.frame.columns if name.startswith("secondary_")}
+    silent = replace(corpus, frame=corpus.frame.assign(**unnamed))
+    config = tuned_member(model, finetuning={"secondary_loss": 0.5})
+    check_inputs(config, tuned_data(*given, config))
+    with pytest.raises(TrainingError, match="no training utterance has secondary emotions"):
+        check_inputs(config, tuned_data(silent, stores, config))
