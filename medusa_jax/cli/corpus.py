@@ -20,6 +20,8 @@ class Source(StrEnum):
     MSP_PODCAST = "msp-podcast"
     RAVDESS = "ravdess"
     CREMA_D = "crema-d"
+    MELD = "meld"
+    IEMOCAP = "iemocap"
     MEDUSA_CSV = "medusa-csv"
 
 
@@ -52,6 +54,26 @@ def build(
         Path | None,
         typer.Option(help="A folder of NAME.txt to use in place of the corpus's own transcripts."),
     ] = None,
+    label_set: Annotated[
+        int,
+        typer.Option(
+            min=4,
+            max=6,
+            help="IEMOCAP's classes: 4 angry, happy, neutral, sad; 5 and frustrated; "
+            "6 and excited.",
+        ),
+    ] = 6,
+    merge_excited: Annotated[
+        bool,
+        typer.Option("--merge-excited", help="IEMOCAP: excited counts as happy; not with 6."),
+    ] = False,
+    audio: Annotated[
+        Path | None,
+        typer.Option(
+            help="MELD: the folder with the WAV files, or to put those in that ffmpeg makes from "
+            "the videos; by default the corpus folder."
+        ),
+    ] = None,
 ) -> None:
     """Read a corpus in its released layout and write one table.
 
@@ -60,12 +82,20 @@ def build(
     from medusa_jax.corpus.sources import read_source
 
     corpus = read_source(
-        source.value, root.resolve(), soft_labels=soft_labels.value, transcripts=transcripts
+        source.value,
+        root.resolve(),
+        soft_labels=soft_labels.value,
+        transcripts=transcripts,
+        label_set=label_set,
+        merge_excited=merge_excited,
+        audio=audio,
     )
     corpus.save(out)
-    hours = corpus.frame["seconds"].sum() / 3600
+    hours = corpus.frame["seconds"][corpus.frame["audio"] != ""].sum() / 3600
+    dialogues = f" in {len(corpus.dialogues())} dialogues" if corpus.conversational else ""
     typer.echo(
-        f"{out}: {len(corpus)} utterances of {corpus.name}, {hours:.2f} hours of audio found"
+        f"{out}: {len(corpus)} utterances{dialogues} of {corpus.name}, "
+        f"{hours:.2f} hours of audio found"
     )
     typer.echo(f"next: medusa corpus check {out}")
 

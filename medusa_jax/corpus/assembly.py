@@ -25,6 +25,7 @@ def assemble(
     """The table of `medusa_jax.corpus.table` from `plain` columns and vote arrays, `other` last.
 
     A row without votes but with a consensus class gets the one-hot target of that class.
+    `dialogue` and `turn` may be among the plain columns.
     """
     buckets = (*classes, OTHER)
     targets = buckets if variant == "with_other" else classes
@@ -42,6 +43,7 @@ def assemble(
     order = list(columns_of(classes))
     if variant == "with_other":
         order.insert(order.index(f"soft_{classes[-1]}") + 1, f"soft_{OTHER}")
+    order += [name for name in ("dialogue", "turn") if name in plain]
     return pd.DataFrame(columns)[order]
 
 

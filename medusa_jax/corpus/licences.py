@@ -46,6 +46,24 @@ _LICENCES = {
         "CheyneyComputerScience/CREMA-D",
         "twelve sentences acted by 91 actors, emotions as crowd workers perceived them",
     ),
+    "meld": Licence(
+        "gpl-3.0",
+        "GPL 3.0 (the annotations)",
+        "Attribution (Poria et al. 2019). The licence is that of the released annotations and "
+        "text; video and audio are excerpts of a television series whose rights others hold.",
+        "declare-lab/MELD",
+        "dialogues of the television series Friends, emotions as three annotators perceived them",
+    ),
+    "iemocap": Licence(
+        "other",
+        "IEMOCAP release agreement",
+        "Licensed to institutions by a signed agreement with the University of Southern "
+        "California, for research; audio, video, labels and transcripts must not be passed on. "
+        "That agreement decides on the publication and use of weights trained on the corpus: "
+        "read it first.",
+        "the SAIL laboratory, University of Southern California",
+        "scripted and improvised dialogues of ten actors, emotions as evaluators perceived them",
+    ),
     "generated": Licence(
         "other",
         "generated with medusa-jax",

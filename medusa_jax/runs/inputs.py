@@ -67,7 +67,14 @@ def _read_source(config: CorpusConfig, out: Path, transcripts: Path | None) -> C
         return Corpus.load(root)
     from medusa_jax.corpus.sources import read_source
 
-    return read_source(config.source, root, soft_labels=config.soft_labels, transcripts=transcripts)
+    return read_source(
+        config.source,
+        root,
+        soft_labels=config.soft_labels,
+        transcripts=transcripts,
+        label_set=config.label_set,
+        merge_excited=config.merge_excited,
+    )
 
 
 def transcribed(run: Run, corpus: Corpus) -> Corpus:

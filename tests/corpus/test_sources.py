@@ -22,14 +22,17 @@ def test_folders_are_recognised(tmp_path, shared_data, tmp_path_factory):
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("iemocap", {}, "unknown source 'iemocap'"),
+        ("savee", {}, "unknown source 'savee'"),
+        ("ravdess", {"label_set": 4, "merge_excited": True}, "no option label_set, merge_excited"),
+        ("iemocap", {"audio": "wav"}, "has no option audio"),
+        ("meld", {"soft_labels": "with_other"}, "has no option soft_labels"),
         ("ravdess", {"soft_labels": "with_other"}, "has no option soft_labels"),
         ("crema-d", {"transcripts": "asr"}, "has no option transcripts"),
     ],
 )
 def test_an_option_that_a_source_lacks_is_refused(tmp_path, source, options, message):
     paths = {
-        name: tmp_path / value if name == "transcripts" else value
+        name: tmp_path / value if name in ("transcripts", "audio") else value
         for name, value in options.items()
     }
     with pytest.raises(CorpusError, match=message):
