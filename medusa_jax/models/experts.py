@@ -1,0 +1,126 @@
+"""SDMoE: experts that are gated recurrent units over a dialogue, chosen for each utterance.
+
+Legend: `b` dialogue, `u` utterance of a dialogue, `w` width, `e` expert, `d` direction, `h` hidden
+width of a direction, `g` three gates of it.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from medusa_jax.config.conversation import ConversationConfig
+from medusa_jax.layers.gru import alone, backwards, mixed_grus
+from medusa_jax.layers.matmul import dense, product
+from medusa_jax.models.encoder import linear
+
+_NEVER = -1e30
+
+
+def route(
+    logits_bue: Float[Array, "b u e"],
+    config: ConversationConfig,
+    gumbel_bue: Float[Array, "b u e"] | None = None,
+) -> tuple[Float[Array, "b u e"], Bool[Array, "b u e"]]:
+    """Weights of each utterance's experts, which sum to 1, and which experts are on.
+
+    Weights are a softmax over those that are on; in training of the logits with Gumbel noise,
+    divided by the temperature.
+    """
+    on_bue = _chosen(logits_bue, config)
+    if gumbel_bue is not None and config.gumbel > 0:
+        logits_bue = (logits_bue + gumbel_bue) / config.gumbel
+    return jax.nn.softmax(jnp.where(on_bue, logits_bue, _NEVER)), on_bue
+
+
+def _chosen(logits_bue: Array, config: ConversationConfig) -> Array:
+    """Which experts are on."""
+    weight_bue = jax.lax.stop_gradient(logits_bue)
+    if config.gate == "softmax":
+        weight_bue = jax.nn.softmax(weight_bue)
+    best_bu1 = weight_bue.max(axis=-1, keepdims=True)
+    if config.routing == "top_k":
+        return weight_bue >= jax.lax.top_k(weight_bue, config.top_k)[0][..., -1:]
+    if config.routing != "dynamic":
+        return jnp.ones_like(weight_bue, bool)
+    centred_bue = weight_bue - weight_bue.mean(axis=-1, keepdims=True)
+    deviation_bu1 = jnp.sqrt((centred_bue**2).mean(axis=-1, keepdims=True))
+    # the range is closed: of equal weights all are on
+    inside_bue = jnp.abs(centred_bue) <= config.alpha * deviation_bu1
+    none_bu1 = ~inside_bue.any(axis=-1, keepdims=True)
+    return inside_bue | (none_bu1 & (weight_bue == best_bu1))
+
+
+class Experts(nnx.Module):
+    """Experts of one stream: bidirectional GRUs; forward ones of the full width if nothing later
+    may be seen; without recurrence if each utterance stands alone.
+    """
+
+    def __init__(self, config: ConversationConfig, *, rngs: nnx.Rngs) -> None:
+        w, e = config.width, 1 if config.routing == "none" else config.experts
+        d = 1 if config.context == "past" else 2
+        h = w // d
+        self.config, self.routed = config, config.routing != "none"
+        if self.routed:
+            self.gate = linear(w, e, rngs)
+        # as PyTorch's GRUs: everything uniform within ±1/√h
+        self.into = nnx.Param(_uniform(rngs, (d, w, e * 3 * h), h))
+        self.into_bias = nnx.Param(_uniform(rngs, (d, e * 3 * h), h))
+        self.bias = nnx.Param(_uniform(rngs, (d, e, h), h))
+        if config.context != "none":
+            self.state = nnx.Param(_uniform(rngs, (d, e, h, 3 * h), h))
+
+    def __call__(
+        self,
+        x_buw: Float[Array, "b u w"],
+        mask_bu: Bool[Array, "b u"],
+        gumbel_bue: Float[Array, "b u e"] | None = None,
+    ) -> tuple[Float[Array, "b u w"], Float[Array, "b u"]]:
+        """Each utterance's mean of its experts' outputs, zeros at padding, and the share of experts
+        that are off.
+        """
+        mix_bue, off_bu = self._mix(x_buw, gumbel_bue)
+        order_bu = backwards(mask_bu.sum(axis=1), x_buw.shape[1])
+        both = self.config.context == "both"
+        x_dubw = _directions(x_buw, order_bu, both).swapaxes(1, 2)
+        mix_dube = _directions(mix_bue, order_bu, both).swapaxes(1, 2)
+        y_dubh = self._outputs(x_dubw, mix_dube).swapaxes(1, 2)
+        parts = list(y_dubh)
+        if both:
+            parts[1] = _ordered(parts[1], order_bu)
+        return jnp.where(mask_bu[..., None], jnp.concatenate(parts, axis=-1), 0), off_bu
+
+    def _mix(self, x_buw: Array, gumbel_bue: Array | None) -> tuple[Array, Array]:
+        if not self.routed:
+            return jnp.ones_like(x_buw[..., :1]), jnp.zeros_like(x_buw[..., 0])
+        logits_bue = dense(self.gate, x_buw, jnp.float32)
+        mix_bue, on_bue = route(logits_bue, self.config, gumbel_bue)
+        return mix_bue, 1 - on_bue.mean(axis=-1, dtype=jnp.float32)
+
+    def _outputs(self, x_dubw: Array, mix_dube: Array) -> Array:
+        bias_deh = self.bias[...]
+        d, e, h = bias_deh.shape
+        if len(x_dubw) < d:  # each utterance alone: both directions see the same
+            x_dubw, mix_dube = (jnp.concatenate([part] * d) for part in (x_dubw, mix_dube))
+        into = zip(x_dubw, self.into[...], self.into_bias[...], strict=True)
+        into_dubg = jnp.stack([product(x, w, jnp.float32) + bias for x, w, bias in into])
+        into_dubeg = into_dubg.reshape(*into_dubg.shape[:3], e, 3 * h)
+        if self.config.context == "none":
+            return alone(into_dubeg, bias_deh, mix_dube)
+        return mixed_grus(into_dubeg, self.state[...], bias_deh, mix_dube)
+
+
+def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], hidden: int) -> Array:
+    bound = 1 / math.sqrt(hidden)
+    return jax.random.uniform(rngs.params(), shape, jnp.float32, -bound, bound)
+
+
+def _ordered(x_bux: Array, order_bu: Array) -> Array:
+    return jnp.take_along_axis(x_bux, order_bu[..., None], axis=1)
+
+
+def _directions(x_bux: Array, order_bu: Array, both: bool) -> Array:
+    """Each dialogue as it runs and, if both directions are asked for, from its end."""
+    return jnp.stack([x_bux, _ordered(x_bux, order_bu)] if both else [x_bux])
