@@ -35,7 +35,7 @@ def sound_of_video(path: Path) -> np.ndarray:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AudioError(f"ffmpeg did not read the video: {error}", where=path) from error
     if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = said[-1] if said else "no sound"
+        messages = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = messages[0] if messages else "no sound"
         raise AudioError(f"ffmpeg cannot read the video: {reason}", where=path)
     return np.frombuffer(done.stdout, "<i2")
