@@ -119,6 +119,8 @@ class CorpusConfig(Config):
             raise ValueError("label_set 6 has a class excited: remove merge_excited, or choose 4")
         if self.folds is not None and self.epoch_by == "development":
             raise ValueError("epoch_by development goes with the corpus's own splits, not folds")
+        if self.hold_out_list is not None and self.epoch_by == "development":
+            raise ValueError("epoch_by development and hold_out_list exclude each other")
         if self.transcripts and self.transcript_store:
             raise ValueError("transcripts and transcript_store exclude each other")
         if self.folds is not None and self.hold_out_list is not None:

@@ -59,7 +59,8 @@ def splits_of(run: Run, corpus: Corpus, folds: Sequence[Parts], fold: int) -> li
     config = run.config.ensemble
     if config.fit_on != "out_of_fold":
         return [final]
-    inner_n = inner_folds(corpus, parts.fit, config.inner_folds)
+    speakers = run.config.corpus.speakers
+    inner_n = inner_folds(corpus, parts.fit, config.inner_folds, speakers)
     inner = []
     for k in range(config.inner_folds):
         title = ", ".join(filter(None, (name, f"inner fold {k + 1} of {config.inner_folds}")))

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from medusa_jax.config.training import MemberConfig
+from medusa_jax.corpus.groups import groups_of
 from medusa_jax.corpus.splits import inner_folds
 from medusa_jax.ensemble.variants import OUT_OF_FOLD, Combined, Pool, combined
 from medusa_jax.errors import ConfigError
@@ -123,7 +124,7 @@ def _pool(study: EnsembleStudy, prepared: Prepared, k: int, fold: int, ranking: 
 
 
 def _folds_of(prepared: Prepared, rows: np.ndarray) -> np.ndarray:
-    """Speaker-disjoint folds of these positions: three, or two for two speakers."""
-    speakers = prepared.corpus.frame["speaker"].iloc[rows]
-    groups = speakers.nunique() + int(speakers.isna().sum())
-    return inner_folds(prepared.corpus, rows, min(FOLDS, max(groups, 2)))
+    """Folds of whole speakers or dialogues at these positions: three, or two for two of them."""
+    speakers = prepared.run.config.corpus.speakers
+    groups = groups_of(prepared.corpus.frame.iloc[rows], speakers).nunique()
+    return inner_folds(prepared.corpus, rows, min(FOLDS, max(groups, 2)), speakers)

@@ -5,10 +5,19 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_iemocap import write_iemocap
 from split_corpus import CLASSES, corpus_of
 
+from medusa_jax.corpus.iemocap import read_iemocap
 from medusa_jax.corpus.ravdess import read_ravdess
-from medusa_jax.corpus.splits import check_speakers_disjoint, hold_out, read_hold_out, speaker_folds
+from medusa_jax.corpus.splits import (
+    check_dialogues_whole,
+    check_speakers_disjoint,
+    hold_out,
+    inner_folds,
+    read_hold_out,
+    speaker_folds,
+)
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import CorpusError
 
@@ -137,3 +146,90 @@ def test_given_hold_out_lists(tmp_path):
 def test_a_speaker_named_like_an_utterance_is_another_group(tmp_path):
     corpus = corpus_of(tmp_path, ["u00001.wav", None], ["happy", "happy"])
     assert pd.Series(hold_out(corpus, 0.5, 0)).sum() == 1
+
+
+def conversations(tmp_path, pairs, *, turns=4, splits=None):
+    """A corpus of one dialogue for each of `pairs` of speakers, with `turns` utterances."""
+    speakers = [pair[turn % 2] for pair in pairs for turn in range(turns)]
+    consensus = [CLASSES[i % 3] for i in range(len(speakers))]
+    spread = None if splits is None else [one for one in splits for _ in range(turns)]
+    corpus = corpus_of(tmp_path, speakers, consensus, spread)
+    dialogues = [f"d{n:02d}" for n in range(len(pairs)) for _ in range(turns)]
+    frame = corpus.frame.assign(dialogue=dialogues, turn=list(range(turns)) * len(pairs))
+    return Corpus(frame=frame, classes=CLASSES, root=tmp_path, name="talks")
+
+
+APART = [("a", "b"), ("c", "d"), ("b", "e"), ("f", "g"), ("h", "i"), ("c", "j"), ("k", "l")]
+LINKED = [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d"), ("d", "e")]
+
+
+def whole(corpus, values):
+    """True if all utterances of each dialogue have the same of `values`."""
+    return (corpus.frame.assign(value=values).groupby("dialogue")["value"].nunique() == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whole_dialogues_are_held_out_and_no_speaker_is_on_both_sides(tmp_path, seed):
+    corpus = conversations(tmp_path, APART)
+    mask = hold_out(corpus, 0.3, seed)
+    assert 0 < mask.sum() < len(corpus)
+    assert whole(corpus, mask)
+    check_speakers_disjoint(corpus, mask, ~mask)
+    assert whole(corpus, shared := hold_out(corpus, 0.3, seed, "shared"))
+    assert shared.sum() == 8
+
+
+def test_shared_speakers_may_be_held_out_where_no_dialogue_is_apart(tmp_path):
+    corpus = conversations(tmp_path, LINKED)
+    with pytest.raises(CorpusError, match=r"1 group.s. of dialogues in train") as caught:
+        hold_out(corpus, 0.3, 0)
+    assert "corpus.speakers: shared" in caught.value.hint
+    mask = hold_out(corpus, 0.3, 0, "shared")
+    assert whole(corpus, mask)
+    with pytest.raises(CorpusError, match="both sides") as caught:
+        check_speakers_disjoint(corpus, mask, ~mask)
+    assert "corpus.speakers: shared" in caught.value.hint
+
+
+def test_folds_of_conversations(tmp_path):
+    apart = conversations(tmp_path, APART)
+    for folds in (2, 5):
+        fold_n = speaker_folds(apart, folds)
+        assert whole(apart, fold_n)
+        check_speakers_disjoint(apart, *(fold_n == k for k in range(folds)))
+    linked = conversations(tmp_path, LINKED)
+    assert np.bincount(speaker_folds(linked, 5, "shared")).tolist() == [4] * 5
+    for corpus, folds in ((apart, 6), (linked, 2)):
+        with pytest.raises(CorpusError, match="cannot make") as caught:
+            speaker_folds(corpus, folds)
+        assert "corpus.speakers: shared" in caught.value.hint
+
+
+def test_inner_folds_of_conversations(tmp_path):
+    apart, linked = conversations(tmp_path, APART), conversations(tmp_path, LINKED)
+    rows = np.arange(len(apart))
+    fold_n = inner_folds(apart, rows, 3)
+    assert whole(apart, fold_n)
+    check_speakers_disjoint(apart, *(fold_n == k for k in range(3)))
+    rows = np.arange(len(linked))
+    assert whole(linked, inner_folds(linked, rows, 4, "shared"))
+    with pytest.raises(CorpusError, match=r"1 group.s. of dialogues cannot make 2") as caught:
+        inner_folds(linked, rows, 2)
+    assert "corpus.speakers: shared" in caught.value.hint
+
+
+def test_sessions_of_iemocap_are_its_folds(tmp_path):
+    corpus = read_iemocap(write_iemocap(tmp_path, sound=False))
+    sessions = corpus.frame["id"].str[3:5].astype(int) - 1
+    np.testing.assert_array_equal(speaker_folds(corpus, 5), sessions)
+
+
+def test_a_torn_dialogue_is_named(tmp_path):
+    corpus = conversations(tmp_path, APART)
+    first = np.arange(len(corpus)) < 6
+    check_dialogues_whole(corpus, first & (corpus.frame["dialogue"] == "d00"), ~first)
+    with pytest.raises(CorpusError, match="dialogue is on both sides") as caught:
+        check_dialogues_whole(corpus, first, ~first)
+    assert "d01" in str(caught.value.where)
+    plain = corpus_of(tmp_path, ["a", "a"], ["happy"] * 2)
+    check_dialogues_whole(plain, np.array([True, False]), np.array([False, True]))

@@ -1,5 +1,8 @@
 """Parts of a run: the drawn hold-out, or the one of a list."""
 
+import logging
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -17,6 +20,21 @@ SPLITS = ["train"] * 4 + ["development", "test1"]
 @pytest.fixture
 def corpus(tmp_path):
     return corpus_of(tmp_path, ["a", "a", "b", "c", "d", "e"], ["happy"] * 6, SPLITS)
+
+
+@pytest.fixture
+def talks(tmp_path):
+    """Four dialogues to train on, and one of development and test each; c is in all splits."""
+    speakers = ["a", "b", "c", "d", "e", "f", "g", "h", "c", "k", "c", "m"]
+    splits = ["train"] * 8 + ["development"] * 2 + ["test1"] * 2
+    corpus = corpus_of(tmp_path, speakers, ["happy", "angry"] * 6, splits)
+    names = [f"d{i // 2}" for i in range(12)]
+    return replace(corpus, frame=corpus.frame.assign(dialogue=names, turn=[0, 1] * 6))
+
+
+def parts_of_talks(tmp_path, talks, **corpus):
+    raw = small_config(corpus=corpus)
+    return parts_of(Run(RunConfig.model_validate(raw), tmp_path), talks)
 
 
 def parts_with(tmp_path, corpus, *held, **changes):
@@ -62,3 +80,58 @@ def test_a_list_that_cannot_be_held_out_is_refused(tmp_path, corpus, held, messa
 def test_a_list_and_folds_exclude_each_other(tmp_path, corpus):
     with pytest.raises(ValidationError, match="hold_out_list"):
         parts_with(tmp_path, corpus, 0, folds=2)
+
+
+def test_the_epoch_may_be_chosen_by_the_development_split(tmp_path, corpus):
+    (parts,) = parts_of_talks(tmp_path, corpus, epoch_by="development")
+    assert (parts.fit.tolist(), parts.held_out.tolist()) == ([0, 1, 2, 3], [4])
+    assert parts.rest.tolist() == [5]
+    without = corpus.where((corpus.frame["split"] != "development").to_numpy())
+    with pytest.raises(CorpusError, match="no development split") as caught:
+        parts_of_talks(tmp_path, without, epoch_by="development")
+    assert "epoch_by=hold_out" in caught.value.hint
+
+
+@pytest.mark.parametrize("change", [{"folds": 2}, {"hold_out_list": "list.txt"}])
+def test_the_development_split_goes_with_no_other_choice(tmp_path, corpus, change):
+    with pytest.raises(ValidationError, match="epoch_by development"):
+        parts_of_talks(tmp_path, corpus, epoch_by="development", **change)
+
+
+@pytest.mark.parametrize("epoch_by", ["hold_out", "development"])
+def test_speakers_in_several_parts_are_counted_aloud_where_they_may_be(
+    tmp_path, talks, caplog, epoch_by
+):
+    with pytest.raises(CorpusError, match=r"1 speaker.* both sides.* c\n") as caught:
+        parts_of_talks(tmp_path, talks, epoch_by=epoch_by)
+    assert "corpus.speakers: shared" in caught.value.hint
+    with caplog.at_level(logging.WARNING):
+        (parts,) = parts_of_talks(tmp_path, talks, speakers="shared", epoch_by=epoch_by)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("1 speaker(s) are in more than one")
+    for rows in (parts.fit, parts.held_out, parts.rest):
+        assert (talks.frame["dialogue"].iloc[rows].value_counts() == 2).all()
+
+
+def test_no_warning_where_no_speaker_is_shared(tmp_path, corpus, caplog):
+    with caplog.at_level(logging.WARNING):
+        parts_of_talks(tmp_path, corpus, speakers="shared")
+    assert not caplog.records
+
+
+def test_folds_keep_dialogues_whole(tmp_path, talks, caplog):
+    folds = parts_of_talks(tmp_path, talks, folds=3, hold_out=0.4)
+    dialogues = talks.frame["dialogue"].to_numpy()
+    for parts in folds:
+        sides = [set(dialogues[rows]) for rows in (parts.fit, parts.held_out, parts.rest)]
+        assert all(sides)
+        assert sum(map(len, sides)) == len(set.union(*sides)) == 6
+    assert not caplog.records
+
+
+def test_a_list_may_not_tear_a_dialogue(tmp_path, talks):
+    with pytest.raises(CorpusError, match="dialogue is on both sides") as caught:
+        parts_with(tmp_path, talks, 0, speakers="shared")
+    assert "d0" in str(caught.value.where)
+    (parts,) = parts_with(tmp_path, talks, 0, 1, speakers="shared")
+    assert parts.held_out.tolist() == [0, 1]
