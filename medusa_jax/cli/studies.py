@@ -8,8 +8,11 @@ from medusa_jax.cli.opening import results, reuse_members, say, warn_of_failures
 from medusa_jax.cli.plan import plan_training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
+    from rich.table import Table
+
+    from medusa_jax.evaluation.tables import Row
     from medusa_jax.runs.prepare import Prepared
     from medusa_jax.studies.derived_run import Conducted
 
@@ -34,6 +37,23 @@ def train_and_show(
         show(conduct(), what)
 
 
+def plain_table(title: str, rows: "Sequence[Row]", columns: "Mapping[str, str]") -> "Table":
+    """The `columns` (name → header) of the rows for a terminal; words wrap."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from medusa_jax.evaluation.tables import cells
+
+    headers, lines = cells(rows, columns)
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for header in headers:
+        table.add_column(Text(header))
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
+
+
 def show(done: "Conducted", what: str) -> None:
     """Print the tables of the last part and the paths of all tables."""
     from medusa_jax.studies.tables import question_table, study_table
@@ -42,6 +62,9 @@ def show(done: "Conducted", what: str) -> None:
     results().print(study_table(last))
     if last.questions:
         results().print(question_table(last))
+    if last.conversations and last.reference:
+        columns = {name: name for name in last.reference[0] if name not in ("reads", "source")}
+        results().print(plain_table("Beside the published results", last.reference, columns))
     for note in last.notes:
         results().print(note, style="dim", highlight=False, markup=False)
     for part, paths in done.files.items():

@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.calibration import Calibration, agreement, calibration
+from medusa_jax.evaluation.headline import headline_of
 from medusa_jax.evaluation.intervals import macro_f1_interval
 from medusa_jax.evaluation.metrics import ClassificationScores, f1_of
 from medusa_jax.evaluation.significance import compare, difference_columns
@@ -72,9 +73,17 @@ def _comparisons(corpus: Corpus, posteriors: Mapping[str, np.ndarray], shown: st
     """The shown system against every other, corrected together."""
     guesses = {name: rows.argmax(axis=1) for name, rows in posteriors.items()}
     pairs = [(shown, name) for name in guesses if name != shown]
-    speakers = corpus.frame["speaker"]
+    headline = headline_of(corpus)
     try:
-        found = compare(corpus.labels, guesses, pairs, corpus.classes, speakers)
+        found = compare(
+            corpus.labels,
+            guesses,
+            pairs,
+            corpus.classes,
+            headline.clusters(corpus),
+            metric=headline.metric,
+            cluster=headline.cluster,
+        )
     except EvaluationError as error:
         return [], f"Differences cannot be tested: {error.what}."
     return [
@@ -109,8 +118,9 @@ def _f1_bounds(corpus: Corpus, own: np.ndarray, c: int) -> dict[str, float]:
     def f1(confusion: np.ndarray) -> np.ndarray:
         return f1_of(confusion)[..., c]
 
+    clusters = headline_of(corpus).clusters(corpus)
     interval = macro_f1_interval(
-        corpus.labels, own.argmax(axis=1), corpus.classes, corpus.frame["speaker"], metric=f1
+        corpus.labels, own.argmax(axis=1), corpus.classes, clusters, metric=f1
     )
     return {"f1_low": interval.low, "f1_high": interval.high}
 

@@ -1,8 +1,9 @@
-"""Confidence intervals by bootstrap over speakers.
+"""Confidence intervals by bootstrap over clusters: speakers, or the dialogues of conversations.
 
 Utterances of one speaker are not independent: resampling utterances would give intervals that are
 too narrow for a new speaker. So whole speakers are drawn with replacement, each with all its
-utterances. An utterance of unknown speaker is a cluster of its own.
+utterances. An utterance of unknown speaker is a cluster of its own. Dialogues likewise: each turn
+answers the one before.
 
 Legend: `n` utterance, `k` cluster, `s` resample, `r` seed, `c` class, `x` sums over utterances.
 """
@@ -31,11 +32,11 @@ class Interval:
     resamples: int
 
 
-def clusters_of(speakers: Sequence[str | None] | pd.Series) -> Int[np.ndarray, " n"]:
+def clusters_of(names: Sequence[str | None] | pd.Series) -> Int[np.ndarray, " n"]:
     """Cluster number of each utterance, from 0; each utterance of unknown speaker has its own."""
-    codes_n, names = pd.factorize(pd.Series(list(speakers), dtype=object))
+    codes_n, known = pd.factorize(pd.Series(list(names), dtype=object))
     unknown_n = codes_n < 0
-    codes_n[unknown_n] = len(names) + np.arange(unknown_n.sum())
+    codes_n[unknown_n] = len(known) + np.arange(unknown_n.sum())
     return codes_n
 
 
@@ -43,20 +44,22 @@ def macro_f1_interval(
     labels: np.ndarray,
     predictions: np.ndarray,
     classes: Sequence[str],
-    speakers: Sequence[str | None] | pd.Series,
+    clusters: Sequence[str | None] | pd.Series,
     *,
     metric: Callable[[np.ndarray], np.ndarray] = macro_f1_of,
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
+    cluster: str = "speaker",
 ) -> Interval:
     """Interval of Macro-F1, or of any `metric` that maps confusion matrices `[…, c, c]` to `[…]`.
 
     `labels` and `predictions` are class indices `[n]`, label −1: not scored. Predictions `[r, n]`
-    of several seeds are scored seed by seed; the interval is that of their mean. Raises
-    `EvaluationError` where the score itself would, and for fewer than two clusters.
+    of several seeds are scored seed by seed; the interval is that of their mean. `clusters` are the
+    names of each utterance's `cluster`. Raises `EvaluationError` where the score itself would, and
+    for fewer than two clusters.
     """
-    confusion_krcc = seed_confusions(labels, predictions, classes, speakers)
+    confusion_krcc = seed_confusions(labels, predictions, classes, clusters, cluster)
     shape, confusion_kx = confusion_krcc.shape[1:], confusion_krcc.reshape(len(confusion_krcc), -1)
     return interval_of_sums(
         confusion_kx,
@@ -64,6 +67,7 @@ def macro_f1_interval(
         resamples=resamples,
         seed=seed,
         level=level,
+        cluster=cluster,
     )
 
 
@@ -78,7 +82,8 @@ def seed_confusions(
     labels: np.ndarray,
     predictions: np.ndarray,
     classes: Sequence[str],
-    speakers: Sequence[str | None] | pd.Series,
+    clusters: Sequence[str | None] | pd.Series,
+    cluster: str = "speaker",
 ) -> Int[np.ndarray, "k r c c"]:
     """Confusion matrices of each cluster and seed, from predictions `[r, n]`, or `[n]` of one seed.
 
@@ -89,9 +94,9 @@ def seed_confusions(
             f"predictions of shape {predictions.shape}: they must be [utterance] or "
             "[seed, utterance], with at least one seed"
         )
+    seeds = np.atleast_2d(predictions)
     return np.stack(
-        [cluster_confusions(labels, one, classes, speakers) for one in np.atleast_2d(predictions)],
-        axis=1,
+        [cluster_confusions(labels, one, classes, clusters, cluster) for one in seeds], axis=1
     )
 
 
@@ -99,13 +104,15 @@ def cluster_confusions(
     labels: np.ndarray,
     predictions: np.ndarray,
     classes: Sequence[str],
-    speakers: Sequence[str | None] | pd.Series,
+    clusters: Sequence[str | None] | pd.Series,
+    cluster: str = "speaker",
 ) -> Int[np.ndarray, "k c c"]:
     """Confusion matrix, true class first, of each cluster that has a labelled utterance.
 
     Raises `EvaluationError` where the score would.
     """
-    clusters_n, width = _clusters(speakers, len(labels))[labels != -1], len(classes)
+    clusters_n = _clusters(clusters, len(labels), cluster)[labels != -1]
+    width = len(classes)
     truth_n, guess_n = scored(labels, predictions, classes)
     clusters_n = np.unique(clusters_n, return_inverse=True)[1]
     cells_n = (clusters_n * width + truth_n) * width + guess_n
@@ -121,6 +128,7 @@ def interval_of_sums(
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
+    cluster: str = "speaker",
 ) -> Interval:
     """Interval of a metric `[…, x] → […]` of sums (counts) that add up over clusters.
 
@@ -135,7 +143,7 @@ def interval_of_sums(
         times_sk = _times_drawn(rows_sk.reshape(-1, rows.shape[axis]), len(sums))
         return metric(times_sk @ sums_kx).reshape(rows_sk.shape[:-1])
 
-    return _bootstrap(statistic, len(sums), resamples, seed, level)
+    return _bootstrap(statistic, len(sums), resamples, seed, level, cluster)
 
 
 def _times_drawn(drawn_sk: np.ndarray, clusters: int) -> np.ndarray:
@@ -151,12 +159,13 @@ def _bootstrap(
     resamples: int,
     seed: int,
     level: float,
+    cluster: str,
 ) -> Interval:
     from scipy import stats
 
     if clusters < 2:
         raise EvaluationError(
-            "an interval over speakers needs at least two speakers",
+            f"an interval over {cluster}s needs at least two {cluster}s",
             hint="report the score without an interval",
         )
     # With few speakers the percentile interval is too narrow; a level from Student's t widens it
@@ -178,8 +187,8 @@ def _bootstrap(
     return Interval(float(low), float(high), level, clusters, resamples)
 
 
-def _clusters(speakers: Sequence[str | None] | pd.Series, utterances: int) -> np.ndarray:
-    clusters_n = clusters_of(speakers)
+def _clusters(names: Sequence[str | None] | pd.Series, utterances: int, cluster: str) -> np.ndarray:
+    clusters_n = clusters_of(names)
     if len(clusters_n) != utterances:
-        raise EvaluationError(f"{len(clusters_n)} speakers do not fit {utterances} utterances")
+        raise EvaluationError(f"{len(clusters_n)} {cluster}s do not fit {utterances} utterances")
     return clusters_n

@@ -37,6 +37,11 @@ class ClassificationScores:
     utterances: int
     absent: tuple[str, ...]
 
+    @property
+    def weighted_f1(self) -> float:
+        """Mean F1 of the classes, each weighted by its number of labelled utterances."""
+        return float(weighted_f1_of(np.array(self.confusion)))
+
     def as_dict(self) -> dict[str, float]:
         """The numbers under flat names: `macro_f1`, …, `f1_angry`, `precision_angry`, …"""
         whole = {
@@ -141,6 +146,21 @@ def attribute_scores(ratings: np.ndarray, predictions: np.ndarray) -> AttributeS
 def macro_f1_of(confusion: Num[np.ndarray, "*s c c"]) -> Float[np.ndarray, "*s"]:
     """Macro-F1 of each confusion matrix, true class first."""
     return np.asarray(f1_of(confusion).mean(axis=-1))
+
+
+def weighted_f1_of(confusion: Num[np.ndarray, "*s c c"]) -> Float[np.ndarray, "*s"]:
+    """F1 of the classes of each confusion matrix, weighted by their true counts; 0 without any."""
+    support, f1 = confusion.sum(axis=-1), f1_of(confusion)
+    total = support.sum(axis=-1)
+    weighted = (support * f1).sum(axis=-1)
+    return np.divide(weighted, total, out=np.zeros(total.shape), where=total > 0)
+
+
+def accuracy_of(confusion: Num[np.ndarray, "*s c c"]) -> Float[np.ndarray, "*s"]:
+    """Share of hits of each confusion matrix; 0 without any utterance."""
+    total = confusion.sum(axis=(-2, -1))
+    hits = np.trace(confusion, axis1=-2, axis2=-1)
+    return np.divide(hits, total, out=np.zeros(total.shape), where=total > 0)
 
 
 def f1_of(confusion: np.ndarray) -> np.ndarray:

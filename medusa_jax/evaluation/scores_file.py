@@ -14,11 +14,15 @@ from pydantic.dataclasses import dataclass
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.details import Details
 from medusa_jax.evaluation.metrics import ClassificationScores
+from medusa_jax.evaluation.picked_by_test import PickedByTest, picked_sentences
+from medusa_jax.evaluation.published_results import COLUMNS as PUBLISHED
+from medusa_jax.evaluation.published_results import NOTE as PUBLISHED_NOTE
 from medusa_jax.evaluation.tables import (
     SYNTHETIC,
     Row,
     SystemScores,
     csv_text,
+    markdown_rows,
     markdown_table,
     rows_of,
 )
@@ -49,6 +53,9 @@ class SystemLine(BaseModel):
 
     system: str
     kind: str
+    weighted_f1: FiniteFloat | None = None
+    weighted_f1_low: FiniteFloat | None = None
+    weighted_f1_high: FiniteFloat | None = None
     macro_f1: FiniteFloat | None = None
     macro_f1_low: FiniteFloat | None = None
     macro_f1_high: FiniteFloat | None = None
@@ -63,7 +70,8 @@ class ScoresFile(BaseModel):
     """A `scores.json`.
 
     `details` analyses one system; only the part that matters most has them. `provenance` holds the
-    digests of configuration (`config`), `corpus` and `predictions`.
+    digests of configuration (`config`), `corpus` and `predictions`. Of conversations alone:
+    `picked_by_test`, the epochs that test labels would pick, and `published` results.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -72,6 +80,8 @@ class ScoresFile(BaseModel):
     corpus: CorpusFacts
     systems: tuple[SystemLine, ...] = Field(min_length=1)
     notes: tuple[str, ...] = ()
+    picked_by_test: tuple[PickedByTest, ...] = ()
+    published: tuple[dict[str, str | FiniteFloat | None], ...] = ()
     details: Details | None = None
     provenance: dict[str, Any]
 
@@ -90,14 +100,16 @@ def write_scores(
     shown: str | None = None,
     details: Details | None = None,
     notes: Sequence[str] = (),
+    picked: Sequence[PickedByTest] = (),
+    published: Sequence[Row] = (),
     provenance: Mapping[str, object] | None = None,
 ) -> Path:
     """Write `scores.json`, `scores.csv` and `report.md` into `folder`, each whole or not at all.
 
     `shown` names the system whose classes and confusion `report.md` shows (default: the last one
-    with class scores). `notes` are sentences for its reader; `provenance` is JSON-serialisable.
-    Returns the path of `report.md`. Raises `EvaluationError` for no systems, two of one name, or
-    an unknown `shown`.
+    with class scores). `notes` are sentences for its reader; `picked` are no results, and named
+    so; `published` results stand beside ours; `provenance` is JSON-serialisable. Returns the path
+    of `report.md`. Raises `EvaluationError` for no systems, two of one name, or an unknown `shown`.
     """
     chosen = _shown(systems, shown)
     rows, provenance = rows_of(systems), dict(provenance or {})
@@ -107,11 +119,16 @@ def write_scores(
             "corpus": corpus,
             "systems": rows,
             "notes": notes,
+            "picked_by_test": picked,
+            "published": list(map(dict, published)),
             "details": details,
             "provenance": provenance,
         }
     )
     record = found.model_dump(mode="json") | {"systems": rows}
+    for name in ("picked_by_test", "published"):
+        if not record[name]:
+            del record[name]
     write_text(
         folder / SCORES, json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     )
@@ -163,6 +180,7 @@ def _markdown(
     parts = [f"# {found.title}", f"Corpus: {found.corpus.label}; {counts}."]
     parts += [f"**{SYNTHETIC}**"] if found.corpus.synthetic else []
     parts += ["## Scores", markdown_table(systems).rstrip(), *_notes(systems), *found.notes]
+    parts += _beside(found)
     if shown and shown.classification:
         parts += [f"## Classes: {shown.name}", _class_table(shown.classification)]
         parts += [f"## Confusion: {shown.name}", _confusion_table(shown.classification)]
@@ -175,16 +193,34 @@ def _markdown(
 def _notes(systems: Sequence[SystemScores]) -> list[str]:
     """The meaning of the brackets, and the classes without an example."""
     notes = []
-    interval = next((system.interval for system in systems if system.interval), None)
-    if interval:
+    shown = next((system for system in systems if system.interval), None)
+    if shown and shown.interval:
+        interval, headline = shown.interval, shown.headline
+        several = [title for name, title in _TITLES.items() if name in shown.intervals]
+        whose = f"interval of {several[0]}" if len(several) == 1 else "intervals"
         notes.append(
-            f"In brackets: the {interval.level:.0%} interval of Macro-F1, bootstrap over "
-            f"{interval.clusters:,} speakers (each utterance of an unknown speaker counts as one)."
+            f"In brackets: the {interval.level:.0%} {whose}, bootstrap over "
+            f"{interval.clusters:,} {headline.cluster}s{headline.unknown()}."
         )
     classes = [system.classification for system in systems if system.classification]
     if absent := sorted({name for scores in classes for name in scores.absent}):
         notes.append(f"No example of {', '.join(absent)} among the labels: counted as F1 = 0.")
     return notes
+
+
+_TITLES = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "Macro-F1"}
+
+
+def _beside(found: ScoresFile) -> list[str]:
+    """The epochs picked by test labels, and published results, beside the scores; may be none."""
+    parts = []
+    if found.picked_by_test:
+        lines = picked_sentences(found.picked_by_test, found.rows)
+        parts += ["## Not results", "\n".join(f"- {line}" for line in lines)]
+    if found.published:
+        table = markdown_rows(found.published, PUBLISHED).rstrip()
+        parts += ["## Published results", table, PUBLISHED_NOTE]
+    return parts
 
 
 def _class_table(scores: ClassificationScores) -> str:

@@ -2,9 +2,9 @@
 
 Two scores with overlapping intervals can still differ significantly, since both systems err on
 the same hard utterances: a paired test looks at the difference itself. The unit is the speaker,
-as in `intervals`.
+or the dialogue, as in `intervals`.
 
-Legend: `n` utterance, `k` cluster (speaker), `s` resample, `c` class, `r` seed, `p` one of a pair.
+Legend: `n` utterance, `k` cluster, `s` resample, `c` class, `r` seed, `p` one of a pair.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,24 +44,26 @@ def compare(
     systems: Mapping[str, np.ndarray],
     pairs: Sequence[tuple[str, str]],
     classes: Sequence[str],
-    speakers: Sequence[str | None] | pd.Series,
+    clusters: Sequence[str | None] | pd.Series,
     *,
     metric: Callable[[np.ndarray], np.ndarray] = macro_f1_of,
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
+    cluster: str = "speaker",
 ) -> list[Comparison]:
     """Compare `pairs` of `systems` by Macro-F1, or any `metric` of confusion matrices `[…, c, c]`.
 
     Systems are predicted class indices `[n]`, or `[r, n]` of several seeds: then the seeds' means
     are compared, and both systems need the same number. The interval of the difference is a
-    bootstrap over speakers. The p-value comes from exchanging the two systems' predictions, all
-    seeds together, for whole speakers at random; Holm's correction runs over all `pairs`. Raises
-    `EvaluationError` for an unknown system, fewer than two speakers, or shapes that do not fit.
+    bootstrap over clusters. The p-value comes from exchanging the two systems' predictions, all
+    seeds together, for whole clusters at random; Holm's correction runs over all `pairs`. Raises
+    `EvaluationError` for an unknown system, fewer than two clusters, or shapes that do not fit.
     """
     _check_known(pairs, systems)
     counts = {
-        name: seed_confusions(labels, guess, classes, speakers) for name, guess in systems.items()
+        name: seed_confusions(labels, guess, classes, clusters, cluster)
+        for name, guess in systems.items()
     }
     found: list[Comparison] = []
     for one, other in pairs:
@@ -74,7 +76,7 @@ def compare(
             return np.asarray(means_sp[..., 0] - means_sp[..., 1])
 
         interval = interval_of_sums(
-            both_kx, difference, resamples=resamples, seed=seed, level=level
+            both_kx, difference, resamples=resamples, seed=seed, level=level, cluster=cluster
         )
         observed = float(difference(both_kx.sum(axis=0)))
         p = _exchanged(both_kx, difference, abs(observed), resamples, seed)

@@ -7,6 +7,7 @@ import numpy as np
 
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import EvaluationError
+from medusa_jax.evaluation.headline import headline_of
 from medusa_jax.evaluation.intervals import Interval, macro_f1_interval
 from medusa_jax.evaluation.metrics import classification_scores, f1_of
 
@@ -60,16 +61,16 @@ def _scored(
 
 
 def _interval(corpus: Corpus, rows: np.ndarray, posteriors: np.ndarray) -> Interval | None:
-    """Interval of the Macro-F1 over the classes present; None with fewer than two speakers."""
+    """Interval of the Macro-F1 over the classes present; None with fewer than two clusters."""
     present = np.unique(corpus.labels[rows])
 
     def metric(confusion: np.ndarray) -> np.ndarray:
         return np.asarray(f1_of(confusion)[..., present].mean(axis=-1))
 
-    speakers = corpus.frame["speaker"].iloc[rows]
+    clusters = headline_of(corpus).clusters(corpus).iloc[rows]
     try:
         return macro_f1_interval(
-            corpus.labels[rows], posteriors.argmax(axis=1), corpus.classes, speakers, metric=metric
+            corpus.labels[rows], posteriors.argmax(axis=1), corpus.classes, clusters, metric=metric
         )
     except EvaluationError:
         return None

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from medusa_jax.evaluation.headline import CONVERSATIONS, SPEECH, Headline, headline_of_row
 from medusa_jax.evaluation.intervals import Interval
 from medusa_jax.evaluation.metrics import AttributeScores, ClassificationScores
 
@@ -37,13 +38,26 @@ _NARROW = {
     for name, header in _COLUMNS.items()
     if name not in ("kind", "ccc_arousal", "ccc_valence", "ccc_dominance")
 }
+_CONVERSATIONS = {
+    "system": "system",
+    "kind": "kind",
+    "weighted_f1": "weighted F1",
+    "accuracy": "accuracy",
+    "macro_f1": "Macro-F1",
+    "uar": "UAR",
+    "ccc_mean": "CCC mean",
+}
+"""Micro-F1 is left out: with one label an utterance it is the accuracy."""
+_CONVERSATIONS_NARROW = {
+    name: _CONVERSATIONS[name] for name in ("system", "weighted_f1", "accuracy", "macro_f1")
+}
 
 
 @dataclass(frozen=True)
 class SystemScores:
     """One line of a table: a system's name, its kind (modalities or `ensemble`) and its scores.
 
-    `interval` is that of Macro-F1.
+    `interval` is that of Macro-F1, `others` are those of further scores by name.
     """
 
     name: str
@@ -51,20 +65,39 @@ class SystemScores:
     classification: ClassificationScores | None = None
     attributes: AttributeScores | None = None
     interval: Interval | None = None
+    others: Mapping[str, Interval] = field(default_factory=dict)
+    headline: Headline = SPEECH
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """The intervals by the name of their score, that of the headline first."""
+        own = {"macro_f1": self.interval} if self.interval else {}
+        return {**self.others, **own}
 
     def row(self) -> dict[str, str | float | None]:
         """All scores under flat names; NaN becomes None, as JSON has no NaN."""
         row: dict[str, str | float | None] = {"system": self.name, "kind": self.kind}
-        scores = self.classification.as_dict() if self.classification else {}
+        scores, intervals = self._class_scores(), self.intervals
         for name, value in scores.items():
             row[name] = value
-            if name == "macro_f1" and self.interval:
-                row |= {"macro_f1_low": self.interval.low, "macro_f1_high": self.interval.high}
+            if name in intervals:
+                low, high = intervals[name].low, intervals[name].high
+                row |= {f"{name}_low": low, f"{name}_high": high}
         row |= self.attributes.as_dict() if self.attributes else {}
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in row.items()
         }
+
+    def _class_scores(self) -> dict[str, float]:
+        """The scores of the classes; of conversations weighted F1 and accuracy come first."""
+        found = self.classification
+        if found is None:
+            return {}
+        if self.headline is SPEECH:
+            return found.as_dict()
+        first = {"weighted_f1": found.weighted_f1, "accuracy": found.accuracy}
+        return first | found.as_dict()
 
 
 def rows_of(systems: Sequence[SystemScores | Row]) -> list[Row]:
@@ -75,7 +108,7 @@ def rows_of(systems: Sequence[SystemScores | Row]) -> list[Row]:
 def rich_table(
     systems: Sequence[SystemScores | Row], title: str, *, synthetic: bool = False
 ) -> "Table":
-    """The table for a terminal of 80 columns, the best Macro-F1 in bold.
+    """The table for a terminal of 80 columns, the best headline score in bold.
 
     `synthetic` adds the warning that the corpus is generated.
     """
@@ -83,8 +116,9 @@ def rich_table(
     from rich.table import Table
     from rich.text import Text
 
-    headers, lines = cells(rows_of(systems), _NARROW)
-    best = _best(rows_of(systems))
+    rows = rows_of(systems)
+    best = _best(rows)
+    headers, lines = cells(*_narrow(rows))
     table = Table(
         title=Text(title),
         box=box.SIMPLE_HEAD,
@@ -100,7 +134,9 @@ def rich_table(
 
 def markdown_table(systems: Sequence[SystemScores | Row]) -> str:
     """The same table in Markdown, ending in a newline."""
-    return markdown_rows(rows_of(systems), _COLUMNS, _best(rows_of(systems)))
+    rows = rows_of(systems)
+    columns = _CONVERSATIONS if _headline(rows) is CONVERSATIONS else _COLUMNS
+    return markdown_rows(rows, columns, _best(rows))
 
 
 def markdown_rows(rows: Sequence[Row], columns: Mapping[str, str], best: int | None = None) -> str:
@@ -159,10 +195,23 @@ def _cell(row: Row, name: str) -> str:
 
 
 def _best(rows: Sequence[Row]) -> int | None:
-    scored = [
-        (row["macro_f1"], -i) for i, row in enumerate(rows) if row.get("macro_f1") is not None
-    ]
+    name = _headline(rows).name
+    scored = [(row[name], -i) for i, row in enumerate(rows) if row.get(name) is not None]
     return -max(scored)[1] if len(scored) > 1 else None  # type: ignore[type-var]
+
+
+def _headline(rows: Sequence[Row]) -> Headline:
+    """The headline of rows that were scored on one corpus."""
+    found = [headline_of_row(row) for row in rows]
+    return CONVERSATIONS if CONVERSATIONS in found else SPEECH
+
+
+def _narrow(rows: Sequence[Row]) -> tuple[Sequence[Row], dict[str, str]]:
+    """Rows and columns that fit 80 columns: two intervals at the most."""
+    if _headline(rows) is SPEECH:
+        return rows, _NARROW
+    short = [{k: v for k, v in row.items() if k != "macro_f1_low"} for row in rows]
+    return short, _CONVERSATIONS_NARROW
 
 
 def _escaped(cell: str) -> str:

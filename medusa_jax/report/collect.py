@@ -11,6 +11,8 @@ from medusa_jax.ensemble.ensemble_folder import load_ensemble
 from medusa_jax.ensemble.meta import MetaClassifiers
 from medusa_jax.errors import CheckpointError, EvaluationError
 from medusa_jax.evaluation.details import Found
+from medusa_jax.evaluation.headline import headline_of_row
+from medusa_jax.evaluation.picked_by_test import picked_rows
 from medusa_jax.evaluation.scores_file import ScoresFile
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.report.contents import Findings
@@ -52,6 +54,7 @@ def findings(prepared: Prepared) -> Findings:
     }
     found: dict[str, Found] = {
         "scores": _scores(files),
+        **_beside(last),
         **detailed,  # type: ignore[dict-item]
         "worst": (worst, no_worst or last.details.missing.get("worst", "")),
         "curves": (curves, no_curves),
@@ -92,8 +95,16 @@ def _scores(files: dict[str, ScoresFile]) -> Found:
     if unrated := [part for part, file in files.items() if file.systems[0].ccc_mean is None]:
         lacking.append(f"No attribute ratings to compare with in {', '.join(unrated)}.")
     if lone := [part for part, file in files.items() if file.systems[0].macro_f1_low is None]:
-        lacking.append(f"No interval in {', '.join(lone)}: it takes two speakers.")
+        cluster = headline_of_row(rows[0]).cluster
+        lacking.append(f"No interval in {', '.join(lone)}: it takes two {cluster}s.")
     return rows, " ".join(lacking)
+
+
+def _beside(last: ScoresFile) -> dict[str, Found]:
+    """Of conversations: the epochs that test labels would pick, and published results."""
+    picked = picked_rows(last.picked_by_test, last.rows)
+    found = {"picked_by_test": picked, "published": list(last.published)}
+    return {name: (rows, "") for name, rows in found.items() if rows}
 
 
 def _worst(corpus: Corpus, rows: Sequence[Row]) -> tuple[list[Row], dict[str, str], str]:

@@ -3,6 +3,8 @@
 | table | a row is |
 |---|---|
 | `scores` | a system on a part |
+| `picked_by_test` | a member of conversations, and its epoch that test labels would pick |
+| `published` | a published result on the same corpus |
 | `curves` | a member's epoch in a fold |
 | `weights` | the soup's weight of a member for a class, or the weighted vote's in a fold |
 | `ablation`, `ensembles`, `questions` | a row of a study (see `studies`), with its part |
@@ -15,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from medusa_jax.evaluation.headline import Headline, headline_of_row
 from medusa_jax.evaluation.scores_file import CorpusFacts
 from medusa_jax.evaluation.tables import Row, csv_text
 from medusa_jax.files import write_text
@@ -62,6 +65,11 @@ class Findings:
             for row in self.rows("scores")
             if (row["part"], row["system"]) == (self.part, self.system)
         )
+
+    @property
+    def headline(self) -> Headline:
+        """The score that the systems are compared by."""
+        return headline_of_row(self.score)
 
     def as_json(self) -> str:
         """Everything, as the text of `report.json`."""

@@ -12,8 +12,10 @@ import yaml
 
 from medusa_jax.corpus.licences import Licence, licence_of
 from medusa_jax.evaluation.format import p_text
+from medusa_jax.evaluation.headline import SPEECH, headline_of_row
 from medusa_jax.evaluation.tables import SYNTHETIC, Row, markdown_rows
 from medusa_jax.report.contents import GROUPS_NOTE, Findings
+from medusa_jax.report.conversation_sections import CARD_SCORES, card_parts
 from medusa_jax.studies.study_file import MEAN
 
 _USES = """\
@@ -67,9 +69,11 @@ def _head(findings: Findings, licence: Licence) -> dict[str, Any]:
 
 def _indexed(findings: Findings, dataset: str) -> dict[str, Any]:
     score = findings.score
+    weighted = () if findings.headline is SPEECH else (("f1", "Weighted F1", "weighted_f1"),)
     metrics = [
         {"type": kind, "name": name, "value": round(float(score[column] or 0), 3)}
         for kind, name, column in (
+            *weighted,
             ("f1", "Macro-F1", "macro_f1"),
             ("accuracy", "Accuracy", "accuracy"),
             ("recall", "Unweighted average recall", "uar"),
@@ -102,8 +106,11 @@ def _what(findings: Findings, licence: Licence) -> str:
 def _predicts(findings: Findings) -> str:
     members, classes = len(findings.members), findings.classes
     unrated = "; the attributes have no ratings here, so they were not scored"
+    kind = "DeepSER member(s) after MEDUSA (arXiv 2506.09556)"
+    if findings.headline is not SPEECH:
+        kind = "member(s) on whole conversations after SUMMER (arXiv 2503.23721)"
     return (
-        f"An ensemble of {members} DeepSER member(s) after MEDUSA (arXiv 2506.09556), combined by "
+        f"An ensemble of {members} {kind}, combined by "
         f"`{findings.system}`: it predicts a distribution over {len(classes)} classes "
         f"({', '.join(classes)}) for each utterance, and its arousal, valence and dominance from "
         f"1 to 7{unrated if findings.score.get('ccc_mean') is None else ''}."
@@ -187,8 +194,9 @@ def _evaluation(findings: Findings, licence: Licence) -> str:
     tested = _tested(findings.rows("comparisons"))
     text = [
         f"On **{findings.part}** of {findings.corpus.label} ({described}). In brackets: 95 % "
-        "intervals, by bootstrap over speakers.",
-        _table(rows, _SCORES),
+        f"intervals, by bootstrap over {findings.headline.cluster}s.",
+        _table(rows, _SCORES if findings.headline is SPEECH else CARD_SCORES),
+        *card_parts(findings),
     ]
     if tested:
         text += [f"`{findings.system}` against the others ({_P}):", _table(tested, _TESTS)]
@@ -200,7 +208,9 @@ def _studies(findings: Findings) -> list[str]:
     rows = [row for row in findings.rows("ablation") if row["member"] == MEAN]
     if not rows:
         return []
-    return [f"Ablation, means over members ({_P}):", _table(_tested(rows), _ABLATION)]
+    headline = headline_of_row(rows[0])
+    columns = {"row": "row", headline.name: headline.title, "difference": "difference", "p": "p"}
+    return [f"Ablation, means over members ({_P}):", _table(_tested(rows), columns)]
 
 
 def _tested(rows: Sequence[Row]) -> list[Row]:
@@ -275,7 +285,6 @@ _GROUPS = {
     "macro_f1": "Macro-F1",
     "accuracy": "accuracy",
 }
-_ABLATION = {"row": "row", "macro_f1": "Macro-F1", "difference": "difference", "p": "p"}
 _SECTIONS: tuple[tuple[str, Callable[[Findings, Licence], str]], ...] = (
     ("What it is", _what),
     ("Intended use", _uses),

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from medusa_jax.evaluation.format import interval_text, p_text, signed_text
+from medusa_jax.evaluation.headline import SPEECH
 from medusa_jax.evaluation.tables import SYNTHETIC, Row
 from medusa_jax.report import figures
 from medusa_jax.report import html as page
 from medusa_jax.report.contents import GROUPS_NOTE, Findings
+from medusa_jax.report.conversation_sections import not_a_result, picked, published
 from medusa_jax.report.study_sections import ablation, ensembles
 
 
@@ -31,7 +33,7 @@ def _absences(findings: Findings, tables: Sequence[str]) -> str:
 
 def _lead(findings: Findings) -> str:
     """The run, its data and its result in four sentences."""
-    counts, score = findings.corpus.counts, findings.score
+    counts, score, headline = findings.corpus.counts, findings.score, findings.headline
     described = ", ".join(f"{count:,} {things}" for things, count in counts.items() if count)
     about = findings.about or findings.run
     combined = f"{len(findings.members)} member(s), combined by {findings.system}"
@@ -40,23 +42,23 @@ def _lead(findings: Findings) -> str:
         [
             page.paragraph(SYNTHETIC, "warn") if findings.corpus.synthetic else "",
             page.paragraph(f"{about[0].upper()}{about[1:]}: {combined}, on {data}."),
-            f'<p class="key">Macro-F1 {score["macro_f1"]:.3f}</p>',
+            f'<p class="key">{headline.title} {score[headline.name]:.3f}</p>',
             page.paragraph(
                 f"{_interval(findings)}; accuracy {score['accuracy']:.3f}{_ccc(score)}."
             ),
+            *not_a_result(findings),
             page.paragraph(f"The {findings.learner} learned from {findings.learned_from}."),
         ]
     )
 
 
 def _interval(findings: Findings) -> str:
-    speakers, bounds = (
-        findings.corpus.counts.get("speakers"),
-        interval_text(findings.score, "macro_f1"),
-    )
+    headline = findings.headline
+    many = f"{headline.cluster}s"
+    count, bounds = findings.corpus.counts.get(many), interval_text(findings.score, headline.name)
     if not bounds:
-        return "no interval: there are fewer than two speakers"
-    over = f"{speakers} speakers" if speakers else "utterances, whose speakers are unknown"
+        return f"no interval: there are fewer than two {many}"
+    over = f"{count} {many}" if count else "utterances, whose speakers are unknown"
     return f"95 % interval {bounds}, over {over}"
 
 
@@ -78,17 +80,15 @@ def _scores(findings: Findings) -> str:
 
 def _scores_table(findings: Findings, part: str) -> str:
     rows: list[list[page.Cell]] = []
+    headline = findings.headline
+    columns = _MEANS if headline is SPEECH else _MEANS_OF_CONVERSATIONS
     for row in (row for row in findings.rows("scores") if row["part"] == part):
-        means = [row["micro_f1"], row["accuracy"], row["uar"], row.get("ccc_mean")]
-        rows.append(
-            [row["system"], row["kind"], row["macro_f1"], interval_text(row, "macro_f1"), *means]
-        )
+        first = [row[headline.name], interval_text(row, headline.name)]
+        rows.append([row["system"], row["kind"], *first, *(row.get(name) for name in columns)])
     best = max(range(len(rows)), key=lambda i: float(rows[i][2] or 0))
-    headers = ["system", "reads", "Macro-F1", "95 % interval"]
-    headers += ["Micro-F1", "accuracy", "UAR", "mean CCC"]
-    return page.table(
-        f"{part} of {findings.corpus.label}; the best Macro-F1 stands out", headers, rows, best
-    )
+    headers = ["system", "reads", headline.title, "95 % interval", *columns.values()]
+    title = f"{part} of {findings.corpus.label}; the best {headline.title} stands out"
+    return page.table(title, headers, rows, best)
 
 
 def _comparisons(findings: Findings) -> str:
@@ -100,9 +100,11 @@ def _comparisons(findings: Findings) -> str:
     if not rows:
         return ""
     headers = ["against", "difference", "95 % interval", "p", "p, corrected"]
+    headline = findings.headline
     note = (
-        "Macro-F1 differences on the same utterances. p: the systems' predictions exchanged "
-        "speaker by speaker; corrected for this table by Holm. *: corrected p below 0.05."
+        f"{headline.title} differences on the same utterances. p: the systems' predictions "
+        f"exchanged {headline.cluster} by {headline.cluster}; corrected for this table by Holm. "
+        "*: corrected p below 0.05."
     )
     title = f"{findings.system} against each other system"
     return page.table(title, headers, rows) + page.paragraph(note, "faint")
@@ -116,7 +118,8 @@ def _classes(findings: Findings) -> str:
         f1 = [row["f1"], interval_text(row, "f1"), row["precision"], row["recall"]]
         cells.append([row["class"], row["utterances"], *f1])
     title = f"F1 of each class, {findings.system}"
-    drawn = page.figure(figures.bars(bars, title, "F1, with 95 % intervals over speakers"), title)
+    label = f"F1, with 95 % intervals over {findings.headline.cluster}s"
+    drawn = page.figure(figures.bars(bars, title, label), title)
     headers = ["class", "utterances", "F1", "95 % interval", "precision", "recall"]
     return drawn + page.folded(
         "The same in numbers", page.table(f"{findings.system} by class", headers, cells)
@@ -144,8 +147,10 @@ def _curves(findings: Findings) -> str:
         of_member.setdefault(str(row["member"]), []).append(row)
     where = f" (fold {fold})" if several else ""
     drawn = ""
+    balanced = "Macro-F1, balanced, held-out part"
+    score = balanced if findings.headline is SPEECH else "score that chooses the epoch"
     for name, title, label in (
-        ("selection_score", "Selection score by epoch", "Macro-F1, balanced, held-out part"),
+        ("selection_score", "Selection score by epoch", score),
         ("loss", "Training loss by epoch", "loss"),
     ):
         lines = [_curve(member, own, name) for member, own in of_member.items()]
@@ -271,8 +276,17 @@ _SELECTION = (
     "The selection score chooses each member's epoch. Its maximum over epochs is optimistic: "
     "compare members by their scores above."
 )
+_MEANS = {"micro_f1": "Micro-F1", "accuracy": "accuracy", "uar": "UAR", "ccc_mean": "mean CCC"}
+_MEANS_OF_CONVERSATIONS = {
+    "accuracy": "accuracy",
+    "macro_f1": "Macro-F1",
+    "uar": "UAR",
+    "ccc_mean": "mean CCC",
+}
 _SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[[Findings], str]], ...] = (
     ("Members and ensembles", ("scores",), _scores),
+    ("Not results: epochs picked by test labels", (), picked),
+    ("Published results", (), published),
     ("Significance of the differences", ("comparisons",), _comparisons),
     ("Classes", ("classes",), _classes),
     ("Confusion", (), _confusion),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from medusa_jax.evaluation.format import SIGNIFICANT, interval_text, p_text, signed_text
+from medusa_jax.evaluation.headline import headline_of_row
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.report import figures
 from medusa_jax.report import html as page
@@ -10,12 +11,6 @@ from medusa_jax.report.contents import Findings
 from medusa_jax.studies.study import significant
 from medusa_jax.studies.study_file import MEAN
 
-_NOTE = (
-    "Macro-F1 is the mean over the seeds; its interval comes from drawing speakers, sd is the "
-    "standard deviation over the seeds. p: predictions exchanged speaker by speaker, corrected by "
-    f"Holm over the study. *: p below {SIGNIFICANT}; other differences may be chance."
-)
-_MEASURED = ["Macro-F1", "95 % interval", "sd", "accuracy"]
 _TESTED = ["difference", "95 % interval", "p"]
 _VARIANT = {"system": "system", "members": "members", "learned_from": "learned from"}
 
@@ -40,10 +35,27 @@ def _by_part(
     pieces: list[str] = []
     for part, rows in sorted(of_part.items(), key=lambda item: item[0] != findings.part):
         notes = "".join(page.paragraph(note) for note in findings.notes.get(f"{table}-{part}", ()))
-        html = make(findings, part, rows) + page.paragraph(_NOTE, "faint")
+        html = make(findings, part, rows) + page.paragraph(_note(rows), "faint")
         html += page.folded("How to read it", notes) if notes else ""
         pieces.append(page.folded(f"The same on {part}", html) if pieces else html)
     return "".join(pieces)
+
+
+def _note(rows: Sequence[Row]) -> str:
+    """The meaning of the columns."""
+    headline = headline_of_row(rows[0])
+    cluster = headline.cluster
+    return (
+        f"{headline.title} is the mean over the seeds; its interval comes from drawing {cluster}s, "
+        f"sd is the standard deviation over the seeds. p: predictions exchanged {cluster} by "
+        f"{cluster}, corrected by Holm over the study. *: p below {SIGNIFICANT}; other differences "
+        "may be chance."
+    )
+
+
+def _headers(rows: Sequence[Row]) -> list[str]:
+    """The headers of `_measured`."""
+    return [headline_of_row(rows[0]).title, "95 % interval", "sd", "accuracy"]
 
 
 def _ablation(findings: Findings, part: str, rows: Sequence[Row]) -> str:
@@ -51,7 +63,10 @@ def _ablation(findings: Findings, part: str, rows: Sequence[Row]) -> str:
     means = [row for row in rows if row["member"] == MEAN] or rows
     title = f"Difference to the full system on {part} of {findings.corpus.label}"
     html = _drawn([(str(row["row"]), row) for row in means], title)
-    title, columns = f"Means over the members on {part}, {_seeds(rows)}", [*_MEASURED, *_TESTED]
+    title, columns = (
+        f"Means over the members on {part}, {_seeds(rows)}",
+        [*_headers(rows), *_TESTED],
+    )
     lines: list[list[page.Cell]] = [[row["row"], *_measured(row), *_tested(row)] for row in means]
     html += page.table(title, ["row", *columns], lines)
     if len(rows) == len(means):
@@ -69,9 +84,10 @@ def _ensembles(findings: Findings, part: str, rows: Sequence[Row]) -> str:
         f"Ways to combine the members on {part}, {_seeds(rows)}",
         list(_VARIANT.values()),
     )
-    best = max(range(len(rows)), key=lambda i: float(rows[i]["macro_f1"] or 0))
+    name = headline_of_row(rows[0]).name
+    best = max(range(len(rows)), key=lambda i: float(rows[i][name] or 0))
     scored: list[list[page.Cell]] = [[*_variant(row), *_measured(row), row["ece"]] for row in rows]
-    html += page.table(title, [*headers, *_MEASURED, "ECE"], scored, best)
+    html += page.table(title, [*headers, *_headers(rows), "ECE"], scored, best)
     rivals = [row for row in rows if row["difference"] is not None]
     tested: list[list[page.Cell]] = [
         [*_variant(row), row["against"], *_tested(row)] for row in rivals
@@ -107,7 +123,8 @@ def _seeds(rows: Sequence[Row]) -> str:
 
 
 def _measured(row: Row) -> list[page.Cell]:
-    return [row["macro_f1"], interval_text(row, "macro_f1"), row["seed_sd"], row["accuracy"]]
+    name = headline_of_row(row).name
+    return [row[name], interval_text(row, name), row["seed_sd"], row["accuracy"]]
 
 
 def _tested(row: Row) -> list[page.Cell]:
@@ -124,5 +141,6 @@ def _drawn(named: Sequence[tuple[str, Row]], title: str) -> str:
     ]
     if not bars:
         return ""
-    svg = figures.differences(bars, title, "difference in Macro-F1, 95 % intervals")
+    label = f"difference in {headline_of_row(named[0][1]).title}, 95 % intervals"
+    svg = figures.differences(bars, title, label)
     return page.figure(svg, title)

@@ -15,8 +15,16 @@ from medusa_jax.ensemble.predictions import Predictions, pooled
 from medusa_jax.ensemble.variants import SOFT
 from medusa_jax.errors import EvaluationError
 from medusa_jax.evaluation.details import Details, details_of
-from medusa_jax.evaluation.intervals import clusters_of, macro_f1_interval
-from medusa_jax.evaluation.metrics import attribute_scores, classification_scores
+from medusa_jax.evaluation.headline import SPEECH, headline_of
+from medusa_jax.evaluation.intervals import Interval, clusters_of, macro_f1_interval
+from medusa_jax.evaluation.metrics import (
+    accuracy_of,
+    attribute_scores,
+    classification_scores,
+    macro_f1_of,
+)
+from medusa_jax.evaluation.picked_by_test import PickedByTest, picked_by_test
+from medusa_jax.evaluation.published_results import published_on
 from medusa_jax.evaluation.scores_file import (
     CorpusFacts,
     ScoresFile,
@@ -32,6 +40,8 @@ from medusa_jax.runs.run import OUTPUTS
 
 FOLDS = "folds"
 """The part that pools the test folds."""
+WATCHED = "test1"
+"""The part on which members of conversations are scored after each epoch."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +59,12 @@ class Part:
 
     @property
     def facts(self) -> CorpusFacts:
-        """Corpus and number of utterances and speakers; no speakers where they are unknown."""
+        """Corpus and numbers of utterances, of speakers where they are known, and of dialogues."""
         counts = {"scored utterances": int((self.corpus.labels >= 0).sum())}
         if speakers := int(self.corpus.frame["speaker"].nunique()):
             counts["speakers"] = speakers
+        if self.corpus.conversational:
+            counts["dialogues"] = int(self.corpus.frame["dialogue"].nunique())
         if self.predicted_genders:
             counts["predicted genders"] = self.predicted_genders
         return CorpusFacts(self.corpus.name, self.corpus.synthetic, counts)
@@ -88,9 +100,20 @@ def evaluate(prepared: Prepared) -> dict[str, list[SystemScores]]:
             if part is parts[-1]
             else None,
             notes=notes,
+            picked=picked_epochs(prepared, part),
+            published=published_on(part.corpus),
             provenance=made_by,
         )
     return scored
+
+
+def picked_epochs(prepared: Prepared, part: Part) -> list[PickedByTest]:
+    """The epoch of each member that the labels of test1 would pick, if its epochs were scored."""
+    run = prepared.run
+    if part.name != WATCHED:
+        return []
+    found = [picked_by_test(run.metrics_file(0, one.id), one.id) for one in run.config.members]
+    return [one for one in found if one is not None]
 
 
 def scores_of(prepared: Prepared) -> dict[str, ScoresFile]:
@@ -200,19 +223,35 @@ def _systems(prepared: Prepared, part: Part) -> Iterator[tuple[str, str, Predict
 
 def _scores(corpus: Corpus, name: str, kind: str, predicted: Predictions) -> SystemScores:
     """One system on the utterances of `corpus`, which are those of `predicted`."""
-    speakers, labels = corpus.frame["speaker"], corpus.labels
-    interval = None
-    if len(np.unique(clusters_of(speakers)[labels >= 0])) > 1:
-        guess_n = predicted.logits.argmax(axis=1)
-        interval = macro_f1_interval(labels, guess_n, corpus.classes, speakers)
+    labels, headline = corpus.labels, headline_of(corpus)
+    intervals = _intervals(corpus, predicted.logits.argmax(axis=1))
     rated = np.isfinite(corpus.attributes).all(axis=1).sum() > 1
     return SystemScores(
         name,
         kind,
         classification_scores(labels, predicted.posteriors, corpus.classes),
         attribute_scores(corpus.attributes, predicted.attributes) if rated else None,
-        interval,
+        intervals.pop("macro_f1", None),
+        intervals,
+        headline,
     )
+
+
+def _intervals(corpus: Corpus, guess_n: np.ndarray) -> dict[str, Interval]:
+    """Intervals of Macro-F1, of conversations of weighted F1 and accuracy too; none for a single
+    cluster.
+    """
+    headline, labels = headline_of(corpus), corpus.labels
+    clusters = headline.clusters(corpus)
+    if len(np.unique(clusters_of(clusters)[labels >= 0])) < 2:
+        return {}
+    metrics = {"macro_f1": macro_f1_of}
+    if headline is not SPEECH:
+        metrics = {headline.name: headline.metric, "accuracy": accuracy_of, **metrics}
+    return {
+        name: macro_f1_interval(labels, guess_n, corpus.classes, clusters, metric=metric)
+        for name, metric in metrics.items()
+    }
 
 
 def _details(

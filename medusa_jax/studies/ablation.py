@@ -1,4 +1,4 @@
-"""The plan of an ablation (Table 2 of arXiv 2506.09556): members without one thing at a time.
+"""The plan of an ablation (as Table 2 of arXiv 2506.09556): members without one thing at a time.
 
 Its run is derived from the base run: its members are all of row × member × seed; corpus, features
 and parts are the base run's. `runs.train.train` trains it as any run.
@@ -8,14 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
 from medusa_jax.config.ensemble import EnsembleConfig
-from medusa_jax.config.run import RunConfig
 from medusa_jax.config.section import merged
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.config.yaml_file import explained
@@ -23,43 +21,10 @@ from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.run import Run
+from medusa_jax.studies.ablation_changes import Change, known_rows
 from medusa_jax.studies.derived_run import check_own_run, derived, opened_beside, replicate
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Change:
-    """One row of the table: its change of a member, in words and as configuration.
-
-    `paper` is the published mean Macro-F1 and its change in percent.
-    """
-
-    about: str
-    settings: Mapping[str, Any]
-    paper: tuple[float, float | None] | None = None
-
-
-DEEPSER_ROWS: Mapping[str, Change] = MappingProxyType(
-    {
-        "deepser": Change("the members as the run has them", {}, (0.421, None)),
-        "one_hot": Change(
-            "the consensus class in place of the soft labels",
-            {"training": {"targets": "one_hot"}},
-            (0.389, -8.23),
-        ),
-        "late_fusion": Change("no fusion encoders", {"model": {"fusion": "late"}}, (0.396, -6.31)),
-        "no_mixup": Change(
-            "no Manifold MixUp", {"training": {"mixup_probability": 0}}, (0.409, -2.93)
-        ),
-        "no_multitask": Change(
-            "no attribute loss", {"training": {"attribute_loss": 0}}, (0.412, -2.18)
-        ),
-        "no_stage2": Change(
-            "no balanced second stage", {"training": {"stage2": {"epochs": 0}}}, (0.416, -1.20)
-        ),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -136,30 +101,6 @@ def planned(
     return Ablation(base, kept, seeds, tuple(trials), tuple(notes))
 
 
-def known_rows(config: RunConfig) -> dict[str, Change]:
-    """The unchanged members, then the rows above, if a member is a DeepSER, and those of the
-    configuration. Raises `ConfigError` for a repeated name.
-    """
-    built_in, published = DEEPSER_ROWS, config.ablation.paper
-    if not any(member.task == "deepser" for member in config.members):
-        score = None if published is None else (published, None)
-        built_in = {"finetuning": Change(DEEPSER_ROWS["deepser"].about, {}, score)}
-    own = {}
-    for name, row in config.ablation.rows.items():
-        percent = row.paper and published and 100 * (row.paper / published - 1)
-        paper = None if row.paper is None else (row.paper, percent)
-        sections = row.model_dump(exclude={"about", "paper"})
-        settings = {section: keys for section, keys in sections.items() if keys}
-        own[name] = Change(row.about, settings, paper)
-    if twice := sorted(own.keys() & built_in.keys()):
-        raise ConfigError(
-            f"there is a row {twice[0]!r} already",
-            where=f"ablation.rows.{twice[0]}",
-            hint="give it another name",
-        )
-    return {**built_in, **own}
-
-
 def changed_member(member: MemberConfig, name: str, change: Change) -> MemberConfig:
     """The member after the change of row `name`.
 
@@ -167,7 +108,7 @@ def changed_member(member: MemberConfig, name: str, change: Change) -> MemberCon
     """
     where = f"row {name}, member {member.id}"
     try:
-        changed = MemberConfig.model_validate(merged(member.model_dump(), change.settings))
+        changed = MemberConfig.model_validate(_merged(member, change.settings))
     except ValidationError as error:
         raise ConfigError(
             explained(error), where=where, hint="correct ablation.rows in the configuration"
@@ -179,6 +120,15 @@ def changed_member(member: MemberConfig, name: str, change: Change) -> MemberCon
             hint="give Stage 1 epochs, or leave the row out (--rows)",
         )
     return changed
+
+
+def _merged(member: MemberConfig, change: Mapping[str, Any]) -> dict[str, Any]:
+    """The member's keys after a change; a teacher loses the modalities that the member loses."""
+    found = merged(member.model_dump(), change)
+    own, changed = found.get("conversation"), change.get("conversation", {})
+    if own and "modalities" in change and "teacher" not in changed:
+        own["teacher"] = [name for name in own["teacher"] if name in change["modalities"]]
+    return found
 
 
 @contextmanager
@@ -238,8 +188,9 @@ def _same_targets(corpus: Corpus, fit: np.ndarray) -> bool:
 
 def _effective(member: MemberConfig, same_targets: bool, rated: bool) -> dict[str, Any]:
     """The settings that have an effect: equal for two members that learn the same from one seed."""
-    unused = "model" if member.task == "finetuning" else "finetuning"
-    settings = member.model_dump(exclude={"id", "seed", unused})
+    own = {"deepser": "model"}.get(member.task, member.task)
+    unused = {"model", "finetuning", "conversation"} - {own}
+    settings = member.model_dump(exclude={"id", "seed", *unused})
     training = settings["training"]
     if same_targets:
         training["targets"] = "soft"
@@ -249,4 +200,28 @@ def _effective(member: MemberConfig, same_targets: bool, rated: bool) -> dict[st
         training["mixup_alpha"] = 0
     if not training["stage2"]["epochs"]:
         training["stage2"] = training["no_consensus"] = None
+    return _effective_dialogues(settings) if member.task == "conversation" else settings
+
+
+def _effective_dialogues(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a member on conversations that have an effect."""
+    own, training = settings["conversation"], settings["training"]
+    unused = {"mixup_probability", "mixup_alpha", "class_loss", "no_consensus"}
+    settings["training"] = {key: value for key, value in training.items() if key not in unused}
+    own["teacher"] = own["teacher"] or settings["modalities"][:1]
+    streams = [own["teacher"], settings["modalities"]]
+    idle = {"test_scores"}
+    if training["stage2"] is None:  # the teacher is the result
+        settings["modalities"] = own["teacher"]
+        streams = streams[:1]
+        idle |= {"distillation", "feature_loss", "temperature", *_CORRECTION}
+    if max(map(len, streams)) == 1:
+        idle |= {"fusion", *_CORRECTION}
+    idle |= {"alpha"} if own["routing"] != "dynamic" else set()
+    idle |= {"top_k"} if own["routing"] != "top_k" else set()
+    idle |= {"smoothing"} if not own["smoothed_loss"] else set()
+    settings["conversation"] = {key: value for key, value in own.items() if key not in idle}
     return settings
+
+
+_CORRECTION = ("correction", "correction_beyond", "corrected")

@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from medusa_jax.evaluation.headline import headline_of
+from medusa_jax.evaluation.published_results import NOTE as PUBLISHED_NOTE
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.runs.evaluate import Part, labelled_parts
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.train import train
-from medusa_jax.studies.ablation import Ablation, Change
+from medusa_jax.studies.ablation import Ablation
+from medusa_jax.studies.ablation_changes import Change
 from medusa_jax.studies.ablation_table import WORDS, ablation_rows
+from medusa_jax.studies.conversations import beside_published
 from medusa_jax.studies.derived_run import (
     Conducted,
     check_scorable,
@@ -42,7 +46,9 @@ def studies_of(ablation: Ablation, prepared: Prepared) -> dict[str, Study]:
     studies = {}
     for part in labelled_parts(prepared):
         corpus, stacked = part.corpus, _stacked(ablation, part, guesses)
-        rows = ablation_rows(corpus.labels, stacked, corpus.classes, corpus.frame["speaker"])
+        headline = headline_of(corpus)
+        clusters = headline.clusters(corpus)
+        rows = ablation_rows(corpus.labels, stacked, corpus.classes, clusters, headline=headline)
         studies[part.name] = _study(ablation, prepared, part, rows)
     return studies
 
@@ -73,19 +79,21 @@ def _study(ablation: Ablation, prepared: Prepared, part: Part, rows: list[Row]) 
     config = ablation.base.run.config
     unchanged = [row for row in rows if row["row"] == ablation.unchanged]
     members = [str(row["member"]) for row in unchanged if row["member"] != MEAN]
+    published = beside_published(ablation, prepared, part, unchanged)
     return Study(
         title=f"{config.name}: ablation on {part.name} of {part.corpus.name}",
         corpus=part.facts,
         words=WORDS,
         rows=rows,
         notes=_notes(ablation, part, rows),
-        reference=_reference(ablation, rows),
+        reference=published or _reference(ablation, rows),
         settings={
             "seeds": ablation.seeds,
             "members": ", ".join(members),
             **{f"row {name}": _described(change) for name, change in ablation.rows.items()},
         },
         provenance=made_by(ablation.base, prepared),
+        **({"reference_note": PUBLISHED_NOTE} if published else {}),
     )
 
 
@@ -112,17 +120,19 @@ def _notes(ablation: Ablation, part: Part, rows: Sequence[Row]) -> list[str]:
         if ablation.seeds > 1
         else "One seed."
     )
+    spoken = part.corpus.conversational
+    cluster, noise = headline_of(part.corpus).cluster, "routing" if spoken else "MixUp"
     return [
-        f"{seeds} Seeds differ in initial weights, dropout and MixUp; the data, their order and "
+        f"{seeds} Seeds differ in initial weights, dropout and {noise}; the data, their order and "
         "the held-out part stay the same.",
         interval_note(part),
         f"Differences are to {ablation.unchanged}, over the row's own members. p: the predictions "
-        "of the two exchanged at random for whole speakers, all seeds together; corrected by Holm "
-        "over the "
+        f"of the two exchanged at random for whole {cluster}s, all seeds together; corrected by "
+        "Holm over the "
         f"{means} line(s) `{MEAN}`, and separately over the {len(tested) - means} of single "
         "members.",
         "Intervals and p show how certain a difference between these trained members is on other "
-        "speakers; sd shows how far other seeds may move it.",
+        f"{cluster}s; sd shows how far other seeds may move it.",
         *ablation.notes,
     ]
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from medusa_jax.evaluation.headline import SPEECH, Headline
 from medusa_jax.evaluation.intervals import RESAMPLES
 from medusa_jax.evaluation.seeds import SeedScores, seed_scores
 from medusa_jax.evaluation.significance import Comparison, compare, difference_columns
@@ -24,8 +25,9 @@ def ablation_rows(
     labels: np.ndarray,
     predictions: Predictions,
     classes: Sequence[str],
-    speakers: Sequence[str | None] | pd.Series,
+    clusters: Sequence[str | None] | pd.Series,
     *,
+    headline: Headline = SPEECH,
     resamples: int = RESAMPLES,
 ) -> list[Row]:
     """A line for each row and member, and one for the mean over the row's members.
@@ -41,11 +43,20 @@ def ablation_rows(
         for key, two in pairs.items():
             systems |= dict(zip(names[key], two, strict=True))
         tests = list(names.values())
-        found = compare(labels, systems, tests, classes, speakers, resamples=resamples)
+        found = compare(
+            labels,
+            systems,
+            tests,
+            classes,
+            clusters,
+            metric=headline.metric,
+            resamples=resamples,
+            cluster=headline.cluster,
+        )
         return dict(zip(names, found, strict=True))
 
     def scored(guess: np.ndarray) -> SeedScores:
-        return seed_scores(labels, guess, classes, speakers, resamples=resamples)
+        return seed_scores(labels, guess, classes, clusters, headline=headline, resamples=resamples)
 
     tested = compared(_member_pairs(predictions)) | compared(_mean_pairs(predictions))
     lines: list[Row] = []

@@ -10,6 +10,7 @@ import numpy as np
 from medusa_jax.config.ablation import AblationConfig
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.errors import ConfigError, EvaluationError, RunFolderError
+from medusa_jax.evaluation.headline import headline_of
 from medusa_jax.evaluation.intervals import clusters_of
 from medusa_jax.runs.evaluate import Part, labelled_parts
 from medusa_jax.runs.folder import opened
@@ -71,7 +72,7 @@ def check_own_run(prepared: Prepared) -> None:
 
 
 def check_scorable(prepared: Prepared) -> None:
-    """Raise `EvaluationError` if no part is labelled, or one has a single speaker.
+    """Raise `EvaluationError` if no part is labelled, or one has a single speaker (dialogue).
 
     To be called before hours of training.
     """
@@ -83,9 +84,10 @@ def check_scorable(prepared: Prepared) -> None:
             hint="label a development or test part of the corpus, or set corpus.folds",
         )
     for part in found:
-        if _speakers(part) < 2:
+        cluster = headline_of(part.corpus).cluster
+        if _clusters(part) < 2:
             raise EvaluationError(
-                f"{part.name} has one speaker, and differences are tested over speakers",
+                f"{part.name} has one {cluster}, and differences are tested over {cluster}s",
                 where=where,
             )
 
@@ -107,10 +109,9 @@ def made_by(base: Prepared, prepared: Prepared) -> dict[str, object]:
 
 def interval_note(part: Part) -> str:
     """The meaning of the intervals of a part's scores."""
-    return (
-        f"In brackets: 95 % intervals, bootstrap over {_speakers(part):,} speakers (each utterance "
-        "of an unknown speaker counts as one)."
-    )
+    headline = headline_of(part.corpus)
+    over = f"{_clusters(part):,} {headline.cluster}s{headline.unknown()}"
+    return f"In brackets: 95 % intervals, bootstrap over {over}."
 
 
 @contextmanager
@@ -132,6 +133,9 @@ def opened_beside(base: Prepared, run: Run, *, features: bool = True) -> Iterato
         yield prepared
 
 
-def _speakers(part: Part) -> int:
-    """Speakers of the labelled utterances; each utterance of unknown speaker counts as one."""
-    return int(clusters_of(part.corpus.frame["speaker"][part.corpus.labels >= 0]).max()) + 1
+def _clusters(part: Part) -> int:
+    """Speakers (dialogues) of the labelled utterances; each utterance of unknown speaker counts
+    as one.
+    """
+    clusters = headline_of(part.corpus).clusters(part.corpus)
+    return int(clusters_of(clusters[part.corpus.labels >= 0]).max()) + 1

@@ -20,6 +20,7 @@ from medusa_jax.ensemble.variants import (
     Combined,
     Variant,
 )
+from medusa_jax.evaluation.headline import headline_of
 from medusa_jax.evaluation.tables import Row
 from medusa_jax.runs.evaluate import Part, labelled_parts
 from medusa_jax.runs.prepare import Prepared
@@ -97,7 +98,9 @@ def _study(
     left_out: Mapping[Variant, str],
 ) -> Study:
     config, ids = study.base.run.config, list(study.members)
-    on = Utterances(part.corpus.labels, part.corpus.classes, part.corpus.frame["speaker"])
+    headline = headline_of(part.corpus)
+    clusters = headline.clusters(part.corpus)
+    on = Utterances(part.corpus.labels, part.corpus.classes, clusters, headline)
     rows = ensemble_rows(on, posteriors)
     notes = _notes(study, part, rows)
     return Study(
@@ -107,7 +110,7 @@ def _study(
         rows=rows,
         questions=question_rows(on, posteriors, config.ensemble.fit_on),
         notes=[*notes, ranking.note(part.name), *_systems(rows), *_gaps(left_out)],
-        reference=_reference(study, rows),
+        reference=[] if part.corpus.conversational else _reference(study, rows),
         settings={
             "seeds": study.seeds,
             "members": ", ".join(ids),
@@ -134,7 +137,8 @@ def _notes(study: EnsembleStudy, part: Part, rows: Sequence[Row]) -> Iterator[st
         "vote of its own members."
     )
     yield (
-        "p: the predictions of the two exchanged at random for whole speakers, corrected by Holm "
+        "p: the predictions of the two exchanged at random for whole "
+        f"{headline_of(part.corpus).cluster}s, corrected by Holm "
         f"over the {tested} lines that are compared, and separately over the questions."
     )
     yield (

@@ -25,6 +25,7 @@ from medusa_jax.ensemble.variants import (
     Variant,
 )
 from medusa_jax.evaluation.calibration import calibration
+from medusa_jax.evaluation.headline import SPEECH, Headline
 from medusa_jax.evaluation.intervals import RESAMPLES
 from medusa_jax.evaluation.seeds import seed_scores
 from medusa_jax.evaluation.significance import Comparison, compare, difference_columns
@@ -38,11 +39,12 @@ Posteriors = Mapping[Variant, np.ndarray]
 
 @dataclass(frozen=True)
 class Utterances:
-    """Utterances to score: class indices `[n]` (−1: not scored), the classes, and the speakers."""
+    """Utterances to score: class indices `[n]` (−1: not scored), the classes, and the clusters."""
 
     labels: np.ndarray
     classes: Sequence[str]
-    speakers: Sequence[str | None] | pd.Series
+    clusters: Sequence[str | None] | pd.Series
+    headline: Headline = SPEECH
 
 
 def rival_of(variant: Variant) -> Variant | None:
@@ -68,7 +70,14 @@ def ensemble_rows(
     lines: list[Row] = []
     for variant, posteriors in predicted.items():
         guess_rn = guesses[variant]
-        scores = seed_scores(on.labels, guess_rn, on.classes, on.speakers, resamples=resamples)
+        scores = seed_scores(
+            on.labels,
+            guess_rn,
+            on.classes,
+            on.clusters,
+            headline=on.headline,
+            resamples=resamples,
+        )
         lines.append(
             {
                 **variant._asdict(),
@@ -138,6 +147,8 @@ def _compared(
         systems,
         [(str(one), str(other)) for one, other in pairs],
         on.classes,
-        on.speakers,
+        on.clusters,
+        metric=on.headline.metric,
         resamples=resamples,
+        cluster=on.headline.cluster,
     )

@@ -16,6 +16,7 @@ from medusa_jax.studies.tables import markdown
 
 _SCORED = ("macro_f1", "macro_f1_low", "macro_f1_high", "seed_sd", "accuracy")
 _TESTED = ("difference", "difference_low", "difference_high", "p", "p_corrected")
+_CONVERSATIONS = ("weighted_f1", "weighted_f1_low", "weighted_f1_high", "seed_sd", "accuracy")
 ABLATION = ("row", "member", "seeds", *_SCORED, *_TESTED)
 ENSEMBLE = ("system", "members", "learned_from", "seeds", *_SCORED, "ece", "against", *_TESTED)
 QUESTION = ("question", "one", "other", *_TESTED)
@@ -37,7 +38,7 @@ class StudyRecord:
 def write_study(folder: Path, name: str, study: Study) -> list[Path]:
     """Write `NAME.csv`, `.json` and `.md` into `folder`, each whole or not at all."""
     record = asdict(study)
-    del record["words"]  # headers of the Markdown table
+    del record["words"], record["reference_note"]  # of the Markdown table alone
     texts = {
         "csv": csv_text(study.rows),
         "json": json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
@@ -59,7 +60,8 @@ def read_study(path: Path, columns: Sequence[str]) -> StudyRecord:
     try:
         text = path.read_text(encoding="utf-8")
         lines = list(csv.DictReader(io.StringIO(text), strict=True))
-        rows = [{name: line[name] or None for name in columns} for line in lines]
+        wanted = _present(columns, lines)
+        rows = [{name: line[name] or None for name in wanted} for line in lines]
     except (OSError, ValueError, csv.Error) as error:
         what = f"the study cannot be read: {error}"
         raise EvaluationError(what, where=path, hint=_HINT) from error
@@ -72,6 +74,15 @@ def read_study(path: Path, columns: Sequence[str]) -> StudyRecord:
     if ragged or not text.endswith("\n"):
         raise EvaluationError("the study's table is cut off", where=path, hint=_HINT)
     return _with_words([_numbered(row, path) for row in rows], path.with_suffix(".json"))
+
+
+def _present(columns: Sequence[str], lines: Sequence[dict[str, str]]) -> Sequence[str]:
+    """The `columns`, with the scores of conversations if the file is of them."""
+    if not lines or "weighted_f1" not in lines[0]:
+        return columns
+    first = columns.index(_SCORED[0])
+    rest = columns[first + len(_SCORED) :]
+    return *columns[:first], *_CONVERSATIONS, "macro_f1", *rest
 
 
 def _numbered(row: dict[str, str | None], path: Path) -> Row:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MARK = f"*: p < {SIGNIFICANT} after correction"
 _NARROW = {
+    "weighted_f1": "weighted F1",
     "macro_f1": "Macro-F1",
     "seed_sd": "sd",
     "ece": "ECE",
@@ -21,6 +22,7 @@ _NARROW = {
 """The columns that fit a terminal."""
 _WIDE = {
     "seeds": "seeds",
+    "weighted_f1": "weighted F1",
     "macro_f1": "Macro-F1",
     "seed_sd": "sd",
     "accuracy": "accuracy",
@@ -85,7 +87,7 @@ def markdown(study: Study) -> str:
     parts += [_piped(study.words, study.rows), f"{MARK}."]
     if study.questions:
         parts += ["## Questions", _piped(_QUESTION, study.questions), "## How to read it"]
-    parts += [*study.notes, *_beside(study.reference)]
+    parts += [*study.notes, *_beside(study)]
     for title, facts in (
         ("How it was made", study.settings),
         ("Where the numbers come from", study.provenance),
@@ -98,7 +100,9 @@ def markdown(study: Study) -> str:
 def _fitting(study: Study) -> dict[str, str]:
     """The columns of a terminal: with a spread over seeds there is no room for the calibration."""
     spread = any(row.get("seed_sd") is not None for row in study.rows)
-    return {name: header for name, header in _NARROW.items() if name != "ece" or not spread}
+    left_out = {"ece"} if spread else set()
+    left_out |= {"macro_f1"} if study.conversations else set()
+    return {name: header for name, header in _NARROW.items() if name not in left_out}
 
 
 def _named(row: Row, names: Sequence[str]) -> str:
@@ -112,8 +116,9 @@ def _piped(words: Mapping[str, str], rows: Sequence[Row]) -> str:
     return piped(headers, lines, worded).rstrip()
 
 
-def _beside(reference: Sequence[Row]) -> list[str]:
+def _beside(study: Study) -> list[str]:
     """The section of published numbers; empty without any."""
+    reference = study.reference
     if not reference:
         return []
     headers = list(reference[0])
@@ -121,8 +126,7 @@ def _beside(reference: Sequence[Row]) -> list[str]:
     return [
         "## Beside the published numbers",
         piped(headers, lines, [i == 0 for i in range(len(headers))]).rstrip(),
-        "The published numbers were measured on MSP-Podcast; on another corpus only the directions "
-        "can be set side by side.",
+        study.reference_note,
     ]
 
 

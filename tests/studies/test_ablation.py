@@ -14,7 +14,8 @@ from medusa_jax.config.run import RunConfig
 from medusa_jax.errors import ConfigError
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import Prepared
-from medusa_jax.studies.ablation import DEEPSER_ROWS, opened_ablation, planned
+from medusa_jax.studies.ablation import opened_ablation, planned
+from medusa_jax.studies.ablation_changes import DEEPSER_ROWS
 from medusa_jax.studies.derived_run import replicate
 
 

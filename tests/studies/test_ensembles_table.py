@@ -131,7 +131,7 @@ def test_each_is_compared_with_what_it_should_beat(on, said, table):
     for variant in tested:
         rival = rival_of(variant)
         pair = {"one": said[variant].argmax(axis=2), "other": said[rival].argmax(axis=2)}
-        (found,) = compare(on.labels, pair, [("one", "other")], CLASSES, on.speakers, resamples=300)
+        (found,) = compare(on.labels, pair, [("one", "other")], CLASSES, on.clusters, resamples=300)
         assert table[variant]["difference"] == pytest.approx(found.difference)
         assert table[variant]["difference"] == pytest.approx(
             table[variant]["macro_f1"] - table[rival]["macro_f1"]
