@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,8 @@ class CorpusCheck:
     splits: pd.DataFrame
     """One row a split: utterances, hours, speakers, votes and utterances without class target.
 
-    Votes are the mean, minimum and maximum per rated utterance.
+    Votes are the mean, minimum and maximum per rated utterance. A corpus of conversations has
+    dialogues, and the median and maximum of their turns.
     """
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -58,18 +58,20 @@ def check(corpus: Corpus, *, decode: bool = False) -> CorpusCheck:
     """Check every row and every audio file of `corpus`; problems are listed, not raised.
 
     By default audio is checked by its header. `decode` reads every sample, which also finds
-    damage behind the header, NaN, and equal audio under two ids.
+    damage behind the header, NaN, and equal audio under two ids. A corpus may have no audio at
+    all; where only some utterances have none, a warning counts them.
     """
     audio_errors, audio_warnings, seconds = _audio(corpus, decode)
     frame = corpus.frame.assign(seconds=seconds)
     label_errors, label_warnings = _labels(corpus)
     kind = " (synthetic speech)" if corpus.synthetic else ""
+    text_only = ", no audio" if (corpus.frame["audio"] == "").all() else ""
     return CorpusCheck(
-        title=f"{corpus.name}{kind}, {len(corpus)} utterances",
+        title=f"{corpus.name}{kind}, {len(corpus)} utterances{text_only}",
         counts=_counts(frame, corpus.classes),
         splits=_splits(frame, corpus),
         errors=(*audio_errors, *label_errors),
-        warnings=(*audio_warnings, *label_warnings, *_strays(corpus)),
+        warnings=(*audio_warnings, *label_warnings, *_dialogues(corpus), *_strays(corpus)),
     )
 
 
@@ -97,9 +99,13 @@ def _listen(path: Path, decode: bool) -> _Sound:
 
 def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarray]:
     """Errors, warnings, and the measured or else the known seconds of every utterance."""
-    paths = [corpus.root / name for name in corpus.frame["audio"]]
+    silent = _Sound(float("nan"))
+
+    def listen(name: str) -> _Sound:
+        return _listen(corpus.root / name, decode) if name else silent
+
     with ThreadPoolExecutor(8) as pool:
-        sounds = list(pool.map(partial(_listen, decode=decode), paths))
+        sounds = list(pool.map(listen, corpus.frame["audio"]))
     problems: dict[str, list[str]] = {}
     remarks: dict[str, list[str]] = {}
     for identity, sound in zip(corpus.frame["id"], sounds, strict=True):
@@ -111,6 +117,9 @@ def _audio(corpus: Corpus, decode: bool) -> tuple[list[str], list[str], np.ndarr
     seconds = np.array([sound.seconds for sound in sounds], np.float64)
     known = corpus.frame["seconds"].to_numpy(np.float64)
     warnings = _audio_warnings(corpus.frame["id"], sounds, remarks)
+    without = (corpus.frame["audio"] == "").to_numpy()
+    if not without.all():
+        warnings += _if(corpus.frame["id"][without].tolist(), "utterances without audio")
     stale = corpus.frame["id"][np.abs(seconds - known) > _STALE_SECONDS].tolist()
     warnings += _if(stale, "audio length differs from the table: build the table again")
     return errors, warnings, np.where(np.isnan(seconds), known, seconds)
@@ -137,7 +146,9 @@ def _labels(corpus: Corpus) -> tuple[list[str], list[str]]:
     frame = corpus.frame
     shared = shared_speakers(corpus, [(frame["split"] == split).to_numpy() for split in SPLITS])
     repeated = frame["id"][frame["id"].duplicated()].tolist()
-    errors = _if(shared, "speakers on both sides of a split") + _if(repeated, "duplicate ids")
+    errors = _if(repeated, "duplicate ids")
+    if not corpus.conversational:
+        errors = _if(shared, "speakers on both sides of a split") + errors
     votes = frame[[f"votes_{name}" for name in (*corpus.classes, OTHER)]].to_numpy(np.int64)
     given, counted = frame["consensus"].astype(object), consensus(votes, corpus.classes)
     voted = votes.sum(axis=1) > 0
@@ -158,8 +169,29 @@ def _labels(corpus: Corpus) -> tuple[list[str], list[str]]:
     return errors, warnings
 
 
+def _dialogues(corpus: Corpus) -> list[str]:
+    """Warnings of a corpus of conversations, whose main speakers may be in every split."""
+    if not corpus.conversational:
+        return []
+    frame = corpus.frame
+    shared = shared_speakers(corpus, [(frame["split"] == split).to_numpy() for split in SPLITS])
+    warnings = _if(shared, "speakers in several splits (set corpus.speakers: shared in a run)")
+    by_dialogue = frame.groupby("dialogue", sort=False)
+    turns = by_dialogue["turn"].agg(["size", "max"])
+    gaps = turns["max"] + 1 > turns["size"]
+    alone = turns["size"] == 1
+    unknown = by_dialogue["speaker"].agg(lambda names: names.isna().any())
+    for what, rows in (
+        ("dialogues with turns left out", gaps),
+        ("dialogues of one utterance", alone),
+        ("dialogues with an unknown speaker", unknown),
+    ):
+        warnings += _if(turns.index[rows.to_numpy(bool)].tolist(), what)
+    return warnings
+
+
 def _strays(corpus: Corpus) -> list[str]:
-    known = set(corpus.frame["audio"])
+    known = set(corpus.frame["audio"]) - {""}
     folders = {str(Path(audio).parent) for audio in known}
     found = {
         path.relative_to(corpus.root).as_posix()
@@ -205,6 +237,7 @@ def _splits(frame: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
                 "utterances": int(part.sum()),
                 "hours": round(float(np.nansum(frame["seconds"][part])) / 3600, 2),
                 "speakers": frame["speaker"][part].nunique(),
+                **_turns(frame[part]),
                 "votes mean": round(float(rated.mean()), 2) if len(rated) else "-",
                 "min": int(rated.min()) if len(rated) else "-",
                 "max": int(rated.max()) if len(rated) else "-",
@@ -212,6 +245,18 @@ def _splits(frame: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _turns(part: pd.DataFrame) -> dict[str, int | float]:
+    """Dialogues and turns of a split, if it has any."""
+    if "dialogue" not in part.columns:
+        return {}
+    turns = part["dialogue"].value_counts()
+    return {
+        "dialogues": len(turns),
+        "turns median": round(float(turns.median()), 1),
+        "turns max": int(turns.max()),
+    }
 
 
 def _table(title: str, frame: pd.DataFrame) -> Table:

@@ -82,13 +82,15 @@ class ShardMaker:
         """Read the input of one utterance; any error of its file is kept in its row."""
         columns = ("id", "audio", "transcript")
         id, audio, transcript = (self._corpus.frame[column].iat[place] for column in columns)
-        row = _Row(str(id), str(audio), FeatureError("the utterance has no transcript"))
+        reads = self._extractor.reads
+        lacking = "audio" if reads == "audio" else "transcript"
+        row = _Row(str(id), str(audio), FeatureError(f"the utterance has no {lacking}"))
         try:
-            if self._extractor.reads == "audio":
+            if reads == "text":
+                row.value = transcript if isinstance(transcript, str) else row.value
+            elif audio:
                 sound = read_audio(self._corpus.audio_path(place))
                 row.value, row.warned = sound.wave_n, sound.warnings
-            elif isinstance(transcript, str):
-                row.value = transcript
         except Exception as error:
             row.value = error
         return row

@@ -42,6 +42,12 @@ def plan_of(
             where=where,
             hint="give the corpus transcripts",
         )
+    if extractor.reads == "audio" and (corpus.frame["audio"] == "").all():
+        raise FeatureError(
+            f"{extractor.name} reads audio, and no utterance has any",
+            where=where,
+            hint="add the corpus's audio and build its table again, or use extractors of text",
+        )
     return Plan(
         extractor=extractor.identity(),
         corpus=corpus.name,

@@ -2,16 +2,21 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 from rich.console import Console
+from small_iemocap import write_iemocap
+from small_meld import write_meld, write_sound
 from typer.testing import CliRunner
 
 from medusa_jax.cli.corpus import app
 from medusa_jax.corpus.check import check
+from medusa_jax.corpus.iemocap import read_iemocap
+from medusa_jax.corpus.meld import read_meld
 from medusa_jax.corpus.msp_layout import write_msp_podcast_labels
 from medusa_jax.corpus.msp_podcast import read_msp_podcast
 from medusa_jax.corpus.ratings import RATING_COLUMNS
@@ -219,3 +224,68 @@ def test_a_generated_corpus_passes_its_check(tmp_path):
     assert result.exit_code == 0, result.output
     assert "synthetic speech" in result.output
     assert json.loads((tmp_path / "corpus" / "synthetic.json").read_text())["size"] == 60
+
+
+@pytest.fixture
+def talks(tmp_path):
+    """MELD as text, with a turn left out, a dialogue of one utterance and an unknown speaker."""
+    corpus = read_meld(write_meld(tmp_path))
+    gone = corpus.frame["id"].isin(["train_dia0_utt3", *(f"dev_dia1_utt{i}" for i in range(6))])
+    part = corpus.where(~gone.to_numpy())
+    speakers = part.frame["speaker"].where(part.frame["dialogue"] != "test_2", None)
+    return replace(part, frame=part.frame.assign(speaker=speakers))
+
+
+def test_conversations_are_counted_and_their_oddities_named(talks):
+    found = check(talks)
+    assert found.ok
+    assert found.title == "meld, 56 utterances, no audio"
+    columns = ["split", "utterances", "dialogues", "turns median", "turns max"]
+    assert found.splits[columns].to_numpy().tolist() == [
+        ["train", 20, 3, 7.0, 7],
+        ["development", 15, 3, 7.0, 7],
+        ["test1", 21, 3, 7.0, 7],
+    ]
+    assert list(found.warnings) == [
+        "speakers in several splits (set corpus.speakers: shared in a run): 4, for example Joey, "
+        "Rachel, Ross",
+        "dialogues with turns left out: 2, for example train_0, dev_1",
+        "dialogues of one utterance: 1, for example dev_1",
+        "dialogues with an unknown speaker: 1, for example test_2",
+    ]
+
+
+def test_whole_dialogues_of_their_own_speakers_need_no_warning(tmp_path):
+    found = check(read_iemocap(write_iemocap(tmp_path)), decode=True)
+    assert found.ok
+    assert not [line for line in found.warnings if "dialogue" in line or "speakers" in line]
+    assert found.splits["dialogues"].tolist() == [6, 2, 2]
+
+
+def test_a_corpus_with_some_audio_counts_what_lacks(tmp_path):
+    root = write_meld(tmp_path)
+    for turn in range(7):
+        write_sound(root / "train" / f"dia0_utt{turn}.wav")
+    write_sound(root / "train" / "dia8_utt0.wav")
+    (root / "train" / "dia0_utt6.wav").write_bytes(b"")
+    found = check(read_meld(root))
+    assert [line.split(":")[0] for line in found.errors] == ["the audio file is empty"]
+    assert "utterances without audio: 56, for example train_dia1_utt0" in found.warnings[0]
+    assert found.warnings[-1] == "audio files without a row: 1, for example train/dia8_utt0.wav"
+
+
+def test_options_of_a_source_reach_its_reader(tmp_path):
+    root = write_iemocap(tmp_path / "release", sound=False)
+    table = tmp_path / "table.parquet"
+    options = ["--label-set", "4", "--merge-excited", "--out", str(table)]
+    done = CliRunner().invoke(app, ["build", "iemocap", str(root), *options])
+    assert done.exit_code == 0, done.output
+    assert "80 utterances in 10 dialogues of iemocap, 0.00 hours of audio found" in done.output
+    corpus = Corpus.load(table)
+    assert corpus.classes == ("angry", "happy", "neutral", "sad")
+    assert (corpus.labels == 1).sum() == 20
+    write_sound(tmp_path / "sound" / "train" / "dia0_utt0.wav")
+    options = ["--audio", str(tmp_path / "sound"), "--out", str(table)]
+    done = CliRunner().invoke(app, ["build", "meld", str(write_meld(tmp_path / "meld")), *options])
+    assert done.exit_code == 0, done.output
+    assert Corpus.load(table).audio_path(0).is_file()

@@ -3,6 +3,7 @@ promise 5).
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,35 @@ def test_text_features_of_a_corpus_without_transcripts_are_refused_at_once(tmp_p
     with pytest.raises(FeatureError, match="no utterance has a transcript"):
         extract(corpus, TEXT, tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+def without_audio(corpus, *rows):
+    """The corpus with no audio at these positions."""
+    audio = corpus.frame["audio"].where(~corpus.frame.index.isin(rows), "")
+    return replace(corpus, frame=corpus.frame.assign(audio=audio))
+
+
+def test_text_features_need_no_audio(corpus, tmp_path):
+    heard = extract(corpus, TEXT, tmp_path / "heard")
+    text = replace(without_audio(corpus, *range(10)), root=tmp_path / "nowhere")
+    store = extract(text, TEXT, tmp_path / "text")
+    assert not store.failed
+    assert store.folder.name == heard.folder.name
+    assert bytes_of(store.folder) == bytes_of(heard.folder)
+
+
+def test_an_utterance_without_audio_is_a_row_and_a_corpus_without_is_refused(corpus, tmp_path):
+    store = extract(without_audio(corpus, 5), LOGMEL, tmp_path / "store", max_failures=0.1)
+    (row,) = failures_of(store.folder)
+    assert (row["id"], row["audio"], row["message"]) == (
+        "utterance-005.wav",
+        "",
+        "the utterance has no audio",
+    )
+    with pytest.raises(FeatureError, match="logmel reads audio, and no utterance") as caught:
+        extract(without_audio(corpus, *range(10)), LOGMEL, tmp_path / "none")
+    assert "extractors of text" in caught.value.hint
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_corpus_without_utterances_is_refused(corpus, tmp_path):

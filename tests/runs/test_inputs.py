@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
+from small_iemocap import write_iemocap
+from small_meld import write_meld
 from small_run import GENERATED, SMALL, SPEECH_ONLY, finish, small_config
 
 from medusa_jax.batches.examples import gather
@@ -245,3 +247,32 @@ def test_label_settings_reach_what_members_learn_from(prepared, out):
             RunConfig.model_validate(small_config(corpus=settings)).digest()
             != prepared.run.config.digest()
         )
+
+
+def text_run(**corpus):
+    """Changes of the small run for a member of text on a corpus of conversations."""
+    text = {"features": {"text": SMALL["features"]["text"]}, "members": [SMALL["members"][1]]}
+    return {"corpus": {"epoch_by": "development", **corpus}, "submission": None, **text}
+
+
+@pytest.mark.slow
+def test_label_sets_of_iemocap_reach_the_run(out, tmp_path):
+    root = write_iemocap(tmp_path, sound=False)
+    options = {"label_set": 4, "merge_excited": True}
+    prepared, finished = finish(out, **text_run(source="iemocap", path=str(root), **options))
+    corpus, (parts,) = prepared.corpus, prepared.folds
+    assert corpus.classes == ("angry", "happy", "neutral", "sad")
+    assert (corpus.labels == 1).sum() == 20
+    for rows, split in ((parts.fit, "train"), (parts.held_out, "development")):
+        assert set(corpus.frame["split"].iloc[rows]) == {split}
+    assert list(finished.scored) == ["test1"]
+
+
+@pytest.mark.slow
+def test_text_of_conversations_runs_with_shared_speakers(out, tmp_path, caplog):
+    source = {"source": "meld", "path": str(write_meld(tmp_path))}
+    with pytest.raises(CorpusError, match=r"4 speaker\(s\) are on both sides"):
+        finish(out, **text_run(**source))
+    _, finished = finish(out, **text_run(**source, speakers="shared"))
+    assert list(finished.scored) == ["test1"]
+    assert "4 speaker(s) are in more than one of the" in caplog.text
