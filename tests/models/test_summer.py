@@ -272,7 +272,7 @@ def test_attention_follows_the_teacher_only_if_asked():
     turns = dialogues(LENGTHS, 2)
 
     def effect(**keys):
-        model = member(2, **keys)
+        model = member(2, **{"correction_beyond": 0.05, **keys})
         before = outcome(model, turns)[0]
         model.teacher.fuse.blocks[0].query.kernel[...] *= -3
         return np.abs(outcome(model, turns)[0] - before).max()
