@@ -186,25 +186,16 @@ def gather(
     The targets of an utterance that has none are zero rows; it still counts in the attribute loss
     if it was rated.
     """
-    soft = np.nan_to_num(corpus.soft, nan=0.0).astype(np.float32)
-    one_hot = (
-        np.eye(len(corpus.targets), dtype=np.float32)[corpus.labels] * (corpus.labels >= 0)[:, None]
-    )
-    rated = np.isfinite(corpus.attributes).astype(np.float32)
     chosen = tuple(stores[m] for m in modalities)
     stored = np.stack([_lengths(corpus, store) for store in chosen], axis=1)
     most = [(crops or {}).get(name, np.iinfo(np.int32).max) for name in modalities]
     lengths = np.minimum(stored, np.array(most, np.int32))
     ladder, rungs = ladder_of(lengths, shapes)
-    attributes = np.nan_to_num(corpus.attributes, nan=0.0)
     return Examples(
         corpus,
         tuple(modalities),
         chosen,
-        soft,
-        one_hot.astype(np.float32),
-        attributes,
-        rated,
+        *targets_of(corpus),
         _genders(corpus),
         lengths,
         stored,
@@ -212,6 +203,17 @@ def gather(
         rungs,
         _secondary(corpus) if secondary else None,
     )
+
+
+def targets_of(corpus: Corpus) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Soft and one-hot targets `[n, c]`, attributes and their mask `[n, 3]`, float32; zero rows
+    where there is none.
+    """
+    labels = corpus.labels
+    one_hot = np.eye(len(corpus.targets), dtype=np.float32)[labels] * (labels >= 0)[:, None]
+    soft = np.nan_to_num(corpus.soft, nan=0.0).astype(np.float32)
+    rated = np.isfinite(corpus.attributes).astype(np.float32)
+    return soft, one_hot.astype(np.float32), np.nan_to_num(corpus.attributes, nan=0.0), rated
 
 
 def _genders(corpus: Corpus) -> np.ndarray:

@@ -1,5 +1,5 @@
-"""Mean and deviation of the frames that a member learns from, for models that standardise their
-features.
+"""Mean and deviation of the frames, or vectors, that a member learns from, for models that
+standardise their features.
 
 Legend: `t` frame, `d` feature.
 """
@@ -12,6 +12,24 @@ ENOUGH = 4096
 """Utterances that are measured. More would move the deviations by less than a thousandth, and take
 minutes to read.
 """
+
+
+LEAST = 1e-5
+"""A feature that varies less is not scaled."""
+
+
+def scale_of(deviation_d: np.ndarray) -> np.ndarray:
+    """One over each feature's deviation `[d]`, float32; 1 where it hardly varies."""
+    scale_d = np.where(deviation_d > LEAST, 1 / np.maximum(deviation_d, LEAST), 1.0)
+    return scale_d.astype(np.float32)
+
+
+def vector_statistics(vector_nd: np.ndarray, there_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation `[d]`, float32, of the vectors of a mask."""
+    known_nd = vector_nd[there_n > 0].astype(np.float64)
+    if not len(known_nd):
+        return np.zeros(vector_nd.shape[1], np.float32), np.ones(vector_nd.shape[1], np.float32)
+    return known_nd.mean(axis=0).astype(np.float32), known_nd.std(axis=0).astype(np.float32)
 
 
 def frame_statistics(

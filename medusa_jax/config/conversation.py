@@ -24,6 +24,9 @@ class ConversationConfig(Config):
     width: int = Field(256, ge=8, multiple_of=2, description="of every stream")
     heads: int = Field(8, ge=1, description="of attention, a divisor of width")
     dropout: float = Field(0.1, ge=0, lt=1)
+    standardise: bool = Field(
+        True, description="features by their mean and deviation in the training part"
+    )
     speakers: Literal["order", "names", "none"] = Field(
         "order",
         description="speaker embedding by order of appearance in the dialogue, or by name, for "

@@ -1,4 +1,4 @@
-"""Floating-point operations of a DeepSER, by formula: the plan's times and the
+"""Floating-point operations of a DeepSER and of SUMMER, by formula: the plan's times and the
 benchmarks' FLOP/s are counted in them.
 
 Only products of matrices count, 2·m·n·k each; everything else is small beside them. A training step
@@ -7,6 +7,7 @@ costs three forward passes.
 
 from collections.abc import Sequence
 
+from medusa_jax.config.conversation import ConversationConfig
 from medusa_jax.config.model import ModelConfig
 
 TRAINING = 3
@@ -44,6 +45,16 @@ def training_flops(
 ) -> float:
     """Of one utterance of a training step: forward and backward."""
     return TRAINING * forward_flops(config, widths, frames, stacks)
+
+
+def summer_flops(config: ConversationConfig, widths: Sequence[int], turns: int) -> float:
+    """Of one dialogue of so many turns, forward, through teacher and student."""
+    w, streams = config.width, len(widths) + 1  # the teacher is one more, or about one
+    experts = 1 if config.routing == "none" else config.experts
+    gru = experts * 2 * 3 * (w * w // 2 + (w // 2) ** 2)  # both directions, of half the width each
+    blocks = streams * (1 + config.global_experts) * gru
+    attention = streams * (4 * w * w + 2 * turns * w)
+    return float(2 * turns * (w * sum(widths) + blocks + attention))
 
 
 def _encoder(config: ModelConfig, width: int, length: int | float) -> int | float:

@@ -9,13 +9,15 @@ import jax
 import numpy as np
 
 from medusa_jax.batches.device_batch import device_batch
+from medusa_jax.batches.dialogues import Conversations
 from medusa_jax.batches.examples import Examples
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.machines.compilations import seconds_saved
 from medusa_jax.machines.mesh import Devices, devices_of
-from medusa_jax.models.flops import TRAINING, forward_flops, training_flops
+from medusa_jax.models.flops import TRAINING, forward_flops, summer_flops, training_flops
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.training_plan import Group, Readings, training_plan
+from medusa_jax.tasks.dialogues import Dialogues
 from medusa_jax.tasks.finetuning_inputs import finetuned_flops
 from medusa_jax.tasks.registry import task_of
 from medusa_jax.tasks.utterances import Utterances
@@ -114,8 +116,8 @@ def _group(group: Group, side_by_side: bool, devices: Devices) -> GroupPlan:
     plans = {stage: data.plan(stage - 1, 0) for stage in STAGES if epochs[stage]}
     steps = {stage: _places(examples, plan) for stage, plan in plans.items()}
     whole = data.evaluated
-    scored = _places(whole, prediction_batches(data, group.split.held_out, devices))
-    predicted = _places(whole, prediction_batches(data, group.split.predicted, devices))
+    scored = _places(whole, prediction_batches(data, data.units(group.split.held_out), devices))
+    predicted = _places(whole, prediction_batches(data, data.units(group.split.predicted), devices))
     needs = {one.id: need for one, need in zip(configs, group.needs, strict=True)}
     rungs = examples.rungs[next(iter(plans.values()))].max(axis=1)
     members = []
@@ -151,7 +153,7 @@ def _stacks(needs: dict[str, Need], side_by_side: bool) -> tuple[tuple[str, ...]
     return tuple(stacks.values())
 
 
-def _places(examples: Examples, plan: np.ndarray) -> dict[int, int]:
+def _places(examples: Examples | Conversations, plan: np.ndarray) -> dict[int, int]:
     """Places in all batches `[step, b]` of a plan, by the rung that they are padded to."""
     rungs, counts = np.unique(examples.rungs[plan].max(axis=1), return_counts=True)
     return dict(zip(rungs.tolist(), (plan.shape[1] * counts).tolist(), strict=True))
@@ -159,7 +161,7 @@ def _places(examples: Examples, plan: np.ndarray) -> dict[int, int]:
 
 def _flops(
     config: MemberConfig,
-    data: Utterances,
+    data: Utterances | Dialogues,
     steps: dict[int, dict[int, int]],
     held_out: dict[int, int],
     predicted: dict[int, int],
@@ -169,7 +171,11 @@ def _flops(
     The last three arguments are as of `_places`.
     """
 
-    def of(examples: Examples, places: dict[int, int], operations: Callable[..., float]) -> float:
+    def of(
+        examples: Examples | Conversations,
+        places: dict[int, int],
+        operations: Callable[..., float],
+    ) -> float:
         return sum(
             count * _flops_on(config, examples, rung, operations) for rung, count in places.items()
         )
@@ -182,14 +188,21 @@ def _flops(
 
 
 def _flops_on(
-    config: MemberConfig, examples: Examples, rung: int, operations: Callable[..., float]
+    config: MemberConfig,
+    examples: Examples | Conversations,
+    rung: int,
+    operations: Callable[..., float],
 ) -> float:
-    """Operations on one utterance padded to this shape."""
+    """Operations on one utterance or dialogue padded to this shape."""
     shape = dict(zip(examples.modalities, examples.shapes[rung].tolist(), strict=True))
     names = config.modalities
+    passes = 1 if operations is forward_flops else TRAINING
+    if config.task == "conversation":
+        assert config.conversation is not None, "checked by the configuration"
+        own = [examples.widths[name] for name in names]
+        return passes * summer_flops(config.conversation, own, shape[names[0]])
     if config.task == "finetuning":
         assert config.finetuning is not None, "checked by the configuration"
-        passes = 1 if operations is forward_flops else TRAINING
         return passes * finetuned_flops(config.finetuning, examples.widths, shape)
     stacks = [config.model.stack.get(name, 1) for name in names]
     return operations(

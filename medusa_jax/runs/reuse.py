@@ -15,8 +15,9 @@ from medusa_jax.machines.processes import several
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.provenance import keep_provenance, reused_members
 from medusa_jax.runs.run import JOINED, OUTPUTS, Run
-from medusa_jax.runs.training_plan import all_splits, data_of, examples_of, training_digest
+from medusa_jax.runs.training_plan import all_splits, prepared_examples, training_digest
 from medusa_jax.runs.training_splits import TrainingSplit
+from medusa_jax.tasks.registry import Reading, data_of
 from medusa_jax.training.member_folder import MemberFolder
 
 
@@ -36,12 +37,12 @@ def reuse_members(prepared: Prepared) -> int:
         return 0
     tasks = sorted({one.task for members in new.values() for one in members})
     # a digest is the same for any number of padded shapes
-    examples = {task: examples_of(prepared, 1, task) for task in tasks}
+    examples = {task: prepared_examples(prepared, Reading(task, 1)) for task in tasks}
     for number, members in new.items():
         split, seed = splits[number], run.config.seed
-        data = {task: data_of(members[0], own, split, seed) for task, own in examples.items()}
         for config in members:
-            digest = training_digest(config, data[config.task], seed)
+            data = data_of(config, examples[config.task], split.fit, split.held_out, seed)
+            digest = training_digest(config, data, seed)
             if digest not in known:
                 continue
             source, target = known[digest], split.member_folder(config.id)

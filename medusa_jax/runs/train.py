@@ -61,12 +61,13 @@ def _predict(prepared: Prepared, group: Group, members: list[Member]) -> None:
         folder = MemberFolder(group.split.member_folder(member.id))
         trained.append(folder.load(member.task, member.digest))
     ids = tuple(data.examples.ids[i] for i in rows)
-    for member, found in zip(members, predict_all(trained, data, rows, devices), strict=True):
+    outputs_m = predict_all(trained, data, data.units(rows), devices)
+    for member, outputs in zip(members, outputs_m, strict=True):
         if leads():
-            outputs = _outputs(prepared.corpus, ids, found)
+            found = data.by_utterance(outputs, rows)
             if "gender" in found:
                 _save_genders(group.split.member_folder(member.id) / GENDERS_FILE, ids, found)
-            outputs.save(group.split.predictions_file(member.id))
+            _outputs(prepared.corpus, ids, found).save(group.split.predictions_file(member.id))
 
 
 def _outputs(corpus: Corpus, ids: tuple[str, ...], found: dict) -> Predictions:

@@ -6,7 +6,8 @@ The plan is made once, then printed by `--plan` or carried out by `runs.train`.
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
-from medusa_jax.batches.examples import Examples, gather
+from medusa_jax.batches.dialogues import Conversations
+from medusa_jax.batches.examples import Examples
 from medusa_jax.config.run import RunConfig
 from medusa_jax.config.section import DIGEST
 from medusa_jax.config.training import MemberConfig
@@ -15,9 +16,17 @@ from medusa_jax.machines.mesh import devices_of
 from medusa_jax.runs.parts import Parts
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.training_splits import TrainingSplit, splits_of
+from medusa_jax.tasks.dialogues import Dialogues
 from medusa_jax.tasks.finetuning_inputs import check_inputs, encoders_of
-from medusa_jax.tasks.registry import Reading, moments_of, reading_of, task_of
-from medusa_jax.tasks.utterances import Utterances, stream_of, utterances_of
+from medusa_jax.tasks.registry import (
+    Reading,
+    data_of,
+    examples_of,
+    moments_of,
+    reading_of,
+    task_of,
+)
+from medusa_jax.tasks.utterances import Utterances, stream_of
 from medusa_jax.training.group_files import begun_groups
 from medusa_jax.training.groups import grouped
 from medusa_jax.training.members import Member
@@ -30,7 +39,7 @@ class Group:
 
     split: TrainingSplit
     configs: tuple[MemberConfig, ...]
-    data: Utterances
+    data: Utterances | Dialogues
     needs: tuple[Need, ...]
     extractors: Mapping[str, object]
     seed: int  # the run's
@@ -102,57 +111,39 @@ class Readings:
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
-        self._made: dict[Reading, Examples] = {}
+        self._made: dict[Reading, Examples | Conversations] = {}
 
     def reading(self, member: MemberConfig) -> Reading:
         """A member's way of reading."""
         widths = {name: store.width for name, store in self._prepared.stores.items()}
         return reading_of(member, widths)
 
-    def data(self, member: MemberConfig, split: Parts | TrainingSplit) -> Utterances:
+    def data(self, member: MemberConfig, split: Parts | TrainingSplit) -> Utterances | Dialogues:
         """The dataset of a member in a split."""
         reading, seed = self.reading(member), self._prepared.run.config.seed
         whole = self._examples(reading._replace(crops=())) if reading.whole else None
-        return data_of(member, self._examples(reading), split, seed, whole)
+        assert not isinstance(whole, Conversations), "dialogues are never cropped"
+        own = self._examples(reading)
+        return data_of(member, own, split.fit, split.held_out, seed, whole)
 
-    def _examples(self, reading: Reading) -> Examples:
+    def _examples(self, reading: Reading) -> Examples | Conversations:
         if reading not in self._made:
-            crops, secondary = dict(reading.crops), reading.secondary
-            made = examples_of(self._prepared, reading.shapes, reading.task, crops, secondary)
-            self._made[reading] = made
+            self._made[reading] = prepared_examples(self._prepared, reading)
         return self._made[reading]
 
 
-def examples_of(
-    prepared: Prepared,
-    shapes: int,
-    task: str = "deepser",
-    crops: Mapping[str, int] | None = None,
-    secondary: bool = False,
-) -> Examples:
-    """The run's utterances with all features that any member of a task reads: batches are alike for
+def prepared_examples(prepared: Prepared, reading: Reading) -> Examples | Conversations:
+    """The run's corpus with all features that any member of a task reads: batches are alike for
     all.
     """
     config = prepared.run.config
-    members = [member for member in config.members if member.task == task]
+    members = [member for member in config.members if member.task == reading.task]
     used = {name for member in members for name in member.modalities}
     names = [name for name in config.features if name in used]
-    return gather(prepared.corpus, names, prepared.stores, shapes, crops, secondary)
+    return examples_of(prepared.corpus, names, prepared.stores, reading)
 
 
-def data_of(
-    config: MemberConfig,
-    examples: Examples,
-    split: Parts | TrainingSplit,
-    seed: int,
-    whole: Examples | None = None,
-) -> Utterances:
-    """The dataset of a member in a split; `whole` examples are for evaluation."""
-    parts = split.fit, split.held_out
-    return utterances_of(config.training, config.seed, examples, *parts, seed, whole)
-
-
-def training_digest(config: MemberConfig, data: Utterances, seed: int) -> str:
+def training_digest(config: MemberConfig, data: Utterances | Dialogues, seed: int) -> str:
     """Digest of all that determines a member's weights, which its name does not."""
     others = {"finetuning", "conversation"} - {config.task}
     own = config.model_dump(mode="json", exclude={"id", *others})

@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from medusa_jax.batches.examples import Batch
+from medusa_jax.batches.moments import scale_of
 from medusa_jax.models.deepser import DeepSER
 from medusa_jax.models.mixup import Mix, manifold_mixup
 from medusa_jax.tasks.micro_batches import in_parts
@@ -24,7 +25,6 @@ from medusa_jax.tasks.staged import StagedTask
 from medusa_jax.tasks.task import Optimiser, Phase
 
 PyTree = Any
-_LEAST = 1e-5  # a feature that varies less is not scaled
 
 
 class Knobs(NamedTuple):
@@ -67,9 +67,8 @@ class DeepSERTask(StagedTask):
             for name, frames in zip(names, model.frames, strict=True):
                 if name in self.facts.moments:
                     mean, deviation = self.facts.moments[name]
-                    scale = np.where(deviation > _LEAST, 1 / np.maximum(deviation, _LEAST), 1.0)
                     frames.mean[...] = jnp.asarray(mean)
-                    frames.scale[...] = jnp.asarray(scale, jnp.float32)
+                    frames.scale[...] = jnp.asarray(scale_of(deviation))
         return model
 
     def trained(self, phase: Phase) -> nnx.filterlib.Filter:

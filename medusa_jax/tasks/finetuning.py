@@ -227,13 +227,13 @@ class FinetuningTask(StagedTask):
             predicted["gender"] = told.gender_bg
         return averaged(predicted, found.share_bv) if every else predicted
 
-    def score(self, predicted: dict[str, np.ndarray]) -> float:
+    def score(self, predicted: dict[str, np.ndarray], phase: Phase) -> float:
         """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for
         it; of a member that learns gender alone, its balanced accuracy.
         """
         if not self.config.training.class_loss and self.own.gender_loss:
             return self._gender_score(predicted["gender"])
-        return super().score(predicted)
+        return super().score(predicted, phase)
 
     def _gender_score(self, told_ng: np.ndarray) -> float:
         """Balanced accuracy on the held-out utterances of known gender, 0 without any."""

@@ -93,7 +93,11 @@ class StagedTask:
         _, k_mix = jax.random.split(key)
         return draw_mix(k_mix, size, knobs.mixup_probability, knobs.mixup_alpha)
 
-    def score(self, predicted: dict[str, np.ndarray]) -> float:
+    def watch(self, predicted: dict[str, np.ndarray], phase: Phase) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    def score(self, predicted: dict[str, np.ndarray], phase: Phase) -> float:
         """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for
         it.
         """

@@ -22,13 +22,15 @@ PyTree = Any
 class Phase:
     """One phase of training: at most `epochs`, fewer if `patience` of them bring no better score.
 
-    `starts_from`: the weights it begins with, of the last epoch so far or of the best one.
+    `starts_from`: the weights it begins with, of the last epoch so far or of the best one. `anew`:
+    its epochs are compared among themselves alone, because its model is another one.
     """
 
     name: str
     epochs: int
     patience: int
     starts_from: Literal["last", "best"] = "last"
+    anew: bool = False
 
 
 class Optimiser(NamedTuple):
@@ -128,9 +130,15 @@ class Task(Protocol):
         """Outputs `[b, …]` by name for a viewed batch, without any randomness."""
         ...
 
-    def score(self, predicted: dict[str, np.ndarray]) -> float:
-        """Score predictions of the dataset's held-out part, in its order; higher is better,
-        above −1.
+    def score(self, predicted: dict[str, np.ndarray], phase: Phase) -> float:
+        """Score predictions of the dataset's held-out part, in its order, after an epoch of
+        `phase`; higher is better, above −1.
+        """
+        ...
+
+    def watch(self, predicted: dict[str, np.ndarray], phase: Phase) -> dict[str, float]:
+        """Further numbers for the epoch's line, which choose nothing, from predictions of the
+        dataset's watched part.
         """
         ...
 
@@ -155,6 +163,11 @@ class Dataset(Protocol):
     @property
     def held_out(self) -> np.ndarray:
         """Positions that choose the best epoch."""
+        ...
+
+    @property
+    def watched(self) -> np.ndarray:
+        """Positions that are predicted after each epoch too, for numbers that choose nothing."""
         ...
 
     @property

@@ -2,7 +2,7 @@
 balanced Stage 2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,6 +38,19 @@ class Utterances:
     def evaluated(self) -> Examples:
         """The utterances as they are predicted."""
         return self.whole or self.examples
+
+    @property
+    def watched(self) -> np.ndarray:
+        """None."""
+        return np.empty(0, int)
+
+    def units(self, rows: np.ndarray) -> np.ndarray:
+        """The positions of these utterances of the corpus: the same."""
+        return rows
+
+    def by_utterance(self, found: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, Any]:
+        """Predictions `[n, …]` of `units(rows)` in the order of `rows`: the same."""
+        return dict(found)
 
     @cached_property
     def digest(self) -> str:

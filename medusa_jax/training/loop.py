@@ -101,14 +101,15 @@ class _Group:
             seconds = time.monotonic() - began
             # Score and log before anything moves on, so that a line of metrics is of weights that
             # exist.
-            scores = self._scores()
+            scores = self._scores(now.phase)
+            watched = self._watched(now.phase)
             measured = {
                 "steps_per_second": (len(plan) - now.done) / seconds,
                 "input_wait": waited / seconds,
                 "compilations": compilations() - compiled,
                 "seconds": time.monotonic() - began,
             }
-            self._log(plan, now, scores, measured)
+            self._log(plan, now, scores, watched, measured)
             # The best weights are noted while the state still is of this epoch; then members move
             # on, which changes it.
             self._note_best()
@@ -154,31 +155,49 @@ class _Group:
         self.unsaved += 1  # the epoch's end
         return batches.waited
 
-    def _scores(self) -> dict[str, float]:
+    def _scores(self, number: int) -> dict[str, float]:
         """Each active member's score on the held-out part."""
+        scores = {}
+        for name, own in self._predicted(self.data.held_out).items():
+            if not all(np.isfinite(values).all() for values in own.values()):
+                raise TrainingError(
+                    "after this epoch the predictions of the held-out part are not finite",
+                    where=f"member {name}",
+                    hint="lower the learning rate",
+                )
+            task = self.members[name].task
+            scores[name] = task.score(own, task.phases[number])
+        return scores
+
+    def _watched(self, number: int) -> dict[str, dict[str, float]]:
+        """Each active member's numbers on the watched part, if there is one."""
+        if not len(self.data.watched):
+            return {}
+        found = {}
+        for name, own in self._predicted(self.data.watched).items():
+            task = self.members[name].task
+            found[name] = task.watch(own, task.phases[number])
+        return found
+
+    def _predicted(self, positions: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """Each active member's predictions of these units."""
         training = self.seats.training
 
         def run(batch: PyTree) -> list[dict[str, jax.Array]]:
             return [lanes.predict(batch) for lanes in training]
 
-        outputs = predicted(run, self.data, self.data.held_out, self.devices)
-        scores = {}
-        for lanes, found in zip(training, outputs, strict=True):
-            for name, own in lanes.by_member(found, axis=1).items():
-                if not all(np.isfinite(values).all() for values in own.values()):
-                    raise TrainingError(
-                        "after this epoch the predictions of the held-out part are not finite",
-                        where=f"member {name}",
-                        hint="lower the learning rate",
-                    )
-                scores[name] = self.members[name].task.score(own)
-        return scores
+        outputs = predicted(run, self.data, positions, self.devices)
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for lanes, own in zip(training, outputs, strict=True):
+            found |= lanes.by_member(own, axis=1)
+        return found
 
     def _log(
         self,
         plan: np.ndarray,
         now: Progress,
         scores: Mapping[str, float],
+        watched: Mapping[str, Mapping[str, float]],
         measured: Mapping[str, float],
     ) -> None:
         """Move the progress on by an epoch, and hand its numbers to the trackers."""
@@ -189,7 +208,7 @@ class _Group:
                 task, score = self.members[name].task, scores[name]
                 line: dict[str, int | float | str] = {"phase": task.phases[now.phase].name}
                 line |= dict(zip(task.losses, (sums / len(plan)).tolist(), strict=True))
-                line |= {"selection_score": score, **about}
+                line |= {"selection_score": score, **watched.get(name, {}), **about}
                 self.progress[name] = after_epoch(self.progress[name], score, task.phases)
                 self.files.log(name, line, self.progress[name].epochs)
 

@@ -36,7 +36,8 @@ def after_epoch(progress: Progress, score: float, phases: Sequence[Phase]) -> Pr
     """
     epochs, steps = progress.epochs + 1, progress.steps + progress.done
     moved = replace(progress, epoch=progress.epoch + 1, epochs=epochs, steps=steps, done=0)
-    if score > progress.best:
+    first = phases[progress.phase].anew and progress.epoch == 0
+    if first or score > progress.best:
         moved = replace(moved, best=score, best_epoch=epochs, stale=0)
     else:
         moved = replace(moved, stale=progress.stale + 1)

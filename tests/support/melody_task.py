@@ -115,7 +115,10 @@ class MelodyTask:
             "labels": batch["labels"],
         }
 
-    def score(self, predicted):
+    def watch(self, predicted, phase):
+        return {f"watched_{phase.name}": self.score(predicted, phase)}
+
+    def score(self, predicted, phase):
         hits = predicted["notes"].argmax(-1) == predicted["labels"]
         return float(hits[predicted["mask"] > 0].mean())
 
@@ -146,6 +149,7 @@ class Melodies:
         before = np.pad(self.notes, ((0, 0), (1, 0)))[:, :-1]
         self.labels = ((self.notes >= 4).astype(int) + (before >= 4)).astype(np.int32)
         self.held_out = np.arange(0, COUNT, 4)
+        self.watched = self.held_out[1::2]
         self.fit = np.setdiff1d(np.arange(COUNT), self.held_out)
         self.seed, self.digest = seed, digest_of(["melodies", seed])
 

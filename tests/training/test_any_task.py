@@ -54,7 +54,11 @@ def test_it_is_a_task_and_learns(finished):
     assert set(lines[0]) >= {"loss", "entropy", "notes", "steps", "selection_score"}
     data = Melodies()
     found = trained["low"].predict(data, data.held_out)
-    assert trained["low"].task.score(found) == max(line["selection_score"] for line in lines)
+    task = trained["low"].task
+    best = task.score(found, task.phases[-1])
+    assert best == max(line["selection_score"] for line in lines)
+    assert "watched_all" in lines[0]
+    assert "watched_head" in lines[-1]
 
 
 def test_the_second_phase_starts_from_the_best_and_trains_the_head_alone(finished, tmp_path):
