@@ -123,6 +123,32 @@ def check(
         raise typer.Exit(CorpusError.exit_code)
 
 
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="A pickled feature file of IEMOCAP or MELD, as others share it.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with", help="Another file of the same dialogues, for its labels or features."
+        ),
+    ] = None,
+) -> None:
+    """Make a table of conversations and a feature store a modality; runs no code of the file.
+
+    Example: medusa corpus import IEMOCAP_features.pkl --out iemocap
+    """
+    from medusa_jax.progress import track
+    from medusa_jax.store.pickled import import_pickles
+
+    with track("import") as report:
+        made = import_pickles(file, others or [], out, progress=report)
+    results().print(made)
+    typer.echo(f"use it in a run:\n{made.yaml()}", nl=False)
+
+
 @app.command()
 def generate(
     root: Annotated[Path, typer.Argument(help="The folder to make.")],
