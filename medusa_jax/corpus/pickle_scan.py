@@ -6,6 +6,7 @@ memo, nesting and whole numbers are bounded, and the file ends where the pickle 
 """
 
 import mmap
+import pickle
 import pickletools
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +36,7 @@ _ALLOWED = frozenset((*DATA, *_OWN))
 _PUTS, _GETS = ("PUT", "BINPUT", "LONG_BINPUT"), ("GET", "BINGET", "LONG_BINGET")
 _WHOLE = ("INT", "LONG", "LONG1", "LONG4")
 _FILLED = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS")
-CODES = {opcode.name: ord(opcode.code) for opcode in pickletools.opcodes}
+_CODES = {opcode.name: ord(opcode.code) for opcode in pickletools.opcodes}
 _BY_CODE = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 
@@ -139,3 +140,12 @@ def _effect(opcode: pickletools.OpcodeInfo) -> tuple[bool, int, int]:
 
 
 _EFFECTS = {opcode.name: _effect(opcode) for opcode in pickletools.opcodes}
+
+
+def own_opcodes(*names: str, **own: Any) -> dict[int, Any]:
+    """A dispatch table for Python's unpickler: plain data, these opcodes as they are, `own` ones.
+
+    An opcode that is not in the table cannot be read, whatever the file holds.
+    """
+    table = {_CODES[name]: pickle._Unpickler.dispatch[_CODES[name]] for name in (*DATA, *names)}
+    return table | {_CODES[name]: method for name, method in own.items()}

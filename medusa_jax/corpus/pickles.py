@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from medusa_jax.corpus import meld
 from medusa_jax.corpus import pickle_layouts as layouts
 from medusa_jax.corpus.assembly import assemble
+from medusa_jax.corpus.iemocap import LABEL_SETS, SESSIONS
 from medusa_jax.corpus.pickle_fields import FeatureFile, read_feature_file
 from medusa_jax.corpus.pickle_layouts import CLASSES
 from medusa_jax.corpus.table import Corpus
@@ -24,6 +26,8 @@ from medusa_jax.errors import CorpusError
 MELD_TRAIN, MELD_DEVELOPMENT = 1152, 114
 """Dialogues of MELD's training and development parts together, and of the latter."""
 _SESSION = re.compile(r"Ses0?([1-5])")
+_ORDERS = {"iemocap": LABEL_SETS[6], "meld": meld.CLASSES}
+"""Classes in the order of the tables that the corpora's own files give."""
 _GENDERS = {"F": "female", "M": "male"}
 _PLAIN_ID = re.compile(r"[\w.\- ]{1,200}")
 
@@ -169,8 +173,7 @@ def _iemocap_splits(
     files: Sequence[FeatureFile], dialogues: Sequence[str]
 ) -> tuple[dict[str, str], list[str]]:
     """Session 4 is the development part, session 5 the test part, as the test ids must confirm."""
-    part_of = {4: "development", 5: "test1"}
-    splits = {name: part_of.get(session_of(name), "train") for name in dialogues}
+    splits = {name: SESSIONS[session_of(name)] for name in dialogues}
     for file in files:
         listed = set(file.lists.get(layouts.TEST, ()))
         fifth = {name for name, split in splits.items() if split == "test1"}
@@ -224,27 +227,30 @@ def _table(
     splits: dict[str, str],
     root: Path,
 ) -> Corpus:
-    """The table: no audio, no votes, the label as consensus."""
+    """The table, without audio: the label is the consensus, and MELD's only vote."""
     labels = _required(files, layouts.LABELS)
     speakers = _required(files, layouts.SPEAKERS)
     sentences, ids = _first(files, layouts.SENTENCES), _ids(files, dialogues)
     places = [(name, turn) for name in dialogues for turn in range(len(labels[name]))]
-    classes = CLASSES[corpus]
     said = [speakers[name][turn] for name, turn in places]
+    consensus = [CLASSES[corpus][labels[name][turn]] for name, turn in places]
     plain = {
         "id": ids,
         "audio": [""] * len(places),
         "split": [splits[name] for name, _ in places],
         "speaker": [_speaker(corpus, *pair) for pair in zip(places, said, strict=True)],
         "gender": [_GENDERS.get(gender) for gender in said],
-        "consensus": [classes[labels[name][turn]] for name, turn in places],
+        "consensus": consensus,
         "transcript": [sentences[name][turn] if sentences else None for name, turn in places],
+        "dialogue": [name for name, _ in places],
+        "turn": [turn for _, turn in places],
     }
+    classes = _ORDERS[corpus]
     none_nc = np.zeros((len(places), len(classes) + 1), np.int64)
-    frame = assemble(plain, none_nc, none_nc, classes)
-    frame["dialogue"] = [name for name, _ in places]
-    frame["turn"] = np.array([turn for _, turn in places], np.int64)
-    return Corpus(frame, classes, root, corpus)
+    votes_nc = none_nc.copy()
+    if corpus == "meld":  # IEMOCAP's raters are not in the file
+        votes_nc[np.arange(len(places)), [classes.index(name) for name in consensus]] = 1
+    return Corpus(assemble(plain, votes_nc, none_nc, classes), classes, root, corpus)
 
 
 def _speaker(corpus: str, place: tuple[str, int], speaker: str) -> str:

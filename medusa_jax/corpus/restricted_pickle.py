@@ -10,7 +10,7 @@ import pickle
 from pathlib import Path
 from typing import Any, ClassVar
 
-from medusa_jax.corpus.pickle_scan import CODES, DATA, scan
+from medusa_jax.corpus.pickle_scan import own_opcodes, scan
 from medusa_jax.corpus.pickled_arrays import (
     KEYS,
     Array,
@@ -137,18 +137,17 @@ class _Unpickler(pickle._Unpickler):
         """FROZENSET."""
         self._push(frozenset(map(_key, self._above_mark())))
 
-    dispatch: ClassVar[dict[int, Any]] = {
-        **{CODES[name]: pickle._Unpickler.dispatch[CODES[name]] for name in DATA},
-        CODES["GLOBAL"]: named,
-        CODES["STACK_GLOBAL"]: named_on_stack,
-        CODES["REDUCE"]: made,
-        CODES["BUILD"]: described,
-        CODES["SETITEM"]: set_item,
-        CODES["SETITEMS"]: set_items,
-        CODES["DICT"]: dictionary,
-        CODES["ADDITEMS"]: add_items,
-        CODES["FROZENSET"]: frozen,
-    }
+    dispatch: ClassVar[dict[int, Any]] = own_opcodes(
+        GLOBAL=named,
+        STACK_GLOBAL=named_on_stack,
+        REDUCE=made,
+        BUILD=described,
+        SETITEM=set_item,
+        SETITEMS=set_items,
+        DICT=dictionary,
+        ADDITEMS=add_items,
+        FROZENSET=frozen,
+    )
 
 
 def _key(value: Any) -> Any:

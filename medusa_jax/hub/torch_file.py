@@ -16,6 +16,8 @@ from typing import IO, Any, ClassVar
 import ml_dtypes
 import numpy as np
 
+from medusa_jax.corpus.pickle_scan import own_opcodes
+
 _DTYPES = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
@@ -156,10 +158,11 @@ class _Unpickler(pickle._Unpickler):
         """Drop the state of an object, such as the versions that a model's dictionary carries."""
         self.stack.pop()  # type: ignore[attr-defined]
 
-    dispatch: ClassVar[dict[int, Any]] = {
-        **pickle._Unpickler.dispatch,
-        pickle.BUILD[0]: ignore_state,
-    }
+    # Not EXT1, EXT2 and EXT4: a name that Python has in its cache would not reach `find_class`.
+    dispatch: ClassVar[dict[int, Any]] = own_opcodes(
+        *("GLOBAL", "STACK_GLOBAL", "REDUCE", "BINPERSID", "SETITEM", "SETITEMS", "DICT"),
+        BUILD=ignore_state,
+    )
 
     def persistent_load(self, pid: Any) -> _Storage:
         """The storage of ("storage", dtype, key, device, count) and, in earlier files, a view."""

@@ -1,5 +1,6 @@
 """Files of PyTorch's, read without it: the same tensors, and nothing but tensors."""
 
+import copyreg
 import os
 import pickle
 import zipfile
@@ -82,6 +83,20 @@ def test_names_that_are_no_tensors_are_refused_and_not_called(save, tmp_path):
         with pytest.raises(TorchFileError, match="names"):
             read_torch_file(path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_name_that_python_has_in_its_cache_is_refused(tmp_path):
+    """An extension seen before does not reach `find_class`."""
+    number = 77
+    contents = b"\x80\x02\x82" + bytes([number]) + b"X\x01\x00\x00\x001\x85R."
+    copyreg.add_extension("builtins", "eval", number)
+    copyreg._extension_cache[number] = eval
+    try:
+        assert pickle.loads(contents) == 1, "an ordinary reader runs it"
+        with pytest.raises(TorchFileError):
+            read_torch_file(_archived(tmp_path / "one.bin", contents))
+    finally:
+        copyreg.remove_extension("builtins", "eval", number)
 
 
 def _archived(path, contents):
