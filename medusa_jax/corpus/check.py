@@ -176,18 +176,13 @@ def _dialogues(corpus: Corpus) -> list[str]:
     frame = corpus.frame
     shared = shared_speakers(corpus, [(frame["split"] == split).to_numpy() for split in SPLITS])
     warnings = _if(shared, "speakers in several splits (set corpus.speakers: shared in a run)")
-    by_dialogue = frame.groupby("dialogue", sort=False)
-    turns = by_dialogue["turn"].agg(["size", "max"])
-    gaps = turns["max"] + 1 > turns["size"]
-    alone = turns["size"] == 1
-    unknown = by_dialogue["speaker"].agg(lambda names: names.isna().any())
-    for what, rows in (
-        ("dialogues with turns left out", gaps),
-        ("dialogues of one utterance", alone),
-        ("dialogues with an unknown speaker", unknown),
-    ):
-        warnings += _if(turns.index[rows.to_numpy(bool)].tolist(), what)
-    return warnings
+    turns = frame.groupby("dialogue", sort=False)["turn"].agg(["size", "max"])
+    sizes, lasts = turns["size"].to_numpy(), turns["max"].to_numpy()
+    names = turns.index.to_numpy()
+    warnings += _if(names[lasts + 1 > sizes].tolist(), "dialogues with turns left out")
+    warnings += _if(names[sizes == 1].tolist(), "dialogues of one utterance")
+    unknown = frame["dialogue"][frame["speaker"].isna()].unique().tolist()
+    return warnings + _if(unknown, "dialogues with an unknown speaker")
 
 
 def _strays(corpus: Corpus) -> list[str]:
