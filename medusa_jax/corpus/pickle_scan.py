@@ -62,11 +62,12 @@ def scan(data: mmap.mmap, size: int) -> int:
     return count
 
 
-def _opcodes(data: mmap.mmap) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+def _opcodes(file: mmap.mmap) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
     """Opcodes and arguments up to STOP, as `pickletools.genops` gives them.
 
     `genops` itself refuses text of Python 2's protocol 0 that is not ASCII, as raw arrays are.
     """
+    data: Any = file  # `pickletools` declares a file, and uses only its reading
     name = ""
     while name != "STOP":
         code = data.read(1)
