@@ -6,13 +6,17 @@ A key that changes no number must be in `CHANGES_NO_NUMBER` and leave the digest
 import copy
 import importlib.util
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from member_effects import first_difference
+from dialogue_task import WIDTHS as WORDS
+from dialogue_task import dialogue_data, dialogue_member, dialogue_stores
+from member_effects import first_difference, toy_data_in
 from pydantic import BaseModel, ValidationError
 from toy_task import WIDTHS, toy_examples, toy_member
 
+from medusa_jax.config.conversation import ConversationConfig
 from medusa_jax.config.features import HuggingFaceConfig, StoreConfig
 from medusa_jax.config.finetuning import FinetuningConfig
 from medusa_jax.config.run import CHANGES_NO_NUMBER, SHARED, RunConfig
@@ -36,6 +40,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "transcription": {},
     "finetuning": {"backbones": {"logmel": "wavlm-large"}},
+    "conversation": {},
     "members": [
         {"id": "plain", "modalities": ["logmel", "hashed_text"]},
         {"id": "other", "modalities": ["logmel", "hashed_text"], "model": {"hidden": 64}},
@@ -120,7 +125,8 @@ def _each(value: dict[str, object] | tuple[object, ...]) -> list[object]:
 BASE = RunConfig.model_validate(resolved(EVERYTHING))
 KEYS = list(keys_of(BASE))
 MEMBER_KEYS = list(keys_of(toy_member(), ("members", "0")))
-MEMBER_KEYS.remove(("members", "0", "finetuning"))  # of another task: below
+for section in ("finetuning", "conversation"):  # of other tasks: below
+    MEMBER_KEYS.remove(("members", "0", section))
 
 
 def schema_of(config: RunConfig, path: tuple[str, ...]) -> dict[str, Any]:
@@ -213,7 +219,8 @@ def examples(tmp_path_factory):
 def test_every_key_of_a_member_changes_its_training(path, examples):
     """Phases, rates, weights of losses, batches, score, shapes of weights or the step's program."""
     before, after = changed(path, MEMBER)
-    assert first_difference(before.members[0], after.members[0], examples)
+    data = partial(toy_data_in, examples)
+    assert first_difference(before.members[0], after.members[0], data)
 
 
 @pytest.fixture(scope="module")
@@ -254,13 +261,41 @@ def test_every_key_of_finetuning_changes_its_training(key, tuned, examples):
     section = member["finetuning"] | NEEDS.get(key, {})
     base = {**tuned, "members": [member | {"finetuning": section}]}
     before, after = changed(("members", "0", "finetuning", key), base)
-    assert first_difference(before.members[0], after.members[0], examples, ignored={"traced"})
+    data = partial(toy_data_in, examples)
+    assert first_difference(before.members[0], after.members[0], data, ignored={"traced"})
+
+
+CONVERSATION: dict[str, dict[str, object]] = {
+    "top_k": {"routing": "top_k"},
+    "speaker_slots": {"speakers": "names"},
+}
+"""By key: the others without which it has no effect."""
+
+
+@pytest.fixture(scope="module")
+def dialogues(tmp_path_factory):
+    """The dataset of a member, on small conversations."""
+    given = dialogue_stores(tmp_path_factory.mktemp("talks"))
+    return partial(dialogue_data, *given)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", sorted(ConversationConfig.model_fields))
+def test_every_key_of_conversation_changes_its_training(key, dialogues):
+    member = dialogue_member(conversation=CONVERSATION.get(key, {})).model_dump(mode="json")
+    features = {name: {"extractor": "hashed_text", "width": WORDS[name]} for name in WORDS}
+    base = {**EVERYTHING, "features": features, "members": [member]}
+    before, after = changed(("members", "0", "conversation", key), base)
+    one, other = before.members[0], after.members[0]
+    assert first_difference(one, other, dialogues, ignored={"traced"})
+    assert first_difference(one, one.model_copy(deep=True), dialogues) is None
 
 
 def test_a_member_without_a_change_trains_alike(examples):
     """Else the test above could not fail."""
     (member,) = RunConfig.model_validate(MEMBER).members
-    assert first_difference(member, member.model_copy(deep=True), examples) is None
+    data = partial(toy_data_in, examples)
+    assert first_difference(member, member.model_copy(deep=True), data) is None
 
 
 def test_every_section_is_reached():

@@ -17,12 +17,16 @@ from toy_task import toy_data
 from medusa_jax.batches.examples import Examples, gather
 from medusa_jax.config.training import MemberConfig
 from medusa_jax.runs.training_plan import Group
+from medusa_jax.tasks.dialogues import Dialogues
 from medusa_jax.tasks.registry import reading_of
+from medusa_jax.tasks.task import Dataset, Phase
 from medusa_jax.tasks.utterances import Utterances, stream_of
 from medusa_jax.training.members import Member
 from medusa_jax.training.weights import new_weights, outline
 
 STEPS = 12
+DataOf = Callable[[MemberConfig], Any]
+"""From a member to its dataset."""
 
 
 def examples_in(shapes: int, examples: Examples) -> Examples:
@@ -31,9 +35,14 @@ def examples_in(shapes: int, examples: Examples) -> Examples:
     return gather(examples.corpus, examples.modalities, stores, shapes)
 
 
-def effects(config: MemberConfig, examples: Examples) -> Iterator[tuple[str, Callable[[], Any]]]:
+def toy_data_in(examples: Examples, config: MemberConfig) -> Utterances:
+    """The dataset of a toy member, in as many padded shapes as it asks for."""
+    return toy_data(examples_in(config.training.shapes, examples), config)
+
+
+def effects(config: MemberConfig, data_of: DataOf) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Names and makers of comparable values, the cheap ones first."""
-    data = toy_data(examples_in(config.training.shapes, examples), config)
+    data = data_of(config)
     (member,) = Group(None, (config,), data, (), {}, 0).members()
     task = member.task
     yield "id", lambda: member.id
@@ -47,9 +56,10 @@ def effects(config: MemberConfig, examples: Examples) -> Iterator[tuple[str, Cal
     yield "knobs", lambda: [jax.tree.map(np.asarray, task.knobs(one)) for one in task.phases]
     yield "rates", lambda: [_rates(task.optimiser(one, STEPS)) for one in task.phases]
     yield "batches", lambda: [data.plan(phase, 1) for phase in range(len(task.phases))]
+    yield "watched", lambda: data.watched
     yield "score", partial(_score, member, data)
     yield "shapes", lambda: jax.tree.map(lambda x: (x.shape, x.dtype), _parts(outline(task)))
-    yield "step", partial(_step, member, data)
+    yield "step", partial(_steps, member, data)
     yield "update", partial(_update, member)
     yield "filter", lambda: _trained(member)
     yield "statistics", lambda: _arrays(new_weights(task, jax.random.key(0)).measured)
@@ -58,11 +68,11 @@ def effects(config: MemberConfig, examples: Examples) -> Iterator[tuple[str, Cal
 def first_difference(
     before: MemberConfig,
     after: MemberConfig,
-    examples: Examples,
+    data_of: DataOf,
     ignored: Collection[str] = (),
 ) -> str | None:
     """The name of the first effect in which two members differ."""
-    pairs = zip(effects(before, examples), effects(after, examples), strict=True)
+    pairs = zip(effects(before, data_of), effects(after, data_of), strict=True)
     for (name, one), (_, other) in pairs:
         if name not in ignored and not _equal(one(), other()):
             return name
@@ -78,18 +88,23 @@ def _rates(optimiser: Any) -> dict[str, Any]:
     return {name: np.broadcast_to(of(steps), (STEPS,)) for name, of in schedules.items()}
 
 
-def _score(member: Member, data: Utterances) -> float:
+def _score(member: Member, data: Any) -> float:
     """The score of fixed predictions of the held-out part."""
     shape = len(data.held_out), len(data.examples.corpus.targets)
-    return member.task.score(
-        {"logits": np.random.default_rng(0).normal(size=shape)}, member.task.phases[0]
-    )
+    if isinstance(data, Dialogues):
+        shape = shape[0], data.examples.longest, shape[1]
+    logits = np.random.default_rng(0).normal(size=shape)
+    return member.task.score({"logits": logits, "teacher": logits}, member.task.phases[0])
 
 
-def _step(member: Member, data: Utterances) -> str:
-    """The program of a step's loss and gradient, as text."""
-    task, weights = member.task, outline(member.task)
-    phase, key = task.phases[0], jax.random.key(0)
+def _steps(member: Member, data: Dataset) -> list[str]:
+    """The programs of a step's loss and gradient, as text: one for phases that trace alike."""
+    phases = {member.task.traced(phase): phase for phase in member.task.phases}
+    return [_step(member, data, phase) for phase in phases.values()]
+
+
+def _step(member: Member, data: Dataset, phase: Phase) -> str:
+    task, weights, key = member.task, outline(member.task), jax.random.key(0)
     knobs = task.knobs(phase)
     drawn = task.draw(key, knobs, data.size)
     batch = jax.device_put(task.view(data.batch(data.plan(0, 0)[0])))
