@@ -20,7 +20,7 @@ from medusa_jax.errors import FeatureError
 from medusa_jax.store.reader import FeatureStore
 
 Arrays = Any
-"""NumPy or JAX arrays: by modality, or in the slots of one member."""
+"""NumPy or JAX arrays, and for `streams` and `present` those of modalities by name, or in slots."""
 
 
 class DialogueBatch(NamedTuple):
@@ -28,13 +28,13 @@ class DialogueBatch(NamedTuple):
 
     streams: Arrays  # [b, u, d_k], zero where a turn has no features
     present: Arrays  # [b, u] 1 where a turn has features
-    mask: np.ndarray | jax.Array  # [b, u] 1 where there is a turn
-    order: np.ndarray | jax.Array  # [b, u] int32, the speaker by order of appearance, from 0
-    rank: np.ndarray | jax.Array  # [b, u] int32, the speaker by frequency in the training part
-    soft: np.ndarray | jax.Array  # [b, u, c] target distribution; all zero: no class target
-    one_hot: np.ndarray | jax.Array  # [b, u, c] the consensus class; all zero: no consensus
-    attributes: np.ndarray | jax.Array  # [b, u, 3]; zero where not rated
-    rated: np.ndarray | jax.Array  # [b, u, 3] 1 where rated, else 0
+    mask: Arrays  # [b, u] 1 where there is a turn
+    order: Arrays  # [b, u] int32, the speaker by order of appearance, from 0
+    rank: Arrays  # [b, u] int32, the speaker by frequency in the training part
+    soft: Arrays  # [b, u, c] target distribution; all zero: no class target
+    one_hot: Arrays  # [b, u, c] the consensus class; all zero: no consensus
+    attributes: Arrays  # [b, u, 3]; zero where not rated
+    rated: Arrays  # [b, u, 3] 1 where rated, else 0
 
     def of(self, modalities: Sequence[str]) -> "DialogueBatch":
         """The same batch with the streams of these modalities in slots."""
@@ -196,12 +196,12 @@ def _means(store: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, np.ndar
     mean_nd = np.zeros((len(ids), store.width), np.float32)
     there_n = np.array([known.get(one, 0) > 0 for one in ids])
     for row in np.flatnonzero(there_n):
-        mean_nd[row] = np.mean(store.frames(ids[row]), axis=0, dtype=np.float32)
+        mean_nd[row] = np.mean(store.frames(ids[int(row)]), axis=0, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(mean_nd).all(axis=1))
     if len(bad):
         raise FeatureError(
             "features are not finite",
-            where=f"{store.folder}, utterance {ids[bad[0]]}",
+            where=f"{store.folder}, utterance {ids[int(bad[0])]}",
             hint="extract or import them again",
         )
     return mean_nd, there_n.astype(np.float32)

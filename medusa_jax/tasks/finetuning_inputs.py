@@ -16,6 +16,7 @@ from medusa_jax.hub.catalogue import short_name
 from medusa_jax.hub.locate import locate
 from medusa_jax.hub.model_folder import digests, read_settings
 from medusa_jax.store.reader import FeatureStore
+from medusa_jax.tasks.dialogues import Dialogues
 from medusa_jax.tasks.utterances import Utterances
 
 
@@ -55,12 +56,12 @@ def finetuned_flops(
     return total
 
 
-def check_inputs(config: MemberConfig, data: Utterances) -> None:
+def check_inputs(config: MemberConfig, data: Utterances | Dialogues) -> None:
     """Raise `ConfigError` if an encoder cannot read its modality, and `TrainingError` if genders
     or secondary emotions are asked for that no training utterance has.
     """
     own = config.finetuning
-    if config.task != "finetuning" or own is None:
+    if config.task != "finetuning" or own is None or isinstance(data, Dialogues):
         return
     stores = dict(zip(data.examples.modalities, data.examples.stores, strict=True))
     for name in own.backbones:

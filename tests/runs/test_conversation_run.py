@@ -10,6 +10,7 @@ from toy_task import toy_metrics
 
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.ensemble.predictions import Predictions
+from medusa_jax.runs.run import OUTPUTS
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_from_a_table_to_scores(medusa, place, tmp_path):
     for name in ("talk", "words"):
         lines = toy_metrics(run, name)
         assert {"test_weighted_f1", "experts_off", "dialogues"} <= set(lines[0])
-        file = run / "members" / name / "predictions.parquet"
+        file = run / "members" / name / OUTPUTS
         found = Predictions.load(file, corpus.classes)
         assert set(found.ids) == set(corpus.frame["id"])
         assert np.isfinite(found.logits).all()
@@ -71,9 +72,9 @@ def test_from_a_table_to_scores(medusa, place, tmp_path):
 
 def test_the_command_plans_conversations(medusa, place, tmp_path):
     path = config_file(place, tmp_path)
-    code, said, _ = medusa("train", path, "--out", place / "out", "--plan", "--speed", 1e-3)
+    code, said, _ = medusa("train", path, "--out", tmp_path / "out", "--plan", "--speed", 1e-3)
     assert code == 0
-    for words in ("group 1", "words: 8", "memory", "fits"):
+    for words in ("group 1", "letters/words: 5/5", "memory", "fits"):
         assert words in said, words
 
 
@@ -84,7 +85,7 @@ def test_a_corpus_without_dialogues_is_refused(medusa, place, tmp_path):
     own = {"source": "table", "path": str(tmp_path / "plain.parquet"), "max_failures": 0.05}
     path = config_file(place, tmp_path, corpus=own)
     code, _, error = medusa("run", path, "--out", tmp_path / "out")
-    assert code == 1
+    assert code == 3
     assert "has no dialogues" in error
     assert "Traceback" not in error
 
@@ -106,6 +107,6 @@ def test_a_wrong_setting_is_refused(medusa, place, tmp_path, changes, words):
     raw = yaml.safe_load(path.read_text()) | {"members": [member]}
     path.write_text(yaml.safe_dump(raw))
     code, _, error = medusa("run", path, "--out", tmp_path / "out")
-    assert code == 1
+    assert code == 2
     assert words in error
     assert "Traceback" not in error
