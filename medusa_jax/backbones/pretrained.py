@@ -18,7 +18,6 @@ from medusa_jax.backbones.wav2vec2 import SpeechBackbone
 from medusa_jax.backbones.waveform import normalised
 from medusa_jax.backbones.whisper import WhisperEncoder, Window
 from medusa_jax.backbones.whisper_weights import fill_encoder
-from medusa_jax.errors import ConfigError
 from medusa_jax.hub.model_folder import read_settings
 
 LAYERS = "layers"
@@ -40,10 +39,8 @@ class Backbone(nnx.Module):
         settings = read_settings(folder)
         self.encoder: SpeechBackbone | WhisperEncoder
         if settings.get("model_type") == "whisper":
-            if rank:
-                what, hint = "low-rank parts are not ported to Whisper", "set lora: 0"
-                raise ConfigError(what, where="finetuning.lora", hint=hint)
-            self.encoder = WhisperEncoder(whisper_config.read_config(folder), window, rngs=rngs)
+            whisper = whisper_config.read_config(folder)
+            self.encoder = WhisperEncoder(whisper, window, rank, rngs=rngs)
             self.conv_width, self.normalise = None, False
             self.shortest = whisper_config.FRAME
         else:
@@ -80,7 +77,7 @@ class Backbone(nnx.Module):
         wave_bn = jnp.pad(x_btd[:, :, 0], ((0, 0), (0, short)))
         samples_b = jnp.maximum(length_b, self.shortest)
         if isinstance(self.encoder, WhisperEncoder):
-            return self.encoder(wave_bn, samples_b, compute, remat)
+            return self.encoder(wave_bn, samples_b, compute, remat, key, frozen)
         wave_bn = normalised(wave_bn, samples_b) if self.normalise else wave_bn
         frames = self.encoder.convolutions(wave_bn, samples_b, compute)
         return self.encoder.encoded(*frames, compute, remat, key, frozen)

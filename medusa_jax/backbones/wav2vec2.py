@@ -18,10 +18,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 from medusa_jax.backbones.lora import Linear, adapted
-from medusa_jax.backbones.noise import Noise, draw_noise, seed_at
+from medusa_jax.backbones.noise import Noise, augmented, draw_noise, seed_at
 from medusa_jax.backbones.positions import Gate, PositionalConvolution, RelativeBias
 from medusa_jax.backbones.speech_config import SpeechConfig
-from medusa_jax.backbones.stack import States, stack_of
+from medusa_jax.backbones.stack import States, stack_of, through
 from medusa_jax.backbones.waveform import Convolutions, Projection, gelu
 from medusa_jax.layers.attention import by_head, together
 from medusa_jax.layers.dropout import Seed, dropout
@@ -162,10 +162,10 @@ class SpeechBackbone(nnx.Module):
         rates, noise = self.config.rates, None
         x_bth = self.projection(x_btc, compute)
         if key is not None:
-            first_stays = self.bias is not None
-            noise = draw_noise(rates, key, self.config.layers, valid_bt, first_stays)
+            shape = self.config.layers, valid_bt, self.config.hidden
+            noise = draw_noise(rates, key, *shape, first_stays=self.bias is not None)
             x_bth = dropout(x_bth, rates.feat_proj_dropout, noise.outside_s2[0])
-            x_bth = jnp.where(noise.masked_bt[:, :, None], self.masked[...], x_bth)
+            x_bth = augmented(x_bth, noise, self.masked[...])
         x_bth = jnp.where(valid_bt[:, :, None], x_bth, 0)
         x_bth += self.positions(x_bth, compute)
         if not self.config.stable:
@@ -188,6 +188,8 @@ class SpeechBackbone(nnx.Module):
     ) -> Array:
         """The input of the layers and the output of each `[l + 1, b, t, h]`."""
         bias_nts = None if self.bias is None else self.bias(x_bth.shape[1])
+        if frozen:  # what serves all layers is trained with the lowest
+            x_bth, bias_nts = jax.lax.stop_gradient((x_bth, bias_nts))
         graph, stacked = nnx.split(self.layers)
         drawn = None if noise is None else (noise.layers_ls2, noise.skipped_l)
 
@@ -198,12 +200,5 @@ class SpeechBackbone(nnx.Module):
             x_bth = jnp.where(skipped, x_bth, y_bth)
             return x_bth, x_bth
 
-        run = jax.checkpoint(one) if remat else one
-        below = jax.tree.map(lambda x: x[:frozen], (stacked, drawn))
-        above = jax.tree.map(lambda x: x[frozen:], (stacked, drawn))
-        states = [x_bth[None]]
-        if frozen:
-            x_bth, below_lbth = jax.lax.stop_gradient(jax.lax.scan(one, x_bth, below))
-            states = [jax.lax.stop_gradient(states[0]), below_lbth]
-            bias_nts = None if bias_nts is None else jax.lax.stop_gradient(bias_nts)
-        return jnp.concatenate([*states, jax.lax.scan(run, x_bth, above)[1]])
+        _, states_lbth = through(one, x_bth, (stacked, drawn), frozen=frozen, remat=remat)
+        return jnp.concatenate([x_bth[None], states_lbth])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medusa_jax.backbones.noise import Rates
 from medusa_jax.errors import FeatureError
 from medusa_jax.hub.model_folder import read_settings
 
@@ -17,7 +18,9 @@ FRAME = 2 * HOP
 
 @dataclass(frozen=True)
 class WhisperConfig:
-    """What the modules need to know: the encoder, then the decoder, whose width is the same."""
+    """What the modules need to know: the encoder, then the decoder, whose width is the same;
+    `rates` are of the encoder's noise in training.
+    """
 
     bands: int
     hidden: int
@@ -30,6 +33,7 @@ class WhisperConfig:
     decoder_feedforward: int
     decoder_positions: int
     vocabulary: int
+    rates: Rates
 
     @property
     def window(self) -> int:
@@ -80,6 +84,7 @@ def _config_of(given: Mapping[str, Any]) -> WhisperConfig:
         decoder_feedforward=given["decoder_ffn_dim"],
         decoder_positions=given["max_target_positions"],
         vocabulary=given["vocab_size"],
+        rates=Rates.of_whisper(given),
     )
 
 

@@ -1,6 +1,8 @@
 """wav2vec 2.0, HuBERT and WavLM in Flax against transformers, on random weights."""
 
 import copy
+import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from medusa_jax.backbones.noise import Rates, draw_noise
 from medusa_jax.backbones.speech_weights import load_speech
 from medusa_jax.backbones.waveform import normalised
 
@@ -141,6 +144,32 @@ def test_noise_follows_from_the_key(both):
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
     assert np.abs(first - quiet).max() > 0.1
+
+
+def test_masked_spans_are_transformers(both, monkeypatch):
+    """Of equal masks of frames and features the last state is PyTorch's in training."""
+    model, ours = copy.deepcopy(both[0]), nnx.clone(both[1])
+    spans = {"mask_time_prob": 0.3, "mask_feature_prob": 0.5}
+    rates, key = Rates(**spans), jax.random.key(3)
+    ours.config, ours.layers.rates = replace(ours.config, rates=rates), rates
+    found = nnx.jit(trained)(ours, key)[-1]
+    frames = [(n - 400) // 320 + 1 for n in SAMPLES[:2]]
+    valid_bt = jnp.arange(frames[0]) < jnp.array(frames)[:, None]
+    noise = draw_noise(rates, key, 3, valid_bt, 32, first_stays=ours.bias is not None)
+    masks = {frames[0]: noise.masked_bt, 32: noise.masked_bd}
+    assert all(mask.any(axis=1).all() for mask in masks.values())
+    model.config.mask_feature_min_masks = 0  # WavLM's configuration lacks it
+    for setting, value in spans.items():
+        setattr(model.config, setting, value)
+    modeling = sys.modules[type(model).__module__]
+    monkeypatch.setattr(
+        modeling, "_compute_mask_indices", lambda shape, **_: np.array(masks[shape[1]])[:1]
+    )
+    for module in model.modules():  # no other noise
+        module.training = isinstance(module, type(model))
+    with torch.no_grad():
+        wanted = model(torch.tensor(waves()[:1])).last_hidden_state[0].numpy()
+    np.testing.assert_allclose(found[0], wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_no_gradient_reaches_frozen_layers(both):

@@ -209,7 +209,6 @@ REFUSED = {
     "an unknown gender": (3, ["unknown gender 'robot'", "u00.wav"]),
     "no gender is known": (6, ["no training utterance has a gender", "finetuning.gender"]),
     "too long for Whisper": (2, ["at most 1 s", "finetuning.crop_seconds"]),
-    "low rank in Whisper": (2, ["finetuning.lora", "Whisper"]),
 }
 """Exit code and words of the error."""
 MADE = {
@@ -224,7 +223,6 @@ MADE = {
     "an unknown gender": with_genders("robot"),
     "no gender is known": with_genders(None),
     "too long for Whisper": with_whisper(crop_seconds=1.2),
-    "low rank in Whisper": with_whisper(lora=4),
 }
 
 

@@ -2,6 +2,7 @@
 utterance alone.
 """
 
+import math
 from dataclasses import replace
 
 import jax
@@ -272,6 +273,50 @@ def test_secondary_emotions_are_learned_by_a_head_of_their_own(model, given):
     shares = float(knobs.class_loss), float(knobs.attribute_loss), 0.5
     assert found["loss"] == pytest.approx(np.dot(shares, others), rel=1e-5)
     assert np.abs(gradient["secondary"]["kernel"][...]).max() > 1e-5
+
+
+def products(jaxpr):
+    """Multiplications of all matrix products in a program, those of a scan at each of its steps."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            left, out = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+            total += math.prod(out) * math.prod(left[axis] for axis in contracted)
+        inner = (
+            getattr(one, "jaxpr", one) for one in jax.tree.leaves(list(equation.params.values()))
+        )
+        times = equation.params.get("length", 1)
+        total += times * sum(products(one) for one in inner if hasattr(one, "eqns"))
+    return total
+
+
+def gradients_cost(model, given, **section):
+    """Multiplications of a step's gradient, its forward pass aside."""
+    quiet = {"noise": False, "remat": False, "pooling": "mean", **section}
+    task, data, weights = tuned(tuned_member(model, finetuning=quiet), given)
+    batch = jax.device_put(task.view(data.batch(data.plan(0, 0)[0])))
+    knobs, key = task.knobs(task.phases[0]), jax.random.key(0)
+    drawn = task.draw(key, knobs, 8)
+
+    def loss(params):
+        whole = nnx.merge(weights.graph, params, *weights.constants)
+        return task.loss(whole, batch, knobs, drawn, key)[0]
+
+    both = (jax.make_jaxpr(make)(weights.params) for make in (jax.grad(loss), loss))
+    return float(np.subtract(*(products(one.jaxpr) for one in both)))
+
+
+@pytest.mark.parametrize("name", ["wavlm-large", "whisper"])
+def test_frozen_layers_cost_no_gradient(name, given, tmp_path):
+    """Of three layers each costs the same; with none trained the heads alone are left."""
+    folder = save_model(name, tmp_path / "model", "tiny")
+    costs = [gradients_cost(folder, given, top_layers=layers) for layers in (0, 1, 2)]
+    heads, layer = costs[0], costs[1] - costs[0]
+    assert costs[2] - costs[1] == pytest.approx(layer, rel=0.01)
+    assert heads < layer / 20
+    everything = gradients_cost(folder, given)
+    assert everything > costs[2] + 0.9 * layer
 
 
 def test_without_a_weight_no_secondary_emotions_are_carried(model, given):
