@@ -134,6 +134,14 @@ class MemberConfig(Config):
                 "modalities without a backbone condition on their text: set finetuning.text, or "
                 "remove them"
             )
+        if (
+            set(self.modalities) == set(self.finetuning.backbones)
+            and self.finetuning.text != "none"
+        ):
+            raise ValueError(
+                "finetuning.text conditions on modalities without a backbone, and this member has "
+                "none: add one, or set text: none"
+            )
         return self
 
 

@@ -9,6 +9,7 @@ from small_config import SMALL
 from medusa_jax.cli.opening import shipped_configs
 from medusa_jax.config.corpus import OPTIONAL
 from medusa_jax.config.yaml_file import load_config
+from medusa_jax.errors import ConfigError
 
 
 @pytest.fixture
@@ -120,3 +121,25 @@ def test_what_is_off_by_default_enters_the_digest_where_it_is_on(file: Path, set
     on = load_config(file, [setting]).corpus
     assert all(getattr(load_config(file).corpus, key) in (0, None) for key in OPTIONAL)
     assert any(getattr(on, key) for key in OPTIONAL)
+
+
+def with_text(tmp_path: Path, text: str, modalities: list[str]) -> Path:
+    """A run of a member that fine-tunes an encoder on waves."""
+    config = yaml.safe_load(SMALL) | {"finetuning": {"backbones": {"wave": "hf:nowhere"}}}
+    config["features"]["wave"] = {"extractor": "waveform"}
+    member = {"id": "tuned", "task": "finetuning", "modalities": modalities}
+    config["members"] = [member | {"finetuning": {"text": text}}]
+    path = tmp_path / "tuned.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("text", ["sum", "multiply"])
+def test_a_condition_on_text_needs_a_text(tmp_path: Path, text: str) -> None:
+    """And the other way round; neither is ignored."""
+    load_config(with_text(tmp_path, text, ["wave", "text"]))
+    load_config(with_text(tmp_path, "none", ["wave"]))
+    with pytest.raises(ConfigError, match="this member has none: add one, or set text: none"):
+        load_config(with_text(tmp_path, text, ["wave"]))
+    with pytest.raises(ConfigError, match=r"set finetuning\.text"):
+        load_config(with_text(tmp_path, "none", ["wave", "text"]))
