@@ -34,7 +34,7 @@ from medusa_jax.tasks.objective import attribute_loss, classification_loss
 from medusa_jax.tasks.optimisers import injected
 from medusa_jax.tasks.staged import StagedTask
 from medusa_jax.tasks.task import Optimiser, Phase
-from medusa_jax.tasks.windows import averaged, first_of, windowed
+from medusa_jax.tasks.windows import averaged, first_of, one_by_one, windowed
 
 _TINY = 1e-9
 
@@ -215,17 +215,20 @@ class FinetuningTask(StagedTask):
         """Logits `[b, c]` over all targets, attributes `[b, 3]` on 1–7, and logits of gender if
         there is such a head: of the first part, or means over the windows of all audio.
         """
-        inputs, every = [frames_of(slot) for slot in batch.inputs], self.own.evaluation == "windows"
+        inputs = [frames_of(slot) for slot in batch.inputs]
         crops = crops_of(self.own, dict(zip(self.slots, map(_width, inputs), strict=True)))
-        cut = windowed if every else first_of
-        found = cut(inputs, batch.lengths, [crops.get(name) for name in self.slots])
-        gender_b = jnp.repeat(batch.gender, found.share_bv.shape[1])
-        x_bw = model.pool(found.inputs, found.lengths, gender_b)
-        told = model.heads(x_bw)
-        predicted = {"logits": told.logits_bc, "attributes": told.attributes_ba}
-        if told.gender_bg is not None:
-            predicted["gender"] = told.gender_bg
-        return averaged(predicted, found.share_bv) if every else predicted
+        sizes = [crops.get(name) for name in self.slots]
+
+        def run(inputs: list[Array], lengths: list[Array]) -> dict[str, Array]:
+            told = model.heads(model.pool(inputs, lengths, batch.gender))
+            predicted = {"logits": told.logits_bc, "attributes": told.attributes_ba}
+            return predicted if told.gender_bg is None else predicted | {"gender": told.gender_bg}
+
+        if self.own.evaluation == "first":
+            first = first_of(inputs, batch.lengths, sizes)
+            return run(first.inputs, first.lengths)
+        found = windowed(inputs, batch.lengths, sizes)
+        return averaged(one_by_one(run, found), found.share_bv)
 
     def score(self, predicted: dict[str, np.ndarray], phase: Phase) -> float:
         """Macro-F1 of the held-out part with classes weighed alike, as the configuration asks for

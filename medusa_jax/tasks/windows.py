@@ -3,13 +3,14 @@
 Legend: `b` utterance, `v` window, `t` sample or frame, `d` feature, `c` class.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+PyTree = Any
 _TINY = 1e-9
 
 
@@ -57,6 +58,17 @@ def _cut(x_btd: Array, length_b: Array, crop: int | None, count: int) -> tuple[A
     x_btd = jnp.pad(x_btd, ((0, 0), (0, count * size - x_btd.shape[1]), (0, 0)))
     length_bv = jnp.clip(length_b[:, None] - jnp.arange(count) * size, 0, size)
     return x_btd.reshape(-1, size, x_btd.shape[2]), length_bv
+
+
+def one_by_one(run: Callable[[list[Array], list[Array]], PyTree], windows: Windows) -> PyTree:
+    """`run(inputs, lengths)` of an utterance's first windows, then of its second ones, and so on:
+    its arrays `[b·v, …]`, in the memory of one window of each utterance.
+    """
+    b, v = windows.share_bv.shape
+    given = windows.inputs, windows.lengths
+    given = jax.tree.map(lambda x: x.reshape(b, v, *x.shape[1:]).swapaxes(0, 1), given)
+    found = jax.lax.map(lambda some: run(*some), given)
+    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(b * v, *x.shape[2:]), found)
 
 
 def averaged(

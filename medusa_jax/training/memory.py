@@ -10,11 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.extend.core import Literal, jaxprs_in_params
 
 from medusa_jax.config.training import EngineConfig
 from medusa_jax.machines.mesh import devices_of
 from medusa_jax.machines.processes import least
 from medusa_jax.tasks.task import Dataset, Phase, Task
+from medusa_jax.training.prediction import PREDICT_BATCH
 from medusa_jax.training.step import new_state
 from medusa_jax.training.weights import Weights, outline
 
@@ -41,6 +43,7 @@ class Need:
         int  # gradients and what the forward pass keeps for the backward one: only during its step
     )
     batch: int  # the device's rows of its group's batch, at the largest shape
+    predicting: int = 0  # arrays of a prediction: only while it runs
 
     @property
     def structure(self) -> Hashable:
@@ -51,8 +54,9 @@ class Need:
 def need_of(task: Task, data: Dataset, devices: int = 1) -> Need:
     """A member's need of each of the `devices` that share its batches, at the largest padded shape.
 
-    `step` is what automatic differentiation keeps before the compiler saves any of it: what is
-    really used is less, rarely under half of it.
+    `step` is what automatic differentiation keeps before the compiler saves any of it, `predicting`
+    what is alive at once before any of it is fused: what is really used is less, rarely under half
+    of it.
     """
     weights, phase, parts = outline(task), task.phases[0], task.parts
     state = jax.eval_shape(lambda params: new_state(task, phase, params), weights.params)
@@ -65,7 +69,9 @@ def need_of(task: Task, data: Dataset, devices: int = 1) -> Need:
     count = sum(leaf.size for leaf in jax.tree.leaves(weights.params))
     program = weights.graph, task.traced(phase)
     shared = bytes_of(data.shapes(-(-data.size // devices)))
-    return Need(program, task.reads, count, held, bytes_of(weights.params) + kept, shared)
+    predicting = _predicting(task, weights, data.shapes(-(-PREDICT_BATCH // devices)))
+    step = bytes_of(weights.params) + kept
+    return Need(program, task.reads, count, held, step, shared, predicting)
 
 
 def _backward(task: Task, phase: Phase, weights: Weights, batch: PyTree) -> PyTree:
@@ -89,6 +95,45 @@ def _backward(task: Task, phase: Phase, weights: Weights, batch: PyTree) -> PyTr
     return jax.eval_shape(backward, weights.params, weights.constants, knobs, drawn, key, batch)
 
 
+def _predicting(task: Task, weights: Weights, batch: PyTree) -> int:
+    """Bytes that a prediction of a batch of these shapes holds at once, weights and inputs aside.
+
+    Longer inputs, of whole utterances, are predicted in windows as long as those of training, one
+    after the other.
+    """
+
+    def predict(params: PyTree, constants: PyTree, x: PyTree) -> Any:
+        return task.predict(nnx.merge(weights.graph, params, *constants), task.view(x))
+
+    return _live(jax.make_jaxpr(predict)(weights.params, weights.constants, batch).jaxpr)
+
+
+def _live(program: Any) -> int:
+    """The most bytes of its own arrays that a program holds at once, each from the operation that
+    makes it to the last that reads it.
+    """
+    last: dict[Any, int] = {}
+    for place, equation in enumerate(program.eqns):
+        last |= dict.fromkeys(_variables(equation.invars), place)
+    last |= dict.fromkeys(_variables(program.outvars), len(program.eqns))
+    held, most, ends = 0, 0, dict[int, int]()
+    for place, equation in enumerate(program.eqns):
+        made = {x: bytes_of(x.aval) for x in equation.outvars}
+        inner = [_live(one) for one in jaxprs_in_params(equation.params)]
+        most = max(most, held + max([sum(made.values()), *inner]))
+        for x, size in made.items():
+            if last.get(x, place) > place:
+                held += size
+                ends[last[x]] = ends.get(last[x], 0) + size
+        held -= ends.pop(place, 0)
+    return most
+
+
+def _variables(atoms: Iterable[Any]) -> list[Any]:
+    """Those of a program's inputs that are no constants."""
+    return [x for x in atoms if not isinstance(x, Literal)]
+
+
 def bytes_of(tree: PyTree) -> int:
     """Bytes of all arrays, or shapes of arrays, in a tree; keys count as nothing."""
     leaves = [
@@ -100,15 +145,17 @@ def bytes_of(tree: PyTree) -> int:
 
 
 def group_bytes(needs: Sequence[Need], side_by_side: bool) -> int:
-    """The need of members that train as one group: every state, the batches, and the step of the
-    largest stack.
+    """The need of members that train as one group: every state, the batches, and the step or the
+    prediction of the largest stack.
     """
-    steps: dict[Any, int] = {}
+    stacks: dict[Any, list[Need]] = {}
     for place, need in enumerate(needs):
-        stack = need.structure if side_by_side else place
-        steps[stack] = steps.get(stack, 0) + need.step
+        stacks.setdefault(need.structure if side_by_side else place, []).append(need)
+    most = 0
+    for some in stacks.values():
+        most = max(most, sum(one.step for one in some), sum(one.predicting for one in some))
     states = sum(need.state for need in needs)
-    return states + max(steps.values()) + _BATCHES * max(need.batch for need in needs)
+    return states + most + _BATCHES * max(need.batch for need in needs)
 
 
 def budget(engine: EngineConfig) -> int:

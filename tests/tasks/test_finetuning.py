@@ -21,6 +21,8 @@ from medusa_jax.tasks import staged
 from medusa_jax.tasks.class_losses import secondary_loss
 from medusa_jax.tasks.finetuning_inputs import check_inputs
 from medusa_jax.tasks.task import Dataset, Task
+from medusa_jax.training.memory import need_of
+from medusa_jax.training.prediction import PREDICT_BATCH
 from medusa_jax.training.step import predict_step, program_of
 from medusa_jax.training.weights import new_weights
 
@@ -273,6 +275,22 @@ def test_secondary_emotions_are_learned_by_a_head_of_their_own(model, given):
     shares = float(knobs.class_loss), float(knobs.attribute_loss), 0.5
     assert found["loss"] == pytest.approx(np.dot(shares, others), rel=1e-5)
     assert np.abs(gradient["secondary"]["kernel"][...]).max() > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("evaluation", ["first", "windows"])
+def test_predictions_need_no_more_memory_than_is_reckoned(model, given, evaluation):
+    """Of small batches in training, of whole utterances in several windows each."""
+    config = tuned_member(model, training={"batch_size": 1}, finetuning={"pooling": "mean"})
+    config = with_section(config, evaluation=evaluation, crop_seconds=0.06)
+    task, data, weights = tuned(config, given)
+    need, shapes = need_of(task, data), data.evaluated.largest_batch(PREDICT_BATCH)
+    assert (jax.tree.leaves(shapes.inputs)[0].shape[1] > 3 * 960) == (evaluation == "windows")
+    run = predict_step(program_of(task, weights.graph, None))
+    program = run.lower(weights.params, weights.constants, task.view(shapes)).compile()
+    used = program.memory_analysis().temp_size_in_bytes
+    assert need.predicting / 4 < used < need.predicting
+    assert need.predicting > need.step, "else the reckoning would not matter"
 
 
 def products(jaxpr):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medusa_jax.tasks.windows import averaged, first_of, windowed
+from medusa_jax.tasks.windows import averaged, first_of, one_by_one, windowed
 
 CROP, SHORT = 10, 4  # of a long slot and of another kind, whose frames are fewer
 LENGTHS = np.array([23, 10, 7, 0, 24])
@@ -95,3 +95,19 @@ def test_an_utterance_of_one_window_has_the_same_numbers_beside_a_longer_one(win
     share = np.eye(windows, dtype=np.float32)[:1]
     found = averaged({"logits": jnp.asarray(logits)}, jnp.asarray(share))["logits"]
     np.testing.assert_allclose(found[0], jax.nn.log_softmax(logits[0]), atol=1e-5)
+
+
+def test_windows_one_by_one_are_all_of_them_at_once():
+    """In the same order, and never more than one of each utterance in a call."""
+    inputs, lengths = slots()
+    found, rows = windowed(inputs, lengths, [CROP, SHORT, None]), []
+
+    def run(inputs, lengths):
+        rows.append(len(inputs[0]))
+        return {"sum": inputs[0].sum(axis=1) + lengths[1][:, None], "text": inputs[2][:, 0]}
+
+    once, parts = run(found.inputs, found.lengths), one_by_one(run, found)
+    assert rows[0] == 15
+    assert set(rows[1:]) == {5}
+    for name, wanted in once.items():
+        np.testing.assert_allclose(parts[name], wanted, rtol=1e-6)

@@ -102,6 +102,9 @@ def test_a_group_shares_its_stream_and_fits_the_memory():
     assert (
         group_bytes([needs["a"], replace(needs["b"], program="other", step=7)], True) == 20 + 7 + 4
     )
+    some = [needs["a"], replace(needs["b"], predicting=9)]
+    assert group_bytes(some, True) == 20 + 10 + 4, "both step at once, or predict"
+    assert group_bytes(some, False) == 20 + 9 + 4
 
 
 @pytest.mark.slow
