@@ -60,10 +60,8 @@ class GroupFiles:
         return len(ended) == len(self.members)
 
     def restored(self) -> dict[str, Progress]:
-        """Every member's progress: as saved last, or new.
-
-        A member whose folder was removed starts anew. Metrics of epochs that will be trained again
-        are dropped.
+        """Every member's progress: as saved last, or new; a member whose folder was removed starts
+        anew.
         """
         found = checkpoint.restore(self._group, "last", self._digest)
         arrays, about = found if found is not None else ({}, {"members": {}, "steps": 0})
@@ -77,10 +75,17 @@ class GroupFiles:
                 self._saved[name] = arrays["states"][name]
                 if name in arrays.get("best", {}):
                     self._best[name] = arrays["best"][name]
-            if leads():
-                folder, epochs = self.folders[name].path, progress[name].epochs
-                self._trackers[name] = trackers_of(self._tracking, folder, member.digest, epochs)
         return progress
+
+    def track(self, progress: Mapping[str, Progress]) -> None:
+        """Open every member's trackers; metrics of epochs that will be trained again are
+        dropped.
+        """
+        if not leads():
+            return
+        for name, member in self.members.items():
+            folder, epochs = self.folders[name].path, progress[name].epochs
+            self._trackers[name] = trackers_of(self._tracking, folder, member.digest, epochs)
 
     def state_of(self, name: str, blank: State, weights: Weights) -> State:
         """A member's state as restored, or `blank`, a new one of its structure; `weights` are its

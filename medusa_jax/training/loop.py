@@ -84,6 +84,8 @@ class _Group:
         self.progress, self.unsaved = files.restored(), 0
         self.seats = Seats(self.members, files, side_by_side, self.devices)
         self.seats.restore(self.progress)
+        # Only now, with every member's weights at hand, files appear in their folders.
+        files.track(self.progress)
 
     def train(self, asked: Callable[[], bool]) -> None:
         """Train every epoch of every member."""

@@ -237,4 +237,6 @@ def test_a_fault_is_one_clear_error_before_training(medusa, place, tmp_path, fau
     said = " ".join(said.split())
     assert all(word in said for word in words), said
     assert "Traceback" not in said
+    begun = [*(place / "out").rglob("metrics.jsonl"), *(place / "out").rglob("groups")]
+    assert not begun, "files of a training that never began"
     assert not any(file.read_text() for file in place.glob("out/*/members/*/metrics.jsonl"))
