@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medusa_jax.audio.decode import RATE
+from medusa_jax.backbones.config_file import read_ported
 from medusa_jax.backbones.noise import Rates
 from medusa_jax.errors import FeatureError
 from medusa_jax.hub.model_folder import read_settings
@@ -52,17 +53,8 @@ def read_config(folder: Path) -> SpeechConfig:
 
     Raises `FeatureError` that names every option that is not ported, or keys that are missing.
     """
-    path = folder / "config.json"
-    given = read_settings(folder)
-    problems = unported(given)
-    if problems:
-        hint = "extract with `backend: torch`; to fine-tune, choose another model"
-        raise FeatureError(f"not ported to JAX: {'; '.join(problems)}", where=path, hint=hint)
-    try:
-        return _config_of(given)
-    except KeyError as error:
-        hint = "fetch the model again"
-        raise FeatureError(f"config.json has no {error}", where=path, hint=hint) from error
+    instead = "extract with `backend: torch`; to fine-tune, choose another model"
+    return read_ported(folder, unported, _config_of, instead)
 
 
 def normalises(folder: Path) -> bool:

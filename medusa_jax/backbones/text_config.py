@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medusa_jax.errors import FeatureError
-from medusa_jax.hub.model_folder import read_settings
+from medusa_jax.backbones.config_file import read_ported
 
 ROBERTA = ("roberta", "xlm-roberta", "camembert")  # one architecture
 TEXT_FAMILIES = ("bert", *ROBERTA, "modernbert")
@@ -78,22 +77,11 @@ def read_text_config(folder: Path) -> TextConfig:
 
     Raises `FeatureError` that names every option that is not ported, or what cannot be used.
     """
-    path = folder / "config.json"
-    given = read_settings(folder)
-    problems = unported(given)
-    if problems:
-        hint = "use `backend: torch` for this model"
-        raise FeatureError(f"not ported to JAX: {'; '.join(problems)}", where=path, hint=hint)
-    make = _modernbert if given["model_type"] == "modernbert" else _bert
-    try:
-        config = make(given)
-    except KeyError as error:
-        hint = "fetch the model again"
-        raise FeatureError(f"config.json has no {error}", where=path, hint=hint) from error
-    except (TypeError, ValueError) as error:
-        what, hint = f"config.json cannot be used: {error}", "fetch the model again"
-        raise FeatureError(what, where=path, hint=hint) from error
-    return config
+
+    def make(given: Mapping[str, Any]) -> TextConfig:
+        return _modernbert(given) if given["model_type"] == "modernbert" else _bert(given)
+
+    return read_ported(folder, unported, make)
 
 
 def unported(given: Mapping[str, Any]) -> list[str]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medusa_jax.backbones.config_file import read_ported
 from medusa_jax.backbones.noise import Rates
-from medusa_jax.errors import FeatureError
 from medusa_jax.hub.model_folder import read_settings
 
 KIND = "whisper"
@@ -46,16 +46,8 @@ def read_config(folder: Path) -> WhisperConfig:
 
     Raises `FeatureError` that names every option that is not ported, or keys that are missing.
     """
-    path, given = folder / "config.json", read_settings(folder)
-    problems = unported(given, preprocessing(folder))
-    if problems:
-        hint = "use `backend: torch` for this model"
-        raise FeatureError(f"not ported to JAX: {'; '.join(problems)}", where=path, hint=hint)
-    try:
-        return _config_of(given)
-    except KeyError as error:
-        hint = "fetch the model again"
-        raise FeatureError(f"config.json has no {error}", where=path, hint=hint) from error
+    front_end = preprocessing(folder)
+    return read_ported(folder, lambda given: unported(given, front_end), _config_of)
 
 
 def unported(given: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> list[str]:
