@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
-from medusa_jax.cli.opening import prepared_run
+from medusa_jax.cli.opening import prepared_run, say
 from medusa_jax.cli.options import RUNS, Config, Out, Settings
 from medusa_jax.errors import SubmissionError
 
@@ -104,6 +104,19 @@ def show_written(prepared: "Prepared", written: "Written") -> None:
         shown = [f"{word} {metrics[name]:.4f}" for name, word in _SHOWN.items() if name in metrics]
         print(f"  Task {number}, valid" + (f": {', '.join(shown)}" if shown else ""))
         print(f"    {path}")
+    _warn_of_attributes(prepared)
+
+
+def _warn_of_attributes(prepared: "Prepared") -> None:
+    """Name the members whose untrained attributes are in the file of Task 2."""
+    from medusa_jax.runs.submit import untrained_attributes
+
+    config = prepared.run.config
+    system = None if config.submission is None else config.submission.system
+    if names := untrained_attributes(config, system):
+        text = f"the attributes of {', '.join(names)} were never trained, so those of Task 2 "
+        text += "mean nothing (training.attribute_loss is 0): submit Task 1 alone, or train them"
+        say(f"[yellow]warning:[/yellow] {escape(text)}")
 
 
 def _write_board(run: "Run") -> None:

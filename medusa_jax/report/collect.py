@@ -20,6 +20,7 @@ from medusa_jax.runs.evaluate import scores_of, weights_of
 from medusa_jax.runs.prepare import Prepared
 from medusa_jax.runs.provenance import known_provenance, reused_members
 from medusa_jax.runs.run import Run
+from medusa_jax.runs.submit import untrained_attributes
 from medusa_jax.studies.study_file import ABLATION, ENSEMBLE, read_study
 
 _STUDIES = {
@@ -53,7 +54,7 @@ def findings(prepared: Prepared) -> Findings:
         for name, rows in last.details.tables.items()
     }
     found: dict[str, Found] = {
-        "scores": _scores(files),
+        "scores": _scores(files, untrained_attributes(config)),
         **_beside(last),
         **detailed,  # type: ignore[dict-item]
         "worst": (worst, no_worst or last.details.missing.get("worst", "")),
@@ -86,14 +87,18 @@ def findings(prepared: Prepared) -> Findings:
     )
 
 
-def _scores(files: dict[str, ScoresFile]) -> Found:
-    """Every system on every part, the last part first."""
+def _scores(files: dict[str, ScoresFile], untrained: Sequence[str]) -> Found:
+    """Every system on every part, the last part first; `untrained` members have meaningless
+    attributes.
+    """
     rows: list[Row] = [
         {"part": part, **row} for part, file in reversed(files.items()) for row in file.rows
     ]
     lacking = []
     if unrated := [part for part, file in files.items() if file.systems[0].ccc_mean is None]:
         lacking.append(f"No attribute ratings to compare with in {', '.join(unrated)}.")
+    if untrained and len(unrated) < len(files):
+        lacking.append(f"The attributes of {', '.join(untrained)} were never trained: ignore them.")
     if lone := [part for part, file in files.items() if file.systems[0].macro_f1_low is None]:
         cluster = headline_of_row(rows[0]).cluster
         lacking.append(f"No interval in {', '.join(lone)}: it takes two {cluster}s.")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medusa_jax.config.ensemble import SubmissionConfig
+from medusa_jax.config.run import RunConfig
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.ensemble.predictions import Predictions
 from medusa_jax.errors import ConfigError, SubmissionError
@@ -52,6 +53,18 @@ def _write(folder: Path, predicted: Predictions, challenge: Challenge) -> dict[s
     attributes = pd.DataFrame(predicted.attributes, columns=list(ATTRIBUTES))
     write_attributes(files["attributes"], predicted.ids, attributes, challenge)
     return files
+
+
+def untrained_attributes(config: RunConfig, system: str | None = None) -> tuple[str, ...]:
+    """Ids of the members whose attributes no loss has trained, so that they mean nothing.
+
+    Of a `system` only those that reach its attributes: a meta-classifier that learns attributes
+    has its own.
+    """
+    learned = config.ensemble.attributes and config.training.attribute_loss > 0
+    if learned and system in ("meta_classifier", "soup"):
+        return ()
+    return tuple(one.id for one in config.members if not one.training.attribute_loss)
 
 
 def check_submission(prepared: Prepared) -> tuple[SubmissionConfig, np.ndarray]:
