@@ -1,5 +1,6 @@
 """Configuration of features: a section for each extractor."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -70,6 +71,26 @@ class HashedTextConfig(Config):
             raise ValueError(
                 f"ngrams must be two numbers 1 <= shortest <= longest <= 16, not {self.ngrams}"
             )
+        return self
+
+
+class FramesConfig(Config):
+    """Frames that stand in the corpus folder, one `.npy` file an utterance: a team's own streams,
+    such as a face tracker's.
+    """
+
+    extractor: Literal["frames"] = "frames"
+    folder: str = Field(
+        "Visual", min_length=1, description="below the corpus folder, with a file `ID.npy` each"
+    )
+    width: int = Field(ge=1, le=65536, description="numbers of a frame")
+    dtype: Literal["float16", "float32", "int8"] = "float16"
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        path = PurePosixPath(self.folder)
+        if path.is_absolute() or ".." in path.parts or "\\" in self.folder:
+            raise ValueError(f"folder must lie below the corpus folder, not at {self.folder!r}")
         return self
 
 
@@ -149,6 +170,11 @@ class StoreConfig(Config):
 
 
 ExtractorConfig = (
-    LogMelConfig | WaveformConfig | OpenSmileConfig | HashedTextConfig | HuggingFaceConfig
+    LogMelConfig
+    | WaveformConfig
+    | OpenSmileConfig
+    | HashedTextConfig
+    | FramesConfig
+    | HuggingFaceConfig
 )
 FeatureConfig = Annotated[ExtractorConfig | StoreConfig, Field(discriminator="extractor")]

@@ -19,6 +19,7 @@ from medusa_jax.corpus.msp_labels import Head, read_consensus, read_partitions, 
 from medusa_jax.corpus.msp_layout import AUDIOS, LABELS, SYNTHETIC_NOTE, TRANSCRIPTS
 from medusa_jax.corpus.ratings import RATING_COLUMNS, read_ratings, tally
 from medusa_jax.corpus.table import Corpus
+from medusa_jax.corpus.turns import with_turns
 from medusa_jax.errors import CorpusError
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def read_msp_podcast(
     frame = assemble(plain, votes, secondary, CLASSES, soft_labels)
     synthetic = (root / SYNTHETIC_NOTE).is_file()
     name = "generated" if synthetic else "msp-podcast"
-    return Corpus(
+    corpus = Corpus(
         frame=frame,
         classes=CLASSES,
         root=root,
@@ -75,6 +76,7 @@ def read_msp_podcast(
         soft_labels=soft_labels,
         synthetic=synthetic,
     )
+    return with_turns(corpus)
 
 
 def _find(root: Path, *names: str) -> Path | None:

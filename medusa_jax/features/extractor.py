@@ -24,8 +24,10 @@ class Extractor(Protocol):
     """Packages whose versions are recorded beside the frames."""
 
     @property
-    def reads(self) -> Literal["audio", "text"]:
-        """Kind of input: `audio`, mono float32 waveforms `[sample]` at 16 kHz, or `text`."""
+    def reads(self) -> Literal["audio", "text", "frames"]:
+        """Kind of input: `audio`, mono float32 waveforms `[sample]` at 16 kHz; `text`; or `frames`,
+        the path of a file in a folder of the corpus that `identity` names as `folder`.
+        """
         ...
 
     def identity(self) -> dict[str, object]:

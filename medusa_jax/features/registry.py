@@ -2,6 +2,7 @@
 
 from medusa_jax.config.features import (
     ExtractorConfig,
+    FramesConfig,
     HashedTextConfig,
     HuggingFaceConfig,
     LogMelConfig,
@@ -29,6 +30,10 @@ def build_extractor(config: ExtractorConfig | TranscriptionConfig) -> Extractor:
         from medusa_jax.features.hashed_text import HashedText
 
         return HashedText(config)
+    if isinstance(config, FramesConfig):
+        from medusa_jax.features.frames import Frames
+
+        return Frames(config)
     if isinstance(config, HuggingFaceConfig):
         from medusa_jax.features.encoder import HuggingFace
 

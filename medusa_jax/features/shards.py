@@ -17,6 +17,7 @@ from medusa_jax.audio.decode import read_audio
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import DependencyError, FeatureError, MedusaError
 from medusa_jax.features.extractor import Extractor
+from medusa_jax.features.frames import frames_path
 from medusa_jax.features.windows import windows
 from medusa_jax.store.ledger import Entry, Failure, Plan, Warned
 from medusa_jax.store.shard import Clip, as_stored
@@ -32,7 +33,7 @@ class _Row:
 
     id: str
     audio: str
-    value: np.ndarray | str | Clip | Exception
+    value: np.ndarray | str | Path | Clip | Exception
     warned: tuple[str, ...] = ()
 
 
@@ -86,7 +87,10 @@ class ShardMaker:
         lacking = "audio" if reads == "audio" else "transcript"
         row = _Row(str(id), str(audio), FeatureError(f"the utterance has no {lacking}"))
         try:
-            if reads == "text":
+            if reads == "frames":
+                folder = str(self._extractor.identity()["folder"])
+                row.value = frames_path(self._corpus.root, folder, row.id)
+            elif reads == "text":
                 row.value = transcript if isinstance(transcript, str) else row.value
             elif audio:
                 sound = read_audio(self._corpus.audio_path(place))

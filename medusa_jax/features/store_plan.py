@@ -20,7 +20,8 @@ def inputs_digest(corpus: Corpus, extractor: Extractor) -> str:
 
     This is not the table's own digest: other soft labels must not repeat a night of extraction.
     """
-    column = corpus.frame["audio" if extractor.reads == "audio" else "transcript"]
+    names = {"audio": "audio", "text": "transcript", "frames": "id"}
+    column = corpus.frame[names[extractor.reads]]
     rows = zip(column, column.isna(), strict=True)
     inputs = [None if missing else str(value) for value, missing in rows]
     return digest_of([corpus.name, extractor.reads, corpus.frame["id"].tolist(), inputs])

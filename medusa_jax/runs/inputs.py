@@ -157,13 +157,18 @@ def check_source(config: CorpusConfig) -> Path:
 
 def _generated(config: CorpusConfig, out: Path) -> Corpus:
     from medusa_jax.corpus.msp_podcast import read_msp_podcast
-    from medusa_jax.synthetic.generate import ASR, generate
+    from medusa_jax.synthetic.conversations import generate_conversations
+    from medusa_jax.synthetic.folder import ASR
+    from medusa_jax.synthetic.generate import generate
 
-    name = f"generated-{config.size}-{config.test_per_class}-{config.seed}"
-    folder = Path(config.path).expanduser() if config.path else out / "corpora" / name
-    root = generate(
-        folder.resolve(), size=config.size, test_per_class=config.test_per_class, seed=config.seed
-    )
+    size, per_class, seed = config.size, config.test_per_class, config.seed
+    name = f"conversations-{size}-{seed}" if config.conversations else None
+    name = name or f"generated-{size}-{per_class}-{seed}"
+    root = (Path(config.path).expanduser() if config.path else out / "corpora" / name).resolve()
+    if config.conversations:
+        generate_conversations(root, size=size, seed=seed)
+    else:
+        generate(root, size=size, test_per_class=per_class, seed=seed)
     return read_msp_podcast(root, soft_labels=config.soft_labels, transcripts=root / ASR)
 
 

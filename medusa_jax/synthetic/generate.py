@@ -5,8 +5,6 @@ every utterance (the pipeline reads these, in all splits alike), `Answers/test3.
 that the challenge hides, and `synthetic.json`, which marks the corpus as synthetic.
 """
 
-import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +13,16 @@ from scipy.io import wavfile
 
 from medusa_jax.audio.decode import RATE
 from medusa_jax.corpus.labels import LETTER_OF
-from medusa_jax.corpus.msp_layout import AUDIOS, SYNTHETIC_NOTE, write_msp_podcast_labels
-from medusa_jax.errors import ConfigError, CorpusError
-from medusa_jax.files import sync_folder
+from medusa_jax.corpus.msp_layout import AUDIOS, write_msp_podcast_labels
+from medusa_jax.errors import ConfigError
 from medusa_jax.synthetic.cast import Cast, cast
+from medusa_jax.synthetic.folder import ASR, write_generated, write_plain
 from medusa_jax.synthetic.prosody import prosody
 from medusa_jax.synthetic.voice import speak
 
 VERSION = 1
 """Version of the generator: raised whenever equal arguments give other files than before."""
-ANSWERS, ASR = "Answers/test3.csv", "ASR"
+ANSWERS = "Answers/test3.csv"
 SMALLEST = 60
 
 _README = """This corpus is synthetic.
@@ -57,18 +55,13 @@ def generate(root: Path, *, size: int = 800, test_per_class: int = 20, seed: int
         "size": size,
         "test_per_class": test_per_class,
     }
-    if _reusable(root, marker):
-        return root
-    try:
-        _write_whole(root, marker)
-    except OSError as error:
-        # Another process may have written the same corpus meanwhile.
-        if not _reusable(root, marker):
-            what = f"cannot write the generated corpus: {error.strerror or error}"
-            raise CorpusError(
-                what, where=root, hint="free some space, or choose another folder"
-            ) from error
-    return root
+
+    def write(folder: Path) -> None:
+        _write(folder, cast(size, test_per_class, seed), seed)
+        readme = _README.format(version=VERSION, seed=seed, size=size, per_class=test_per_class)
+        write_plain(folder / "README.txt", readme)
+
+    return write_generated(root, marker, write)
 
 
 def _check(size: int, test_per_class: int, seed: int) -> None:
@@ -86,47 +79,6 @@ def _check(size: int, test_per_class: int, seed: int) -> None:
         raise ConfigError(f"the seed {seed} is negative", hint="use 0 or more")
 
 
-def _reusable(root: Path, marker: dict[str, int]) -> bool:
-    """True if `root` is the corpus of `marker`, False if it is empty or missing.
-
-    Raises `CorpusError` for anything else.
-    """
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    try:
-        found = json.loads((root / SYNTHETIC_NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
-    if found != marker:
-        other = "something else" if found is None else f"another generated corpus: {found}"
-        raise CorpusError(
-            f"the folder contains {other}",
-            where=root,
-            hint="choose another folder, or remove this one",
-        )
-    return True
-
-
-def _write_whole(root: Path, marker: dict[str, int]) -> None:
-    size, per_class, seed = marker["size"], marker["test_per_class"], marker["seed"]
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=root.parent, prefix=f".{root.name}.", suffix=".tmp"
-    ) as temporary:
-        folder = Path(temporary) / "corpus"
-        _write(folder, cast(size, per_class, seed), seed)
-        (folder / "README.txt").write_text(
-            _README.format(version=VERSION, seed=seed, size=size, per_class=per_class),
-            encoding="utf-8",
-            newline="\n",
-        )
-        (folder / SYNTHETIC_NOTE).write_text(
-            json.dumps(marker, indent=1) + "\n", encoding="utf-8", newline="\n"
-        )
-        folder.replace(root)
-        sync_folder(root.parent)
-
-
 def _write(folder: Path, plan: Cast, seed: int) -> None:
     utterances = plan.utterances
     hidden = utterances["Split_Set"] == "Test3"
@@ -138,9 +90,7 @@ def _write(folder: Path, plan: Cast, seed: int) -> None:
         voice = plan.voices[number]
         wave_n = speak(words, voice, prosody(plan.heard_bc[number], voice, rng), rng)
         wavfile.write(folder / AUDIOS / name, RATE, np.rint(wave_n * 32767).astype(np.int16))
-        (folder / ASR / f"{Path(name).stem}.txt").write_text(
-            asr + "\n", encoding="utf-8", newline="\n"
-        )
+        write_plain(folder / ASR / f"{Path(name).stem}.txt", asr + "\n")
     published = plan.ratings[~plan.ratings["FileName"].isin(utterances["FileName"][hidden])]
     transcripts = utterances["transcript"].mask(hidden, None)
     write_msp_podcast_labels(folder, published, utterances.assign(transcript=transcripts))

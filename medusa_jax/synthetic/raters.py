@@ -15,6 +15,7 @@ neighbour. The actors of CREMA-D read neutral sentences, while words carry emoti
 of five utterances.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,13 +139,14 @@ def rate(
     attributes_ba: np.ndarray,
     pool: Pool,
     rng: np.random.Generator,
+    classes: Sequence[str] = CLASSES,
 ) -> pd.DataFrame:
     """Ratings of the files `names`, in `RATING_COLUMNS`, by raters drawn from `pool`.
 
     `heard_bc` are the mixtures of `heard`, `attributes_ba` the true arousal, valence and
-    dominance on 1–7; ratings are whole numbers on 1–7.
+    dominance on 1–7; ratings are whole numbers on 1–7. Only `classes` are on the raters' form.
     """
-    blind_c = confusion(np.full(1, 0.5))[0].mean(axis=0)
+    blind_c = confusion(np.full(1, 0.5))[0].mean(axis=0) * np.isin(CLASSES, classes)
     concentration = _OTHER_SHARE * _OTHER_CONCENTRATION, (1 - _OTHER_SHARE) * _OTHER_CONCENTRATION
     rows = []
     for name, heard_c, true_a in zip(names, heard_bc, attributes_ba, strict=True):

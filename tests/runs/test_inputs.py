@@ -25,7 +25,7 @@ from medusa_jax.runs.inputs import read_corpus
 from medusa_jax.runs.prepare import prepare
 from medusa_jax.runs.run import Run
 from medusa_jax.runs.training_splits import splits_of
-from medusa_jax.synthetic.generate import ASR
+from medusa_jax.synthetic.folder import ASR
 
 
 @pytest.fixture(scope="module")

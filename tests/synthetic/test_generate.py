@@ -20,7 +20,8 @@ from medusa_jax.corpus.ratings import read_ratings
 from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import ConfigError, CorpusError
 from medusa_jax.synthetic.cast import OUTCOMES, cast, quota
-from medusa_jax.synthetic.generate import ANSWERS, ASR, generate
+from medusa_jax.synthetic.folder import ASR
+from medusa_jax.synthetic.generate import ANSWERS, generate
 
 SIZE, PER_CLASS = 64, 2
 
