@@ -10,7 +10,7 @@ The model, in order; all numbers are assumptions, set so that no stream suffices
 3. The emotion of the utterance is the mood (`FOLLOWS`), or another one from `PRIOR`.
 4. Words, voice and face each show the emotion with the clarity of that utterance and stream, drawn
    from `CLARITY`. Otherwise they show the class that the stream confuses it with (`CONFUSES`, in
-   seven of ten cases) or any. No two streams confuse the same pair.
+   a third of the cases) or any. No two streams confuse the same pair.
 
 Raters judge the emotion itself, as people do who followed the conversation.
 """
@@ -21,7 +21,7 @@ import pandas as pd
 EMOTIONS = ("angry", "sad", "happy", "surprise", "disgust", "neutral")
 """Classes of generated conversations, in the order of `medusa_jax.corpus.labels.CLASSES`."""
 PRIOR = np.array([0.17, 0.15, 0.19, 0.12, 0.11, 0.26])
-STAYS, INFECTS, FOLLOWS = 0.68, 0.24, 0.93
+STAYS, INFECTS, FOLLOWS = 0.57, 0.37, 0.94
 STREAMS = ("words", "voice", "face")
 CONFUSES = {
     "words": (("angry", "disgust"), ("happy", "neutral"), ("sad", "surprise")),
@@ -31,7 +31,7 @@ CONFUSES = {
 CLARITY = {"words": (3.6, 1.0), "voice": (3.2, 1.2), "face": (2.4, 1.5)}
 """Parameters of the beta distribution of each stream's clarity."""
 CIRCLE = 5
-_PARTNER = 0.7
+_PARTNER = 0.35
 _TURNS = (6, 16)
 _SPLITS = {"Train": 0.55, "Development": 0.15, "Test1": 0.30}
 _FEWEST_CIRCLES = {"Train": 3, "Development": 1, "Test1": 1}

@@ -59,7 +59,7 @@ def test_speakers_are_of_one_split_and_meet_in_several_dialogues(table):
 def test_a_mood_lasts(table):
     pairs = own_pairs(table)
     apart = pairs[pairs["own"] != pairs["other"]]
-    assert (apart["now"] == apart["own"]).mean() > 0.6
+    assert (apart["now"] == apart["own"]).mean() > 0.5
     assert (PRIOR**2).sum() < 0.2, "two independent moods are rarely equal"
 
 
@@ -94,7 +94,7 @@ def test_a_stream_shows_most_emotions_and_confuses_its_own_pairs(stream):
         a, b = EMOTIONS.index(first), EMOTIONS.index(second)
         assert counts[a].argmax() == b
         assert counts[b].argmax() == a
-        assert counts[a, b] > 5 * np.sort(counts[a])[-2]
+        assert counts[a, b] > 2 * np.sort(counts[a])[-2]
 
 
 def test_no_two_streams_confuse_the_same_pair():
