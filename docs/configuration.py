@@ -30,6 +30,7 @@ FEATURES = (
     feature_config.WaveformConfig,
     feature_config.OpenSmileConfig,
     feature_config.HashedTextConfig,
+    feature_config.FramesConfig,
     feature_config.HuggingFaceConfig,
     feature_config.StoreConfig,
 )

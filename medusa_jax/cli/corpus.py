@@ -159,11 +159,23 @@ def generate(
         int, typer.Option(help="Number of utterances of each class in the test set.")
     ] = 20,
     seed: Annotated[int, typer.Option(help="Equal seeds make equal corpora.")] = 0,
+    conversations: Annotated[
+        bool,
+        typer.Option(
+            "--conversations",
+            help="Dialogues with a visual stream, of --size turns in all; no test3.",
+        ),
+    ] = False,
 ) -> None:
     """Generate synthetic speech in MSP-Podcast's layout, to try everything without a licence."""
+    from medusa_jax.synthetic.conversations import generate_conversations
     from medusa_jax.synthetic.generate import generate as generate_corpus
 
-    generate_corpus(root, size=size, test_per_class=test_per_class, seed=seed)
-    counts = f"{size} labelled and {8 * test_per_class} test utterances"
+    if conversations:
+        generate_conversations(root, size=size, seed=seed)
+        counts = f"{size} turns of dialogues"
+    else:
+        generate_corpus(root, size=size, test_per_class=test_per_class, seed=seed)
+        counts = f"{size} labelled and {8 * test_per_class} test utterances"
     typer.echo(f"{root}: {counts} of synthetic speech in MSP-Podcast's layout")
     typer.echo(f"next: medusa corpus check {root}")

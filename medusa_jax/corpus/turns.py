@@ -35,12 +35,7 @@ def with_turns(corpus: Corpus) -> Corpus:
         dialogue=[places[name][0] for name in ids], turn=[places[name][1] for name in ids]
     ).sort_values(["dialogue", "turn"], ignore_index=True)
     classes = _classes(corpus)
-    return replace(
-        corpus,
-        frame=_of_classes(frame, corpus, classes),
-        classes=classes,
-        name=f"{corpus.name}-conversations",
-    )
+    return replace(corpus, frame=_of_classes(frame, corpus, classes), classes=classes)
 
 
 def _places(path: Path) -> dict[str, tuple[str, int]]:

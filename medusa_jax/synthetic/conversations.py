@@ -5,8 +5,10 @@ Beside the files of that layout the folder has `ASR/<stem>.txt`, as the other ge
 times a second. The model of moods and of the streams is `medusa_jax.synthetic.moods`.
 """
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,7 @@ VERSION = 1
 """Version of this generator: raised whenever equal arguments give other files than before."""
 VISUAL = "Visual"
 SMALLEST = 100
-EXPRESSIVE = 2.0
+EXPRESSIVE = 2.4
 """Factor on the expressiveness of voices: a stream must carry more here than on podcasts."""
 _AGREED = 0.35
 """Share of the mixture that raters perceive which context settles."""
@@ -163,7 +165,7 @@ def _heard(emotion_b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _perform(
     folder: Path,
     utterance: pd.Series,
-    row: dict[str, object],
+    row: Mapping[Hashable, Any],
     speaker: _Speaker,
     rng: np.random.Generator,
 ) -> None:
@@ -181,9 +183,9 @@ def _perform(
     write_plain(folder / ASR / f"{stem}.txt", utterance["asr"] + "\n")
 
 
-def _strength(clarity: object) -> float:
+def _strength(clarity: float) -> float:
     """Size of an expression: clear ones are large, so that a model can weigh the streams."""
-    return 0.4 + 0.6 * float(str(clarity))
+    return 0.4 + 0.6 * clarity
 
 
 def _mixed(emotion: str, strength: float) -> np.ndarray:

@@ -124,3 +124,12 @@ def test_one_bad_file_is_a_warning_and_another_rate_none(medusa, speech, tmp_pat
     assert "159 utterances" in out
     assert f"warning: 1 of 160 utterance(s) have no logmel features; the first is {nan.name}" in err
     assert "failures.jsonl" in err
+
+
+def test_conversations_are_generated_and_checked(medusa, tmp_path):
+    code, out, err = medusa("corpus", "generate", tmp_path / "c", "--conversations", "--size", 100)
+    assert code == 0, err
+    assert "100 turns of dialogues" in out
+    code, out, err = medusa("corpus", "check", tmp_path / "c")
+    assert code == 0, err
+    assert "dialogues" in out

@@ -35,6 +35,7 @@ EVERYTHING: dict[str, Any] = {
             "feature_set": "ComParE_2016",
         },
         "hashed_text": {"extractor": "hashed_text"},
+        "frames": {"extractor": "frames", "width": 17},
         "huggingface": {"extractor": "huggingface", "model": "roberta-large"},
         "store": {"extractor": "store", "path": "somewhere"},
     },

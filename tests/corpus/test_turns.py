@@ -31,7 +31,6 @@ def write(root: Path, rows=None, classes=None) -> Path:
 def test_rows_are_sorted_by_dialogue_and_turn(tmp_path):
     corpus = read_msp_podcast(write(tmp_path))
     assert corpus.conversational
-    assert corpus.name == "msp-podcast-conversations"
     assert corpus.frame["id"].tolist() == [D, B, E, TEST3[0], A, C]
     assert corpus.frame["turn"].tolist() == [0, 1, 0, 0, 2, 7]
     assert {k: v.tolist() for k, v in corpus.dialogues().items()}["early"] == [0, 1]

@@ -88,7 +88,7 @@ def test_the_table_has_each_turn_in_order_with_its_labels(corpus: Corpus) -> Non
     frame, drawn = corpus.frame, draw_dialogues(SIZE, 3)
     assert corpus.classes == EMOTIONS
     assert corpus.synthetic
-    assert corpus.name == "generated-conversations"
+    assert corpus.name == "generated"
     assert frame["turn"].tolist() == drawn["turn"].tolist()
     assert frame["dialogue"].ne(frame["dialogue"].shift()).tolist() == (drawn["turn"] == 0).tolist()
     assert frame["speaker"].tolist() == [str(1000 + number) for number in drawn["speaker"]]
