@@ -4,11 +4,10 @@
         [--runs RUN_FOLDER ...]
 
 The baselines read the mean of an encoder's last states: a logistic regression on single utterances,
-its strength chosen on the development part, and a bidirectional GRU over dialogues, its epoch chosen
-there, with five seeds. Weighted F1 is of the official test part, its interval a bootstrap over
-dialogues. A run's members, which differ in their seed, are compared with both in pairs, dialogue
-by dialogue; differences in its `medusa ablate` are printed too. Two cores need a few minutes, with
-the cache less. The GRU needs PyTorch.
+its strength chosen on the development part, and a bidirectional GRU over dialogues, its epoch
+chosen there, with five seeds. Weighted F1 is of the official test part, its interval a bootstrap
+over dialogues. A run's members, which differ in their seed, are compared with both in pairs,
+dialogue by dialogue; differences in its `medusa ablate` are printed too. The GRU needs PyTorch.
 """
 
 import argparse
@@ -51,7 +50,7 @@ Guesses = Mapping[str, np.ndarray]
 
 def embeddings(corpus: Corpus, encoder: Path, cache: Path) -> np.ndarray:
     """The mean of the encoder's last states of each utterance `[n, d]`; zeros without any."""
-    config = HuggingFaceConfig(model=f"hf:{encoder.resolve()}", layers="last", dtype="float32")
+    config = HuggingFaceConfig(model=f"hf:{encoder.absolute()}", layers="last", dtype="float32")
     store = extract(corpus, config, cache)
     means = []
     for name in corpus.frame["id"]:
@@ -84,7 +83,7 @@ def recurrent(corpus: Corpus, x_nd: np.ndarray, seed: int, epochs: int = 30) -> 
     from torch.nn.utils.rnn import pad_sequence
 
     torch.manual_seed(seed)
-    classes, labels_n = len(corpus.classes), torch.from_numpy(corpus.labels)
+    classes, labels_n = len(corpus.classes), torch.tensor(corpus.labels)
     scaled = (x_nd - x_nd.mean(axis=0)) / (x_nd.std(axis=0) + 1e-6)
     turns = {part: _dialogues(corpus, part) for part in ("train", "development", TEST)}
     gru = torch.nn.GRU(x_nd.shape[1], 128, batch_first=True, bidirectional=True)
@@ -270,7 +269,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for the embeddings")
     parser.add_argument("--out", type=Path, help="JSON to write")
     parser.add_argument("--runs", type=Path, nargs="+", default=[], help="finished run folders")
-    parser.add_argument("--quick", action="store_true", help="without the GRU: within a minute")
+    parser.add_argument("--quick", action="store_true", help="without the GRU")
     options = parser.parse_args()
     try:
         corpus = read_meld(options.meld)
