@@ -108,7 +108,8 @@ def _scores(files: dict[str, ScoresFile], untrained: Sequence[str]) -> Found:
 def _beside(last: ScoresFile) -> dict[str, Found]:
     """Of conversations: the epochs that test labels would pick, and published results."""
     picked = picked_rows(last.picked_by_test, last.rows)
-    found = {"picked_by_test": picked, "published": list(last.published)}
+    published: list[Row] = list(last.published)
+    found = {"picked_by_test": picked, "published": published}
     return {name: (rows, "") for name, rows in found.items() if rows}
 
 

@@ -1,6 +1,6 @@
 """Scores of every member and ensemble on every labelled part outside the training part."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -245,7 +245,7 @@ def _intervals(corpus: Corpus, guess_n: np.ndarray) -> dict[str, Interval]:
     clusters = headline.clusters(corpus)
     if len(np.unique(clusters_of(clusters)[labels >= 0])) < 2:
         return {}
-    metrics = {"macro_f1": macro_f1_of}
+    metrics: dict[str, Callable[[np.ndarray], np.ndarray]] = {"macro_f1": macro_f1_of}
     if headline is not SPEECH:
         metrics = {headline.name: headline.metric, "accuracy": accuracy_of, **metrics}
     return {

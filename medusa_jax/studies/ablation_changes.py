@@ -97,7 +97,7 @@ def _built_in(config: RunConfig) -> dict[str, Change]:
         found |= DEEPSER_ROWS
     speaking = [member for member in config.members if member.task == "conversation"]
     if speaking:
-        rows = SUMMER_ROWS | dict(_streams(speaking))
+        rows = {**SUMMER_ROWS, **dict(_streams(speaking))}
         found |= {name: row for name, row in rows.items() if not found or row.settings}
     if found:
         return found

@@ -22,7 +22,7 @@ from medusa_jax.studies.derived_run import (
     made_by,
     written,
 )
-from medusa_jax.studies.study import Study
+from medusa_jax.studies.study import MSP_PODCAST, Study
 from medusa_jax.studies.study_file import MEAN
 
 
@@ -93,7 +93,7 @@ def _study(ablation: Ablation, prepared: Prepared, part: Part, rows: list[Row]) 
             **{f"row {name}": _described(change) for name, change in ablation.rows.items()},
         },
         provenance=made_by(ablation.base, prepared),
-        **({"reference_note": PUBLISHED_NOTE} if published else {}),
+        reference_note=PUBLISHED_NOTE if published else MSP_PODCAST,
     )
 
 
