@@ -41,7 +41,8 @@ def test_the_losses_are_their_formulas():
     known = target.sum(axis=-1) > 0
     ours = [jnp.asarray(one, jnp.float32) for one in (logits, other, mask)]
     entropy = -(target * log_softmax(logits, axis=-1)).sum(axis=-1)[known].mean()
-    assert cross_entropy(ours[0], jnp.asarray(target, jnp.float32)) == pytest.approx(entropy, rel=1e-6)
+    wanted = pytest.approx(entropy, rel=1e-6)
+    assert cross_entropy(ours[0], jnp.asarray(target, jnp.float32)) == wanted
     p, q = (log_softmax(one / 2.0, axis=-1) for one in (logits, other))
     divergence = (np.exp(p) * (p - q)).sum(axis=-1)[mask > 0].mean() * 4
     assert distillation_loss(*ours, 2.0) == pytest.approx(divergence, rel=1e-5)
