@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 PyTree = Any
 Layer = TypeVar("Layer", bound=nnx.Module)
@@ -50,3 +50,13 @@ def through(
     x_bth, first = jax.lax.scan(step, jax.lax.stop_gradient(x_bth), below)
     x_bth, rest = jax.lax.scan(run, x_bth, jax.tree.map(lambda x: x[frozen:], layers))
     return x_bth, jax.tree.map(lambda *parts: jnp.concatenate(parts), first, rest)
+
+
+def unless(skipped: Bool[Array, ""] | None, layer: Callable[[Array], Array], x_bth: Array) -> Array:
+    """The output of a layer, or its input where it is skipped (None: never): nothing is computed
+    then, except where several members step as one.
+    """
+    if skipped is None:
+        return layer(x_bth)
+    kept: Array = jax.lax.cond(skipped, lambda x_bth: x_bth, layer, x_bth)
+    return kept

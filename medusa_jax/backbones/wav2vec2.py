@@ -21,7 +21,7 @@ from medusa_jax.backbones.lora import Linear, adapted
 from medusa_jax.backbones.noise import Noise, augmented, draw_noise, seed_at
 from medusa_jax.backbones.positions import Gate, PositionalConvolution, RelativeBias
 from medusa_jax.backbones.speech_config import SpeechConfig
-from medusa_jax.backbones.stack import States, stack_of, through
+from medusa_jax.backbones.stack import States, stack_of, through, unless
 from medusa_jax.backbones.waveform import Convolutions, Projection, gelu
 from medusa_jax.layers.attention import by_head, together
 from medusa_jax.layers.dropout import Seed, dropout
@@ -195,9 +195,13 @@ class SpeechBackbone(nnx.Module):
 
         def one(x_bth: Array, layer: tuple[nnx.State, Any]) -> tuple[Array, Array]:
             own, drawn = layer
-            seeds, skipped = (None, False) if drawn is None else drawn
-            y_bth = nnx.merge(graph, own)(x_bth, valid_bt, bias_nts, compute, seeds)
-            x_bth = jnp.where(skipped, x_bth, y_bth)
+            seeds, skipped = (None, None) if drawn is None else drawn
+
+            def run(x_bth: Array) -> Array:
+                y_bth: Array = nnx.merge(graph, own)(x_bth, valid_bt, bias_nts, compute, seeds)
+                return y_bth
+
+            x_bth = unless(skipped, run, x_bth)
             return x_bth, x_bth
 
         _, states_lbth = through(one, x_bth, (stacked, drawn), frozen=frozen, remat=remat)

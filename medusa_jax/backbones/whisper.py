@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 from medusa_jax.backbones.lora import Linear, adapted
 from medusa_jax.backbones.mel import log_mel
 from medusa_jax.backbones.noise import Noise, augmented, draw_noise, seed_at
-from medusa_jax.backbones.stack import States, stack_of, through
+from medusa_jax.backbones.stack import States, stack_of, through, unless
 from medusa_jax.backbones.waveform import gelu
 from medusa_jax.backbones.whisper_config import FRAME, WhisperConfig
 from medusa_jax.errors import FeatureError
@@ -194,9 +194,13 @@ class WhisperEncoder(nnx.Module):
 
         def one(x_bth: Array, layer: tuple[nnx.State, Any]) -> tuple[Array, Array]:
             own, drawn = layer
-            seeds, skipped = (None, False) if drawn is None else drawn
-            y_bth = nnx.merge(graph, own)(x_bth, attended_bt, compute, seeds)
-            x_bth = jnp.where(skipped, x_bth, y_bth)
+            seeds, skipped = (None, None) if drawn is None else drawn
+
+            def run(x_bth: Array) -> Array:
+                y_bth: Array = nnx.merge(graph, own)(x_bth, attended_bt, compute, seeds)
+                return y_bth
+
+            x_bth = unless(skipped, run, x_bth)
             return x_bth, x_bth[:, :frames]
 
         found = through(one, x_bth, (stacked, drawn), frozen=frozen, remat=remat)
