@@ -7,14 +7,16 @@ from typing import Literal
 import numpy as np
 
 from medusa_jax.config.features import FramesConfig
-from medusa_jax.errors import FeatureError
+from medusa_jax.errors import FeatureError, MedusaError
 
 
 class Frames:
     """Matrices `[t, width]` of numbers as they are, from one `.npy` file an utterance."""
 
     reads: Literal["frames"] = "frames"
-    parallel = True
+    # NumPy parses a file's header with `ast`, which in Python 3.11 fails at random in threads
+    # ("AST constructor recursion depth mismatch", python/cpython#106905).
+    parallel = False
     packages: tuple[str, ...] = ("numpy",)
 
     def __init__(self, config: FramesConfig) -> None:
@@ -28,13 +30,19 @@ class Frames:
     def prepare(self) -> None:
         """Load nothing."""
 
-    def __call__(self, inputs: Sequence[Path]) -> list[np.ndarray]:
+    def __call__(self, inputs: Sequence[Path]) -> list[np.ndarray | MedusaError]:
         """Return the frames of each file, float32.
 
-        Raises `FeatureError` for a file that is missing, damaged, of another shape, or that holds
-        NaN or anything but numbers.
+        A `FeatureError` stands in the place of a file that is missing, damaged, of another shape,
+        or that holds NaN or anything but numbers.
         """
-        return [read_frames(path, self.width) for path in inputs]
+        return [self._one(path) for path in inputs]
+
+    def _one(self, path: Path) -> np.ndarray | MedusaError:
+        try:
+            return read_frames(path, self.width)
+        except FeatureError as error:
+            return error
 
 
 def frames_path(root: Path, folder: str, id: str) -> Path:

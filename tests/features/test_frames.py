@@ -1,5 +1,7 @@
 """Frames from the corpus folder: read as they are, refused by name, never from elsewhere."""
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +79,7 @@ def test_a_bad_file_is_a_row_of_failures(corpus, tmp_path, damage, words):
     path = file_of(corpus, 4)
     damage(path)
     store = made(corpus, tmp_path, max_failures=0.2)
+    assert len(store) == len(corpus) - 1
     (failure,) = store.failed
     assert failure.id == corpus.frame["id"].iat[4]
     assert failure.error == "FeatureError"
@@ -101,6 +104,21 @@ def test_files_are_named_after_ids():
     root = Path("corpus")
     assert frames_path(root, "Visual", "a.b.wav") == root / "Visual" / "a.b.npy"
     assert frames_path(root, "Visual", "dia1_utt.2") == root / "Visual" / "dia1_utt.2.npy"
+
+
+def test_files_are_read_by_one_thread(corpus, tmp_path, monkeypatch):
+    """Python 3.11's `ast`, which parses their headers, fails at random in several."""
+    threads = set()
+    load = np.load
+
+    def watched(path, **options):
+        threads.add(threading.get_ident())
+        time.sleep(0.01)
+        return load(path, **options)
+
+    monkeypatch.setattr(np, "load", watched)
+    assert len(made(corpus, tmp_path, workers=4)) == len(corpus)
+    assert len(threads) == 1
 
 
 def test_the_extractor_reads_no_audio(corpus, tmp_path):
