@@ -19,6 +19,7 @@ from submission.challenges import CHALLENGES, Challenge, Published, Task
 COLUMNS = {
     "system": "system",
     "run": "run",
+    "weighted_f1": "weighted F1",
     "macro_f1": "Macro-F1",
     "accuracy": "accuracy",
     "ccc_mean": "mean CCC",
@@ -27,7 +28,12 @@ COLUMNS = {
 }
 """The columns that are shown, with their headers."""
 _SCORES = ("macro_f1", "macro_f1_low", "macro_f1_high", "accuracy", "ccc_mean")
+_SPOKEN = ("weighted_f1", "weighted_f1_low", "weighted_f1_high")
+"""The scores of conversations alone."""
 _BRACKETS = "In brackets: 95 % intervals, by bootstrap over speakers."
+_DIALOGUES = (
+    "In brackets: 95 % intervals, by bootstrap over speakers, of conversations over dialogues."
+)
 _TEST = "test3"
 
 
@@ -87,7 +93,8 @@ class Leaderboard:
     @property
     def note(self) -> str:
         """The note below all tables."""
-        return f"{_BRACKETS} {self.published}"
+        spoken = any("weighted_f1" in row for row in self.rows)
+        return f"{_DIALOGUES if spoken else _BRACKETS} {self.published}"
 
     def markdown(self) -> str:
         """The tables with all notes."""
@@ -213,6 +220,7 @@ def _row(run: RunScores, line: SystemLine) -> Row:
         "run": run.folder.resolve().name,
         "system": line.system,
         "kind": line.kind,
+        **({name: scores[name] for name in _SPOKEN} if line.weighted_f1 is not None else {}),
         **{name: scores[name] for name in _SCORES},
         "fit_on": run.config.ensemble.fit_on if line.system in (SINGLE, SOUP, WEIGHTED) else None,
         "table": str(run.file.provenance.get("corpus", ""))[:8] or None,
@@ -274,6 +282,6 @@ def _note(fits: bool, published: bool) -> str:
 
 
 def _rank(row: Row) -> tuple[float, float]:
-    """Best Macro-F1 first; rows without one last, by mean CCC."""
-    macro_f1, ccc = row["macro_f1"], row["ccc_mean"]
-    return -float(-1 if macro_f1 is None else macro_f1), -float(-1 if ccc is None else ccc)
+    """Best Macro-F1 (weighted F1) first; rows without one last, by mean CCC."""
+    score, ccc = row.get("weighted_f1", row["macro_f1"]), row["ccc_mean"]
+    return -float(-1 if score is None else score), -float(-1 if ccc is None else ccc)

@@ -254,3 +254,17 @@ def test_the_command_tells_mistakes(tmp_path, medusa):
     code, out, err = medusa("leaderboard", tmp_path)
     assert (code, out) == (8, "")
     assert "no runs here" in err
+
+
+def test_conversations_are_ranked_by_weighted_f1(tmp_path):
+    table = scored_corpus(tmp_path / "audio", audio=False, turns=9, name="meld")
+    evaluate(scored_run(tmp_path, table=table))
+    board = leaderboard(tmp_path, every=True)
+    scores = [row["weighted_f1"] for row in board.rows]
+    assert scores == sorted(scores, reverse=True)
+    assert "of conversations over dialogues" in board.note
+    assert "| weighted F1 | Macro-F1 |" in board.markdown()
+    add(tmp_path / "others", "a", 0.3)
+    plain = leaderboard(tmp_path / "others")
+    assert "weighted" not in plain.markdown()
+    assert "weighted_f1" not in plain.rows[0]
