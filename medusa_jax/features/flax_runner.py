@@ -3,6 +3,7 @@
 An input's shape follows from its own length alone, so its frames do not depend on the others.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -68,7 +69,10 @@ class Runner:
         for rung, some in self._by_rung(pieces).items():
             rows = self._devices.multiple(max(1, self._frames // max(rung, some[0].size)))
             for first in range(0, len(some), rows):
-                yield some[first : first + rows], rows
+                batch = some[first : first + rows]
+                # the last one with few rows, but for a power of two of them: few programs
+                own = self._devices.multiple(2 ** math.ceil(math.log2(len(batch))))
+                yield batch, min(rows, own)
 
     def _by_rung(self, pieces: Sequence[Piece]) -> dict[int, list[Piece]]:
         """Pieces by their padded number of frames, the longest first."""
