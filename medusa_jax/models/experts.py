@@ -1,7 +1,7 @@
 """SDMoE: experts that are gated recurrent units over a dialogue, chosen for each utterance.
 
 Legend: `b` dialogue, `u` utterance of a dialogue, `w` width, `e` expert, `d` direction, `h` hidden
-width of a direction, `g` three gates of it.
+width of a direction, `g` gate (reset, update, new). Tuples run over directions.
 """
 
 import math
@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from medusa_jax.config.conversation import ConversationConfig
-from medusa_jax.layers.gru import alone, backwards, mixed_grus
+from medusa_jax.layers.gru import Gates, alone, backwards, mixed_grus
 from medusa_jax.layers.matmul import dense, product
 from medusa_jax.models.encoder import linear
 
@@ -66,11 +66,11 @@ class Experts(nnx.Module):
         if self.routed:
             self.gate = linear(w, e, rngs)
         # as PyTorch's GRUs: everything uniform within ±1/√h
-        self.into = nnx.Param(_uniform(rngs, (d, w, e * 3 * h), h))
-        self.into_bias = nnx.Param(_uniform(rngs, (d, e * 3 * h), h))
+        self.into = nnx.Param(_uniform(rngs, (d, 3, w, e * h), h))
+        self.into_bias = nnx.Param(_uniform(rngs, (d, 3, e * h), h))
         self.bias = nnx.Param(_uniform(rngs, (d, e, h), h))
         if config.context != "none":
-            self.state = nnx.Param(_uniform(rngs, (d, e, h, 3 * h), h))
+            self.state = nnx.Param(_uniform(rngs, (d, 3, e, h, h), h))
 
     def __call__(
         self,
@@ -83,12 +83,13 @@ class Experts(nnx.Module):
         """
         mix_bue, off_bu = self._mix(x_buw, gumbel_bue)
         order_bu = backwards(mask_bu.sum(axis=1), x_buw.shape[1])
-        both = self.config.context == "both"
-        x_dubw = _directions(x_buw, order_bu, both).swapaxes(1, 2)
-        mix_dube = _directions(mix_bue, order_bu, both).swapaxes(1, 2)
-        y_dubh = self._outputs(x_dubw, mix_dube).swapaxes(1, 2)
-        parts = list(y_dubh)
-        if both:
+        reverse = self.config.context == "both"
+        both = [(x_buw, mix_bue)] * len(self.bias[...])
+        if reverse:
+            both[1] = _ordered(x_buw, order_bu), _ordered(mix_bue, order_bu)
+        runs = [(x.swapaxes(0, 1), mix.swapaxes(0, 1)) for x, mix in both]
+        parts = [y_ubh.swapaxes(0, 1) for y_ubh in self._outputs(*zip(*runs, strict=True))]
+        if reverse:
             parts[1] = _ordered(parts[1], order_bu)
         return jnp.where(mask_bu[..., None], jnp.concatenate(parts, axis=-1), 0), off_bu
 
@@ -99,17 +100,20 @@ class Experts(nnx.Module):
         mix_bue, on_bue = route(logits_bue, self.config, gumbel_bue)
         return mix_bue, 1 - on_bue.mean(axis=-1, dtype=jnp.float32)
 
-    def _outputs(self, x_dubw: Array, mix_dube: Array) -> Array:
+    def _outputs(self, x: tuple[Array, ...], mix: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Mixed states `[u, b, h]` from inputs `[u, b, w]` in each direction's order."""
         bias_deh = self.bias[...]
-        d, e, h = bias_deh.shape
-        if len(x_dubw) < d:  # each utterance alone: both directions see the same
-            x_dubw, mix_dube = (jnp.concatenate([part] * d) for part in (x_dubw, mix_dube))
-        into = zip(x_dubw, self.into[...], self.into_bias[...], strict=True)
-        into_dubg = jnp.stack([product(x, w, jnp.float32) + bias for x, w, bias in into])
-        into_dubeg = into_dubg.reshape(*into_dubg.shape[:3], e, 3 * h)
+        into = tuple(map(self._gates, x, self.into[...], self.into_bias[...]))
         if self.config.context == "none":
-            return alone(into_dubeg, bias_deh, mix_dube)
-        return mixed_grus(into_dubeg, self.state[...], bias_deh, mix_dube)
+            return tuple(map(alone, into, bias_deh, mix))
+        return mixed_grus(into, self.state[...], bias_deh, mix)
+
+    def _gates(self, x_ubw: Array, weights_gwo: Array, bias_go: Array) -> Gates:
+        """What the inputs bring to one direction's gates: large products ahead of the loop."""
+        shape = *x_ubw.shape[:2], *self.bias.shape[1:]
+        parts = zip(weights_gwo, bias_go, strict=True)
+        found = [product(x_ubw, w, jnp.float32) + bias for w, bias in parts]
+        return Gates(*(x_ubo.reshape(shape) for x_ubo in found))
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], hidden: int) -> Array:
@@ -119,8 +123,3 @@ def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], hidden: int) -> Array:
 
 def _ordered(x_bux: Array, order_bu: Array) -> Array:
     return jnp.take_along_axis(x_bux, order_bu[..., None], axis=1)
-
-
-def _directions(x_bux: Array, order_bu: Array, both: bool) -> Array:
-    """Each dialogue as it runs and, if both directions are asked for, from its end."""
-    return jnp.stack([x_bux, _ordered(x_bux, order_bu)] if both else [x_bux])

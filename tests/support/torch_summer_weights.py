@@ -22,14 +22,14 @@ def torch_weights(tree, settings):
         for d in range(directions):
             for e in range(experts):
                 end, at = "_reverse" if d else "", f"{name}.experts.{e}"
-                gates = slice(e * 3 * h, (e + 1) * 3 * h)
-                put(f"{at}.weight_ih_l0{end}", node["into"][d][:, gates].T)
-                put(f"{at}.bias_ih_l0{end}", node["into_bias"][d][gates])
+                own = slice(e * h, (e + 1) * h)
+                put(f"{at}.weight_ih_l0{end}", _stacked(node["into"][d][:, :, own]))
+                put(f"{at}.bias_ih_l0{end}", np.concatenate(node["into_bias"][d][:, own]))
                 # two biases of the other gates always stand together
                 bias_g = np.concatenate([np.zeros(2 * h, np.float32), node["bias"][d, e]])
                 put(f"{at}.bias_hh_l0{end}", bias_g)
                 if "state" in node:
-                    put(f"{at}.weight_hh_l0{end}", node["state"][d, e].T)
+                    put(f"{at}.weight_hh_l0{end}", _stacked(node["state"][d, :, e]))
 
     for k, node in tree["embed"]["projects"].items():
         put_linear(f"projects.{k}", node)
@@ -48,3 +48,8 @@ def torch_weights(tree, settings):
     put_linear("classify", tree["classify"])
     put_linear("regress", tree["regress"])
     return found
+
+
+def _stacked(weights_gio):
+    """Three gates' weights as PyTorch keeps them."""
+    return np.concatenate([np.array(w_io).T for w_io in weights_gio])
