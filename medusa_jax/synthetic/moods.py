@@ -21,14 +21,14 @@ import pandas as pd
 EMOTIONS = ("angry", "sad", "happy", "surprise", "disgust", "neutral")
 """Classes of generated conversations, in the order of `medusa_jax.corpus.labels.CLASSES`."""
 PRIOR = np.array([0.17, 0.15, 0.19, 0.12, 0.11, 0.26])
-STAYS, INFECTS, FOLLOWS = 0.54, 0.42, 0.95
+STAYS, INFECTS, FOLLOWS = 0.30, 0.66, 0.95
 STREAMS = ("words", "voice", "face")
 CONFUSES = {
     "words": (("angry", "disgust"), ("happy", "neutral"), ("sad", "surprise")),
     "voice": (("angry", "happy"), ("sad", "disgust"), ("surprise", "neutral")),
     "face": (("sad", "neutral"), ("angry", "surprise"), ("happy", "disgust")),
 }
-CLARITY = {"words": (3.6, 1.0), "voice": (3.6, 1.0), "face": (2.4, 1.5)}
+CLARITY = {"words": (2.6, 1.5), "voice": (3.6, 1.0), "face": (2.0, 1.7)}
 """Parameters of the beta distribution of each stream's clarity."""
 CIRCLE = 5
 _PARTNER = 0.35
