@@ -1,7 +1,7 @@
 """Pretrained encoders in Flax against PyTorch: extraction, fine-tuning, the positional convolution.
 
     python benchmarks/backbones.py [--quick] [--only extract|tune|positions] [--out FILE]
-        [--device cpu|cuda] [--compute float32|bfloat16] [--rounds 3]
+        [--device cpu|cuda] [--compute float32|bfloat16] [--rounds 3] [--family NAME ...]
 
 Random weights in the published shapes, the same folder for both, separate processes in turn;
 ratios are PyTorch's seconds by ours, within a round. Extraction is of clips (of texts) with the
@@ -28,7 +28,7 @@ def tasks_of(given: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any
     """The comparisons, by name."""
     shared = {"device": given.device, "compute": given.compute, "passes": 1 if given.quick else 3}
     found: dict[str, dict[str, Any]] = {}
-    for name in FAMILIES[: 1 if given.quick else None]:
+    for name in given.family[: 1 if given.quick else None]:
         task = {"what": "extract", "clips": 4 if given.quick else 24, "layers": "sum_last_4"}
         model = {"folder": str(encoders.save(name, folder)), "window": "real"}
         found[f"extract {name}"] = {**shared, **task, **model}
@@ -72,6 +72,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="tiny models: within two minutes")
     parser.add_argument("--only", choices=("extract", "tune", "positions"))
+    parser.add_argument("--family", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--compute", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--remat", action="store_true", help="compute layers again in `tune`")
