@@ -14,7 +14,8 @@ class ConversationConfig(Config):
     """SUMMER: experts for each stream of a dialogue, fused in order, taught by one stream.
 
     Stage 1 of `training` trains the teacher, Stage 2 the student; the teacher is the result if
-    Stage 2 has no epochs. Batches hold whole dialogues.
+    Stage 2 has no epochs. Batches hold whole dialogues. Of `training`, all keys count but those of
+    MixUp, selection, no_consensus, class_loss and micro_batches.
     """
 
     added: ClassVar = frozenset[str]()

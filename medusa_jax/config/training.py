@@ -111,6 +111,11 @@ class MemberConfig(Config):
             return self
         if self.conversation is None:
             raise ValueError("the task conversation needs a section `conversation`, {} at least")
+        if self.training.micro_batches != 1:
+            raise ValueError(
+                "batches of dialogues are not divided: set training.micro_batches to 1, and "
+                "training.batch_size lower to save memory"
+            )
         unknown = sorted(set(self.conversation.teacher) - set(self.modalities))
         if unknown:
             raise ValueError(

@@ -98,11 +98,16 @@ def test_a_corpus_without_dialogues_is_refused(medusa, place, tmp_path):
         ({"routing": "top_k", "top_k": 9}, "top_k (9) must be at most experts"),
         ({"context": "future"}, "both"),
         ({"expert": 3}, "did you mean"),
+        ({"training": {"micro_batches": 2}}, "set training.micro_batches to 1"),
     ],
 )
 def test_a_wrong_setting_is_refused(medusa, place, tmp_path, changes, words):
     member = dialogue_member("talk").model_dump(mode="json")
-    member["conversation"] |= changes
+    for key, value in changes.items():
+        if key == "training":
+            member["training"] |= value
+        else:
+            member["conversation"][key] = value
     path = config_file(place, tmp_path)
     raw = yaml.safe_load(path.read_text()) | {"members": [member]}
     path.write_text(yaml.safe_dump(raw))
