@@ -66,5 +66,6 @@ def test_the_selection_score_is_the_one_asked_for(examples):
     for training in ({}, {"selection": "class_weighted"}, {"selection_draws": 50}):
         config = toy_member(**training)
         (member,) = toy_members([config], toy_data(examples, config))
-        scores.add(member.task.score({"logits": logits}))
+        task = member.task
+        scores.add(task.score({"logits": logits}, task.phases[0]))
     assert len(scores) == 3
