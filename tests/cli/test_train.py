@@ -15,8 +15,8 @@ from medusa_jax.runs.folder import opened, unfinished
 from medusa_jax.runs.plan import Plan, plan_of
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.run import Run
-from medusa_jax.runs.training_plan import data_of, examples_of, training_plan
-from medusa_jax.tasks.registry import task_of
+from medusa_jax.runs.training_plan import prepared_examples, training_plan
+from medusa_jax.tasks.registry import Reading, data_of, task_of
 from medusa_jax.training.weights import outline
 
 TWINS = [
@@ -60,14 +60,15 @@ def test_the_plan_is_in_groups_of_one_stream(plan: Plan):
 
 def test_the_plan_counts_what_is_there(plan: Plan, prepared: Prepared):
     fit, config = prepared.folds[0].fit, prepared.run.config.members[0]
-    examples = examples_of(prepared, 2)
+    examples = prepared_examples(prepared, Reading("deepser", 2))
     for group in plan.groups:
         assert group.steps[1] == examples.trainable[fit].sum() // group.batch_size
         assert sum(group.shares) == pytest.approx(1)
         assert all(0 <= share < 1 for share in group.padding.values())
         assert max(member.need.state for member in group.members) < group.bytes < plan.budget
     (split,) = training_plan(prepared).splits[0]
-    made = outline(task_of(config, data_of(config, examples, split, 0), {}, 0))
+    data = data_of(config, examples, split.fit, split.held_out, 0)
+    made = outline(task_of(config, data, {}, 0))
     count = sum(leaf.size for leaf in jax.tree.leaves(made.params))
     assert plan.groups[0].members[0].need.parameters == count
     assert plan.flops == sum(member.flops for group in plan.groups for member in group.members)

@@ -27,8 +27,9 @@ from medusa_jax.runs.plan import plan_of
 from medusa_jax.runs.prepare import Prepared, prepare
 from medusa_jax.runs.run import Run
 from medusa_jax.runs.train import train
-from medusa_jax.runs.training_plan import data_of, examples_of
+from medusa_jax.runs.training_plan import prepared_examples
 from medusa_jax.runs.training_splits import splits_of
+from medusa_jax.tasks.registry import Reading, data_of
 
 OUT_OF_FOLD = {"corpus": {"size": 160}, "ensemble": {"fit_on": "out_of_fold", "inner_folds": 2}}
 LEARNED = "out-of-fold outputs of the training part (2 speaker-disjoint folds)"
@@ -105,11 +106,13 @@ def test_an_inner_member_is_what_training_on_the_other_folds_makes(done, tmp_pat
     """
     prepared, _ = done
     config = prepared.run.config
-    examples, words = examples_of(prepared, config.training.shapes), config.members[1]
+    reading, words = Reading("deepser", config.training.shapes), config.members[1]
+    examples = prepared_examples(prepared, reading)
     split = splits_of(prepared.run, prepared.corpus, prepared.folds, 0)[1]
     parts = split.fit, split.held_out
     (member,) = toy_train([words], examples, *parts, tmp_path, seed=config.seed)
-    found = member.predict(data_of(words, examples, split, config.seed), split.predicted)
+    data = data_of(words, examples, *parts, config.seed)
+    found = member.predict(data, split.predicted)
     logits = found["logits"]
     said = Predictions.load(split.predictions_file("words"), prepared.corpus.classes)
     np.testing.assert_allclose(logits, said.logits, atol=1e-5)
