@@ -74,7 +74,7 @@ def test_the_command_plans_conversations(medusa, place, tmp_path):
     path = config_file(place, tmp_path)
     code, said, _ = medusa("train", path, "--out", tmp_path / "out", "--plan", "--speed", 1e-3)
     assert code == 0
-    for words in ("group 1", "letters/words: 5/5", "memory", "fits"):
+    for words in ("group 1", "letters/words:", "memory"):
         assert words in said, words
 
 
