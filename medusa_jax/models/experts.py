@@ -12,9 +12,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from medusa_jax.config.conversation import ConversationConfig
-from medusa_jax.layers.gru import Gates, alone, backwards, mixed_grus
+from medusa_jax.layers.gru import Gates, Weights, alone, mixed_grus
 from medusa_jax.layers.matmul import dense, product
 from medusa_jax.models.encoder import linear
+from medusa_jax.models.rows import Rows
 
 _NEVER = -1e30
 
@@ -67,7 +68,7 @@ class Experts(nnx.Module):
             self.gate = linear(w, e, rngs)
         # as PyTorch's GRUs: everything uniform within ±1/√h
         self.into = nnx.Param(_uniform(rngs, (d, 3, w, e * h), h))
-        self.into_bias = nnx.Param(_uniform(rngs, (d, 3, e * h), h))
+        self.into_bias = nnx.Param(_uniform(rngs, (d, 3, e, h), h))
         self.bias = nnx.Param(_uniform(rngs, (d, e, h), h))
         if config.context != "none":
             self.state = nnx.Param(_uniform(rngs, (d, 3, e, h, h), h))
@@ -75,23 +76,23 @@ class Experts(nnx.Module):
     def __call__(
         self,
         x_buw: Float[Array, "b u w"],
-        mask_bu: Bool[Array, "b u"],
+        rows: Rows,
         gumbel_bue: Float[Array, "b u e"] | None = None,
     ) -> tuple[Float[Array, "b u w"], Float[Array, "b u"]]:
         """Each utterance's mean of its experts' outputs, zeros at padding, and the share of experts
         that are off.
         """
         mix_bue, off_bu = self._mix(x_buw, gumbel_bue)
-        order_bu = backwards(mask_bu.sum(axis=1), x_buw.shape[1])
         reverse = self.config.context == "both"
         both = [(x_buw, mix_bue)] * len(self.bias[...])
         if reverse:
-            both[1] = _ordered(x_buw, order_bu), _ordered(mix_bue, order_bu)
+            both[1] = _ordered(x_buw, rows.reverse_bu), _ordered(mix_bue, rows.reverse_bu)
         runs = [(x.swapaxes(0, 1), mix.swapaxes(0, 1)) for x, mix in both]
-        parts = [y_ubh.swapaxes(0, 1) for y_ubh in self._outputs(*zip(*runs, strict=True))]
+        follows_ub = None if rows.follows_bu is None else rows.follows_bu.T
+        parts = [y_ubh.swapaxes(0, 1) for y_ubh in self._run(*zip(*runs, strict=True), follows_ub)]
         if reverse:
-            parts[1] = _ordered(parts[1], order_bu)
-        return jnp.where(mask_bu[..., None], jnp.concatenate(parts, axis=-1), 0), off_bu
+            parts[1] = _ordered(parts[1], rows.reverse_bu)
+        return jnp.where(rows.mask_bu[..., None], jnp.concatenate(parts, axis=-1), 0), off_bu
 
     def _mix(self, x_buw: Array, gumbel_bue: Array | None) -> tuple[Array, Array]:
         if not self.routed:
@@ -100,20 +101,27 @@ class Experts(nnx.Module):
         mix_bue, on_bue = route(logits_bue, self.config, gumbel_bue)
         return mix_bue, 1 - on_bue.mean(axis=-1, dtype=jnp.float32)
 
-    def _outputs(self, x: tuple[Array, ...], mix: tuple[Array, ...]) -> tuple[Array, ...]:
+    def _run(
+        self, x: tuple[Array, ...], mix: tuple[Array, ...], follows_ub: Array | None
+    ) -> tuple[Array, ...]:
         """Mixed states `[u, b, h]` from inputs `[u, b, w]` in each direction's order."""
-        bias_deh = self.bias[...]
-        into = tuple(map(self._gates, x, self.into[...], self.into_bias[...]))
+        into = tuple(map(self._gates, x, self.into[...]))
         if self.config.context == "none":
-            return tuple(map(alone, into, bias_deh, mix))
-        return mixed_grus(into, self.state[...], bias_deh, mix)
+            return tuple(map(alone, into, self._weights(), mix))
+        return mixed_grus(into, self._weights(), mix, follows_ub)
 
-    def _gates(self, x_ubw: Array, weights_gwo: Array, bias_go: Array) -> Gates:
+    def _weights(self) -> tuple[Weights, ...]:
+        """Of each direction."""
+        into, bias = self.into_bias[...], self.bias[...]
+        _, e, h = bias.shape
+        alone = self.config.context == "none"
+        state = jnp.zeros((len(bias), 3, e, h, h)) if alone else self.state[...]
+        return tuple(map(Weights, state, into, bias))
+
+    def _gates(self, x_ubw: Array, weights_gwo: Array) -> Gates:
         """What the inputs bring to one direction's gates: large products ahead of the loop."""
         shape = *x_ubw.shape[:2], *self.bias.shape[1:]
-        parts = zip(weights_gwo, bias_go, strict=True)
-        found = [product(x_ubw, w, jnp.float32) + bias for w, bias in parts]
-        return Gates(*(x_ubo.reshape(shape) for x_ubo in found))
+        return Gates(*(product(x_ubw, w, jnp.float32).reshape(shape) for w in weights_gwo))
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], hidden: int) -> Array:

@@ -20,6 +20,7 @@ from medusa_jax.layers.dropout import dropout
 from medusa_jax.layers.layer_norm import layer_norm, normalised
 from medusa_jax.layers.matmul import contract, dense
 from medusa_jax.models.encoder import linear
+from medusa_jax.models.rows import Rows
 
 DROPOUTS = 2  # of a block: attention weights, attended
 _NEVER = -1e30
@@ -31,19 +32,6 @@ class Attended(NamedTuple):
     scores_bnts: Float[Array, "b n t s"]
     weights_bnts: Float[Array, "b n t s"]
     sees_bts: Bool[Array, "b t s"]
-
-
-def visible(
-    mask_bu: Bool[Array, "b u"], present_bu: Bool[Array, "b u"], context: str
-) -> Bool[Array, "b u u"]:
-    """Utterances of a stream that each utterance may see: real ones where the stream is present, in
-    the configured context.
-    """
-    place_u = jnp.arange(mask_bu.shape[1])
-    sees_bts = jnp.broadcast_to((mask_bu & present_bu)[:, None, :], (*mask_bu.shape, len(place_u)))
-    if context == "past":
-        return sees_bts & (place_u <= place_u[:, None])
-    return sees_bts & (place_u == place_u[:, None]) if context == "none" else sees_bts
 
 
 class Block(nnx.Module):
@@ -117,7 +105,7 @@ class Fusion(nnx.Module):
     def __call__(
         self,
         streams: Sequence[Float[Array, "b u w"]],
-        mask_bu: Bool[Array, "b u"],
+        rows: Rows,
         present_buk: Bool[Array, "b u k"],
         seeds: UInt32[Array, "_ 2 2"] | None = None,
         teacher: Sequence[Attended] = (),
@@ -130,7 +118,7 @@ class Fusion(nnx.Module):
         found: list[Array] = []
         x_buw = streams[0]
         for i, (block, (query, key)) in enumerate(zip(self.blocks, self.pairs, strict=True)):
-            sees_bts = visible(mask_bu, present_buk[..., key], self.config.context)
+            sees_bts = rows.visible(present_buk[..., key], self.config.context)
             asking_buw = streams[query] if plain else x_buw
             own_seeds = None if seeds is None else seeds[i]
             example = teacher[min(i, len(teacher) - 1)] if teacher else None

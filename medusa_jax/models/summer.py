@@ -23,18 +23,22 @@ from medusa_jax.models.deepser import FARTHEST, HIGH, LOW, Statistic
 from medusa_jax.models.encoder import linear
 from medusa_jax.models.experts import Experts
 from medusa_jax.models.fusion import DROPOUTS, Attended, Fusion, pairs_of
+from medusa_jax.models.rows import Rows, rows_of
 
 _WAVELENGTH = 10_000.0
 """Of the slowest sinusoid, by 2π."""
 
 
 class Turns(NamedTuple):
-    """Dialogues, padded at their end."""
+    """Dialogues, one a row, or several one behind the other where `first` marks the turns that
+    begin one; rows are padded at their end.
+    """
 
     streams: tuple[Float[Array, "b u _"], ...]
     present_buk: Bool[Array, "b u k"]
     speaker_bu: Int[Array, "b u"]
     mask_bu: Bool[Array, "b u"]
+    first_bu: Bool[Array, "b u"] | None = None
 
 
 class Outcome(NamedTuple):
@@ -60,22 +64,22 @@ class Embedding(nnx.Module):
             slots = (config.speaker_slots, w)
             self.speakers = nnx.Param(jax.random.normal(rngs.params(), slots) / math.sqrt(w))
 
-    def __call__(self, turns: Turns) -> list[Float[Array, "b u w"]]:
+    def __call__(self, turns: Turns, rows: Rows) -> list[Float[Array, "b u w"]]:
         """One array a stream. A missing stream's features are not read."""
-        shared_uw = self._shared(turns)
+        shared_buw = self._shared(turns, rows)
         found = []
         for k, (project, x_bud) in enumerate(zip(self.projects, turns.streams, strict=True)):
             present_bu1 = (turns.present_buk[..., k] & turns.mask_bu)[..., None]
             x_buw = dense(project, jnp.where(present_bu1, x_bud, 0), jnp.float32)
-            found.append(jnp.where(present_bu1, x_buw, self.missing[...][k]) + shared_uw)
+            found.append(jnp.where(present_bu1, x_buw, self.missing[...][k]) + shared_buw)
         return found
 
-    def _shared(self, turns: Turns) -> Array:
+    def _shared(self, turns: Turns, rows: Rows) -> Array:
         """What every stream gets: the speaker's embedding and the position's."""
         (b, u), w = turns.mask_bu.shape, self.config.width
         shared_buw = jnp.zeros((b, u, w))
         if self.config.positions == "sinusoidal":
-            shared_buw = shared_buw + sinusoids(u, w)
+            shared_buw = shared_buw + jnp.asarray(sinusoids(u, w))[rows.place_bu]
         if self.config.speakers != "none":
             slots_bus = jax.nn.one_hot(turns.speaker_bu, self.config.speaker_slots)
             shared_buw = shared_buw + slots_bus @ self.speakers[...]
@@ -125,17 +129,16 @@ class Network(nnx.Module):
         gates = len(self.reads) + self.config.global_experts
         noise = Noise(self.config, turns, gates, key)
         rate, mask_bu = self.config.dropout, turns.mask_bu
+        rows = rows_of(mask_bu, turns.first_bu)
         streams, off = [], jnp.zeros(mask_bu.shape)
-        for k, x_buw in enumerate(self.embed(turns)):
+        for k, x_buw in enumerate(self.embed(turns, rows)):
             x_buw = dropout(x_buw, rate, noise.single(k))
-            x_buw, off_bu = self.experts[k](x_buw, mask_bu, noise.gate(k))
+            x_buw, off_bu = self.experts[k](x_buw, rows, noise.gate(k))
             streams.append(x_buw)
             off = off + off_bu
-        fused_buw, attention = self.fuse(
-            streams, mask_bu, turns.present_buk, noise.blocks(), teacher
-        )
+        fused_buw, attention = self.fuse(streams, rows, turns.present_buk, noise.blocks(), teacher)
         if self.config.global_experts:
-            fused_buw, off_bu = self.global_experts(fused_buw, mask_bu, noise.gate(gates - 1))
+            fused_buw, off_bu = self.global_experts(fused_buw, rows, noise.gate(gates - 1))
             off = off + off_bu
         fused_buw = dropout(fused_buw, rate, noise.single(len(self.reads)))
         off_mean = jnp.where(mask_bu, off, 0).sum() / (gates * jnp.maximum(mask_bu.sum(), 1))

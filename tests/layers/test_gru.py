@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medusa_jax.layers.gru import Gates, alone, backwards, mixed_grus
+from medusa_jax.layers.gru import Gates, Weights, alone, mixed_grus
 
 D, E, U, B, H = 2, 3, 5, 4, 6
 
@@ -22,36 +22,43 @@ def inputs(seed=0):
 
     into = tuple(Gates(*(drawn(U, B, E, H) for _ in range(3))) for _ in range(D))
     mix = tuple(drawn(U, B, E) for _ in range(D))
-    return into, drawn(D, 3, E, H, H), drawn(D, E, H), mix
+    parts = (3, E, H, H), (3, E, H), (E, H)
+    weights = tuple(Weights(*(drawn(*shape) for shape in parts)) for _ in range(D))
+    return into, weights, mix
 
 
-def plainly(into, state, bias, mix):
+def plainly(into, weights, mix, follows=None):
     """The equations, one utterance after the other."""
     found = []
-    for d, gates in enumerate(into):
+    for gates, own, weight in zip(into, weights, mix, strict=True):
         h, outputs = jnp.zeros((B, E, H)), []
         for u in range(len(gates.new)):
-            s_r, s_z, s_n = (jnp.einsum("beh,ehi->bei", h, w) for w in state[d])
-            r, z = jax.nn.sigmoid(gates.reset[u] + s_r), jax.nn.sigmoid(gates.update[u] + s_z)
-            h = z * h + (1 - z) * jnp.tanh(gates.new[u] + r * (s_n + bias[d]))
-            outputs.append((h * mix[d][u][..., None]).sum(axis=1))
+            x_r, x_z, x_n = (x[u] + bias for x, bias in zip(gates, own.into_geh, strict=True))
+            s_r, s_z, s_n = (jnp.einsum("beh,ehi->bei", h, w) for w in own.state_gehi)
+            r, z = jax.nn.sigmoid(x_r + s_r), jax.nn.sigmoid(x_z + s_z)
+            h = z * h + (1 - z) * jnp.tanh(x_n + r * (s_n + own.state_eh))
+            outputs.append((h * weight[u][..., None]).sum(axis=1))
+            if follows is not None:
+                h = h * follows[u][:, None, None]
         found.append(jnp.stack(outputs))
     return tuple(found)
 
 
-def test_outputs_and_gradients_of_the_equations():
-    given = inputs()
-    seen = np.random.default_rng(1).normal(size=(D, U, B, H))
+@pytest.mark.parametrize("several", [False, True])
+def test_outputs_and_gradients_of_the_equations(several):
+    given, rng = inputs(), np.random.default_rng(1)
+    follows = jnp.asarray(rng.random((U, B)) < 0.6) if several else None
+    seen = rng.normal(size=(D, U, B, H))
 
     def loss(run, *given):
-        return (jnp.stack(run(*given)) * seen).sum()
+        return (jnp.stack(run(*given, follows)) * seen).sum()
 
     found, wanted = (
-        jax.jit(jax.value_and_grad(partial(loss, run), argnums=(0, 1, 2, 3)))(*given)
+        jax.jit(jax.value_and_grad(partial(loss, run), argnums=(0, 1, 2)))(*given)
         for run in (mixed_grus, plainly)
     )
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5)
-    np.testing.assert_allclose(mixed_grus(*given), plainly(*given), atol=1e-5)
+    np.testing.assert_allclose(mixed_grus(*given, follows), plainly(*given, follows), atol=1e-5)
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), found[1], wanted[1])
 
 
@@ -63,7 +70,7 @@ def test_members_side_by_side():
         def loss(*own):
             return (jnp.stack(mixed_grus(*own)) ** 2).sum()
 
-        return jax.grad(loss, argnums=(0, 1, 2, 3))(*given)
+        return jax.grad(loss, argnums=(0, 1, 2))(*given)
 
     together = jax.jit(jax.vmap(gradients))(*both)
     for i in range(2):
@@ -73,29 +80,24 @@ def test_members_side_by_side():
 
 def test_outputs_of_pytorch():
     torch = pytest.importorskip("torch", reason="needs the extra `torch`")
-    into, state, bias, mix = inputs()
+    into, weights, mix = inputs()
+    state_gehi, into_geh, state_eh = weights[0]
     gru = torch.nn.GRU(3 * H, H)  # the identity passes the gates' inputs on
     with torch.no_grad():
         gru.weight_ih_l0.copy_(torch.eye(3 * H))
-        gru.bias_ih_l0.zero_()
-        gru.weight_hh_l0.copy_(torch.tensor(np.concatenate(state[0, :, 1].swapaxes(1, 2))))
-        gru.bias_hh_l0.copy_(torch.tensor(np.concatenate([np.zeros(2 * H), bias[0, 1]])))
+        gru.bias_ih_l0.copy_(torch.tensor(np.concatenate(into_geh[:, 1])))
+        gru.weight_hh_l0.copy_(torch.tensor(np.concatenate(state_gehi[:, 1].swapaxes(1, 2))))
+        gru.bias_hh_l0.copy_(torch.tensor(np.concatenate([np.zeros(2 * H), state_eh[1]])))
         gates = np.concatenate([x_ubeh[:, :, 1] for x_ubeh in into[0]], axis=-1)
         wanted, _ = gru(torch.tensor(gates))
     only = jnp.zeros_like(mix[0]).at[..., 1].set(1)
-    np.testing.assert_allclose(mixed_grus(into, state, bias, (only, only))[0], wanted, atol=1e-6)
+    np.testing.assert_allclose(mixed_grus(into, weights, (only, only))[0], wanted, atol=1e-6)
 
 
 def test_an_utterance_alone_is_a_dialogue_of_one():
-    into, state, bias, mix = inputs()
-    found = [alone(*one) for one in zip(into, bias, mix, strict=True)]
+    into, weights, mix = inputs()
+    found = [alone(*one) for one in zip(into, weights, mix, strict=True)]
     for u in range(U):
         one = jax.tree.map(lambda x, u=u: x[u : u + 1], (into, mix))
-        own = mixed_grus(one[0], state, bias, one[1])
+        own = mixed_grus(one[0], weights, one[1])
         np.testing.assert_allclose([y[u] for y in found], [y[0] for y in own], atol=1e-6)
-
-
-def test_backwards_leaves_padding_behind():
-    order = np.asarray(backwards(jnp.array([4, 1, 0]), 4))
-    assert order.tolist() == [[3, 2, 1, 0], [0, 1, 2, 3], [0, 1, 2, 3]]
-    assert np.asarray(backwards(jnp.array([2]), 4)).tolist() == [[1, 0, 2, 3]]

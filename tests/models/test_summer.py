@@ -14,7 +14,7 @@ from small_dialogues import CLASSES, WIDTHS, dialogues, member
 
 from medusa_jax.config.conversation import ConversationConfig
 from medusa_jax.errors import ConfigError
-from medusa_jax.models.summer import Summer
+from medusa_jax.models.summer import Summer, Turns
 from medusa_jax.training.checkpoint import as_dicts
 
 LENGTHS = [6, 1, 4]
@@ -213,6 +213,41 @@ def test_padding_changes_nothing(keys):
 def _cut(turns, b, n):
     """One dialogue without padding."""
     return jax.tree.map(lambda x: x[b : b + 1, :n], turns)
+
+
+@pytest.mark.parametrize("keys", [{"alpha": 1.0}, {"context": "past"}, {"context": "none"}])
+def test_dialogues_behind_one_another_in_a_row(keys):
+    """The same numbers, and the same gradients of a loss over all turns."""
+    lengths = [4, 1, 3]
+    model, turns = member(2, **keys), dialogues(lengths, 2)
+    rows = [(0, 0), (0, 1), (1, 0)]  # the first two dialogues share a row of six places
+    packed = Turns(*jax.tree.map(lambda x: jnp.zeros((2, 6, *x.shape[2:]), x.dtype), turns[:4]))
+    first, places = np.zeros((2, 6), bool), []
+    for (row, after), n in zip(rows, lengths, strict=True):
+        start = lengths[0] * after
+        places.append((row, slice(start, start + n)))
+        first[row, start] = True
+    for b, (place, n) in enumerate(zip(places, lengths, strict=True)):
+        packed = jax.tree.map(lambda x, y, b=b, n=n, p=place: x.at[p].set(y[b, :n]), packed, turns)
+    packed = packed._replace(first_bu=jnp.asarray(first))
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    @jax.jit
+    def loss(params, turns):
+        student, teacher, crossed_buc = nnx.merge(graph, params, rest).learn(turns)
+        seen = crossed_buc.sum(axis=-1) * jnp.tanh(student.logits_buc).sum(axis=-1)
+        return jnp.where(turns.mask_bu, seen, 0).sum(), (*student, *teacher)
+
+    (value, found), gradients = jax.value_and_grad(loss, has_aux=True)(params, packed)
+    (wanted_value, wanted), others = jax.value_and_grad(loss, has_aux=True)(params, turns)
+    np.testing.assert_allclose(value, wanted_value, rtol=1e-5)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), gradients, others)
+    for own, part in zip(found, wanted, strict=True):
+        if own.ndim == 0:
+            np.testing.assert_allclose(own, part, atol=1e-6)
+            continue
+        for b, (place, n) in enumerate(zip(places, lengths, strict=True)):
+            np.testing.assert_allclose(own[place], part[b, :n], atol=1e-5)
 
 
 def test_features_of_a_missing_stream_change_nothing():

@@ -24,7 +24,7 @@ def torch_weights(tree, settings):
                 end, at = "_reverse" if d else "", f"{name}.experts.{e}"
                 own = slice(e * h, (e + 1) * h)
                 put(f"{at}.weight_ih_l0{end}", _stacked(node["into"][d][:, :, own]))
-                put(f"{at}.bias_ih_l0{end}", np.concatenate(node["into_bias"][d][:, own]))
+                put(f"{at}.bias_ih_l0{end}", np.concatenate(node["into_bias"][d][:, e]))
                 # two biases of the other gates always stand together
                 bias_g = np.concatenate([np.zeros(2 * h, np.float32), node["bias"][d, e]])
                 put(f"{at}.bias_hh_l0{end}", bias_g)
