@@ -6,14 +6,14 @@ Called with a JSON of settings; prints a JSON of measurements.
 import json
 import resource
 import sys
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from summer_task import SHAPES, generated, write
+from summer_task import SHAPES
 
 from medusa_jax.batches.device_batch import device_batch
 from medusa_jax.batches.prefetch import Loader
@@ -48,7 +48,6 @@ class Trained:
 
     def __init__(self, task: dict[str, Any], folder: Path) -> None:
         shape = SHAPES[task["corpus"]]
-        write(folder, shape, generated(shape, task["times"]))
         corpus = Corpus.load(folder / "corpus.parquet")
         stores = {name: FeatureStore.open(folder / name) for name in shape.widths}
         config, every = config_of(task), np.arange(len(corpus))
@@ -62,22 +61,21 @@ class Trained:
         self.devices = devices_of(1)
 
     def measured(self, number: int) -> dict[str, float]:
-        """Real turns a second of a phase's epochs, after one batch of every shape."""
-        plans = [self.data.plan(number, epoch) for epoch in range(self.epochs)]
-        every, own = np.concatenate(plans), self.data.examples
-        _, firsts = np.unique(own.rungs[every].max(axis=1), return_index=True)
-        steps = len(every) + len(firsts)
-        lanes = one_lane(self.member, number, (steps, every.shape[1]), self.devices)
-        compiled = self.seconds(lanes, every[firsts])
-        rates = [own.lengths[plan].sum() / self.seconds(lanes, plan) for plan in plans]
-        padding = own.padding_share(every)
-        return {"first": compiled, "rate": float(np.median(rates)), "padding": padding}
+        """Real turns a second of a phase's epochs, after one step."""
+        plan, turns = self.data.plan(number, 0), self.data.examples.lengths.sum()
+        steps, size = plan.shape
+        lanes = one_lane(self.member, number, (1 + steps * self.epochs, size), self.devices)
+        first = self.seconds(lanes, plan[:1], (number, 0))
+        every = [self.seconds(lanes, plan, (number, epoch)) for epoch in range(self.epochs)]
+        padding = self.data.measures(plan)["padding"]
+        return {"first": first, "rate": float(turns / np.median(every)), "padding": padding}
 
-    def seconds(self, lanes: Lanes, rows: np.ndarray) -> float:
-        """Time of these steps."""
+    def seconds(self, lanes: Lanes, rows: np.ndarray, when: tuple[int, int]) -> float:
+        """Time of these steps of an epoch."""
         began = time.perf_counter()
         late: jax.Array | tuple[()] = ()
-        with Loader(lambda row: device_batch(self.data, self.devices, row), rows) as batches:
+        made = partial(device_batch, self.data, self.devices, when=when)
+        with Loader(made, rows) as batches:
             for batch in batches:
                 now = lanes.step(batch)
                 jax.device_get(late)  # one step late, as the engine does
@@ -88,9 +86,8 @@ class Trained:
 
 def main() -> None:
     task = json.loads(sys.argv[1])
-    with tempfile.TemporaryDirectory() as folder:
-        trained = Trained(task, Path(folder))
-        found = {phase: trained.measured(i) for i, phase in enumerate(("teacher", "student"))}
+    trained = Trained(task, Path(task["folder"]))
+    found = {phase: trained.measured(i) for i, phase in enumerate(("teacher", "student"))}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({**found, "memory": memory}))
 

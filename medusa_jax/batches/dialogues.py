@@ -1,8 +1,9 @@
 """Dialogues as arrays: one vector a turn and modality, targets and speakers, padded to one of a few
 lengths.
 
-Legend: `n` utterance of the corpus, `g` dialogue of the corpus, `b` dialogue of a batch, `u` turn,
-`k` modality, `d` feature, `c` target, `a` attribute.
+Legend: `n` utterance of the corpus, `g` dialogue of the corpus, `b` row of a batch (one dialogue,
+or several one behind the other), `u` turn of a row, `k` modality, `d` feature, `c` target, `a`
+attribute.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +25,12 @@ Arrays = Any
 
 
 class DialogueBatch(NamedTuple):
-    """Arrays of one step; all are zero behind a dialogue's last turn."""
+    """Arrays of one step; all are zero behind a row's last turn."""
 
     streams: Arrays  # [b, u, d_k], zero where a turn has no features
     present: Arrays  # [b, u] 1 where a turn has features
     mask: Arrays  # [b, u] 1 where there is a turn
+    first: Arrays  # [b, u] 1 where a dialogue begins
     order: Arrays  # [b, u] int32, the speaker by order of appearance, from 0
     rank: Arrays  # [b, u] int32, the speaker by frequency in the training part
     soft: Arrays  # [b, u, c] target distribution; all zero: no class target
@@ -104,6 +106,13 @@ class Conversations:
             found[rows] = np.argsort(np.argsort(first))[place]
         return found
 
+    @cached_property
+    def _first(self) -> np.ndarray:
+        """1 where an utterance begins its dialogue `[n]`."""
+        found = np.zeros(len(self.corpus), np.float32)
+        found[[rows[0] for rows in self.turns]] = 1
+        return found
+
     def rank(self, fit: np.ndarray) -> np.ndarray:
         """Each utterance's speaker by frequency among the utterances `fit` `[n]`; those that are
         not among them share the place behind all others.
@@ -114,10 +123,12 @@ class Conversations:
         places = {name: place for place, name in enumerate(ranked)}
         return np.array([places.get(name, len(ranked)) for name in speakers], np.int32)
 
-    def batch(self, dialogues: np.ndarray, rows: slice, rank_n: np.ndarray) -> DialogueBatch:
-        """These dialogues padded to the longest rung among them; of the batch, only `rows`."""
-        length = int(self.shapes[self.rungs[dialogues].max()].max())
-        turns = [self.turns[g] for g in dialogues[rows]]
+    def batch(
+        self, rows: Sequence[Sequence[int]], length: int, rank_n: np.ndarray
+    ) -> DialogueBatch:
+        """Rows of `length` turns, each of these dialogues one behind the other."""
+        none = np.empty(0, int)
+        turns = [np.concatenate([none, *(self.turns[g] for g in row)]) for row in rows]
 
         def padded(values_n: np.ndarray) -> np.ndarray:
             filled = np.zeros((len(turns), length, *values_n.shape[1:]), values_n.dtype)
@@ -132,6 +143,7 @@ class Conversations:
             streams,
             present,
             padded(np.ones(len(self.corpus), np.float32)),
+            padded(self._first),
             padded(self.order),
             padded(rank_n),
             padded(self.soft),
@@ -141,7 +153,7 @@ class Conversations:
         )
 
     def largest_batch(self, size: int) -> DialogueBatch:
-        """Shapes and types of `batch` for `size` of the longest dialogues."""
+        """Shapes and types of `batch` for `size` of the longest rows."""
         place = (size, self.longest)
 
         def shape(*more: int, kind: Any = np.float32) -> jax.ShapeDtypeStruct:
@@ -152,6 +164,7 @@ class Conversations:
             {name: shape(width) for name, width in self.widths.items()},
             {name: shape() for name in self.modalities},
             shape(),
+            shape(),
             shape(kind=np.int32),
             shape(kind=np.int32),
             shape(classes),
@@ -159,11 +172,6 @@ class Conversations:
             shape(rated),
             shape(rated),
         )
-
-    def padding_share(self, batches: np.ndarray) -> float:
-        """Share of the turns computed for `batches` `[step, b]` that are padding."""
-        tops = self.shapes[self.rungs[batches].max(axis=1)].max(axis=1)
-        return float(1 - self.lengths[batches].sum() / (tops.sum() * batches.shape[1]))
 
 
 def conversations(

@@ -68,12 +68,12 @@ def mixed_grus(
     into: tuple[Gates, ...],
     weights: tuple[Weights, ...],
     mix: tuple[Float[Array, "u b e"], ...],
-    follows_ub: Bool[Array, "u b"] | None = None,
+    follows_ub: Bool[Array, "u b"],
 ) -> tuple[Float[Array, "u b h"], ...]:
     """Outputs of the experts' GRUs (PyTorch's equations), each times its `mix`, summed.
 
-    `into` is in each direction's order of utterances: padding stands last in both. Where the next
-    utterance does not follow (`follows`), it begins a dialogue with a state of zeros.
+    `into` is in each direction's order of utterances: padding stands last in both. An utterance
+    that does not follow the one before it (`follows` there) begins with a state of zeros.
     """
     return _run(into, weights, mix, follows_ub, False)[0]
 
@@ -82,7 +82,7 @@ def _run(
     into: tuple[Gates, ...],
     weights: tuple[Weights, ...],
     mix: _Arrays,
-    follows_ub: Array | None,
+    follows_ub: Array,
     keep: bool,
 ) -> tuple[_Arrays, _Arrays]:
     """Mixed outputs and, if they are to be kept, the states ahead of each step `[u, e, b, h]`."""
@@ -108,9 +108,9 @@ def _apart(weights: Weights) -> _Apart:
     return _Apart(tuple(weights.state_gehi), tuple(weights.into_geh), weights.state_eh)
 
 
-def _carried(state_ebh: Array, follows_b: Array | None) -> Array:
+def _carried(state_ebh: Array, follows_b: Array) -> Array:
     """The state, or its gradient, where the next utterance follows."""
-    return state_ebh if follows_b is None else jnp.where(follows_b[:, None], state_ebh, 0)
+    return jnp.where(follows_b[:, None], state_ebh, 0)
 
 
 def _at(t: Array, arrays: _Tree) -> _Tree:
@@ -160,7 +160,7 @@ class _Saved(NamedTuple):
     into: tuple[Gates, ...]
     weights: tuple[Weights, ...]
     mix: _Arrays
-    follows_ub: Array | None
+    follows_ub: Array
     before: _Arrays  # states ahead of each step, [u, e, b, h]
 
 
@@ -168,7 +168,7 @@ def _forward(
     into: tuple[Gates, ...],
     weights: tuple[Weights, ...],
     mix: _Arrays,
-    follows_ub: Array | None,
+    follows_ub: Array,
 ) -> tuple[_Arrays, _Saved]:
     mixed, before = _run(into, weights, mix, follows_ub, True)
     return mixed, _Saved(into, weights, mix, follows_ub, before)

@@ -88,8 +88,8 @@ class Experts(nnx.Module):
         if reverse:
             both[1] = _ordered(x_buw, rows.reverse_bu), _ordered(mix_bue, rows.reverse_bu)
         runs = [(x.swapaxes(0, 1), mix.swapaxes(0, 1)) for x, mix in both]
-        follows_ub = None if rows.follows_bu is None else rows.follows_bu.T
-        parts = [y_ubh.swapaxes(0, 1) for y_ubh in self._run(*zip(*runs, strict=True), follows_ub)]
+        found = self._run(*zip(*runs, strict=True), rows.follows_bu.T)
+        parts = [y_ubh.swapaxes(0, 1) for y_ubh in found]
         if reverse:
             parts[1] = _ordered(parts[1], rows.reverse_bu)
         return jnp.where(rows.mask_bu[..., None], jnp.concatenate(parts, axis=-1), 0), off_bu
@@ -102,7 +102,7 @@ class Experts(nnx.Module):
         return mix_bue, 1 - on_bue.mean(axis=-1, dtype=jnp.float32)
 
     def _run(
-        self, x: tuple[Array, ...], mix: tuple[Array, ...], follows_ub: Array | None
+        self, x: tuple[Array, ...], mix: tuple[Array, ...], follows_ub: Array
     ) -> tuple[Array, ...]:
         """Mixed states `[u, b, h]` from inputs `[u, b, w]` in each direction's order."""
         into = tuple(map(self._gates, x, self.into[...]))

@@ -30,15 +30,13 @@ _WAVELENGTH = 10_000.0
 
 
 class Turns(NamedTuple):
-    """Dialogues, one a row, or several one behind the other where `first` marks the turns that
-    begin one; rows are padded at their end.
-    """
+    """Dialogues, one behind the other in rows that are padded at their end."""
 
     streams: tuple[Float[Array, "b u _"], ...]
     present_buk: Bool[Array, "b u k"]
     speaker_bu: Int[Array, "b u"]
     mask_bu: Bool[Array, "b u"]
-    first_bu: Bool[Array, "b u"] | None = None
+    first_bu: Bool[Array, "b u"]  # begins a dialogue
 
 
 class Outcome(NamedTuple):

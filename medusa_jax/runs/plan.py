@@ -114,12 +114,12 @@ def _group(group: Group, side_by_side: bool, devices: Devices) -> GroupPlan:
     data, configs, examples = group.data, group.configs, group.data.examples
     epochs = {stage: max(_epochs(one, stage) for one in configs) for stage in STAGES}
     plans = {stage: data.plan(stage - 1, 0) for stage in STAGES if epochs[stage]}
-    steps = {stage: _places(examples, plan) for stage, plan in plans.items()}
+    steps = {stage: _counted(data.rungs(plan), plan) for stage, plan in plans.items()}
     whole = data.evaluated
     scored = _places(whole, prediction_batches(data, data.units(group.split.held_out), devices))
     predicted = _places(whole, prediction_batches(data, data.units(group.split.predicted), devices))
     needs = {one.id: need for one, need in zip(configs, group.needs, strict=True)}
-    rungs = examples.rungs[next(iter(plans.values()))].max(axis=1)
+    rungs = data.rungs(next(iter(plans.values())))
     members = []
     for one in configs:
         flops = _flops(one, data, steps, scored, predicted)
@@ -132,7 +132,7 @@ def _group(group: Group, side_by_side: bool, devices: Devices) -> GroupPlan:
         batch_size=data.size,
         steps={stage: len(plan) for stage, plan in plans.items()},
         epochs=epochs,
-        padding={stage: examples.padding_share(plan) for stage, plan in plans.items()},
+        padding={stage: data.measures(plan)["padding"] for stage, plan in plans.items()},
         shapes=shapes,
         shares=(np.bincount(rungs, minlength=len(shapes)) / len(rungs)).tolist(),
         bytes=group_bytes(list(group.needs), side_by_side),
@@ -154,9 +154,14 @@ def _stacks(needs: dict[str, Need], side_by_side: bool) -> tuple[tuple[str, ...]
 
 
 def _places(examples: Examples | Conversations, plan: np.ndarray) -> dict[int, int]:
-    """Places in all batches `[step, b]` of a plan, by the rung that they are padded to."""
-    rungs, counts = np.unique(examples.rungs[plan].max(axis=1), return_counts=True)
-    return dict(zip(rungs.tolist(), (plan.shape[1] * counts).tolist(), strict=True))
+    """Places in batches `[step, b]` of units, by the rung that they are padded to."""
+    return _counted(examples.rungs[plan].max(axis=1), plan)
+
+
+def _counted(rungs: np.ndarray, plan: np.ndarray) -> dict[int, int]:
+    """Places by rung, from the rung of each batch."""
+    found, counts = np.unique(rungs, return_counts=True)
+    return dict(zip(found.tolist(), (plan.shape[1] * counts).tolist(), strict=True))
 
 
 def _flops(
@@ -221,7 +226,7 @@ def measured_pace(prepared: Prepared) -> Pace:
     member = Member(config.id, task_of(config, data, {}, 0), (0, config.seed), "")
     number = 0 if config.training.stage1.epochs else 1
     plan = data.plan(number, 0)
-    rungs = examples.rungs[plan].max(axis=1)
+    rungs = data.rungs(plan)
     rung = int(np.bincount(rungs).argmax())
     lanes = one_lane(member, number, plan.shape, devices)
     batch = device_batch(data, devices, plan[rungs == rung][0], (number, 0))

@@ -1,6 +1,6 @@
 """Emotion in conversations: SUMMER's teacher, then its student (arXiv 2503.23721).
 
-Legend: `n` dialogue of a set, `b` dialogue of a batch, `u` turn, `k` modality, `c` class.
+Legend: `n` dialogue of a set, `b` row of a batch, `u` turn, `k` modality, `c` class.
 """
 
 from collections.abc import Hashable, Mapping
@@ -265,6 +265,7 @@ def turns_of(own: ConversationConfig, batch: DialogueBatch) -> Turns:
         jnp.stack(batch.present, axis=-1) > 0,
         jnp.minimum(speaker_bu, own.speaker_slots - 1),
         batch.mask > 0,
+        batch.first > 0,
     )
 
 

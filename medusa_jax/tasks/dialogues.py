@@ -1,17 +1,21 @@
 """Dialogues as a dataset: a stream of batches of whole dialogues.
 
+In training, a unit is a row of dialogues one behind the other, packed anew in each epoch; all
+batches have one shape. In evaluation it is a dialogue.
+
 Legend: `n` dialogue of a set, `u` turn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from medusa_jax.batches.dialogues import Conversations, DialogueBatch
-from medusa_jax.batches.sampling import epoch_batches, every_batch
+from medusa_jax.batches.packing import dealt, packed, shared_out
+from medusa_jax.batches.sampling import every_batch
 from medusa_jax.errors import TrainingError
 from medusa_jax.files import digest_of
 
@@ -19,14 +23,15 @@ from medusa_jax.files import digest_of
 @dataclass(frozen=True, eq=False)
 class Dialogues:
     """Implements `tasks.task.Dataset`: `fit_rows`, `held_rows` and `watched_rows` are utterances,
-    by position in the corpus; every other position is a dialogue's.
+    by position in the corpus; every other position is a dialogue's, or in training a row's in its
+    epoch. A batch has about `batch_size` dialogues.
     """
 
     examples: Conversations
     fit_rows: np.ndarray
     held_rows: np.ndarray
     watched_rows: np.ndarray
-    size: int
+    batch_size: int
     seed: int
 
     @property
@@ -114,10 +119,39 @@ class Dialogues:
                 hint="is a split of the corpus without labels called train?",
             )
 
+    @property
+    def size(self) -> int:
+        """Rows of a training batch."""
+        return self._shape[1]
+
+    @cached_property
+    def _shape(self) -> tuple[int, int]:
+        """Steps of an epoch, and rows of a batch."""
+        rows = packed(self.fit, self.examples.lengths, self.examples.longest)
+        return shared_out(len(rows), len(self.fit), self.batch_size)
+
+    @cached_property
+    def _rows(self) -> Callable[[int, int], list[Sequence[int]]]:
+        """The dialogues of each row of an epoch: a function of (seed, phase, epoch)."""
+
+        @lru_cache(maxsize=2)
+        def rows(phase: int, epoch: int) -> list[Sequence[int]]:
+            rng = np.random.default_rng((self.seed, 1, phase + 1, epoch))
+            order = rng.permutation(self.fit)
+            found = packed(order, self.examples.lengths, self.examples.longest)
+            steps, size = self._shape
+            return dealt(found, steps * size, rng)
+
+        return rows
+
     def plan(self, phase: int, epoch: int) -> np.ndarray:
-        """An epoch's batches, dialogues `[step, b]`: a function of (seed, phase, epoch)."""
-        rungs = self.examples.rungs
-        return epoch_batches(self.fit, rungs, self.size, self.seed, phase + 1, epoch)
+        """An epoch's batches, rows `[step, b]`, which hold each dialogue once."""
+        steps, size = self._shape
+        return np.arange(steps * size).reshape(steps, size)
+
+    def rungs(self, plan: np.ndarray) -> np.ndarray:
+        """The padded shape of each training batch `[step]`: the longest."""
+        return np.full(len(plan), len(self.examples.shapes) - 1)
 
     def cover(self, positions: np.ndarray, size: int) -> np.ndarray:
         """Batches `[step, b]` of one padded shape each, with each dialogue at least once."""
@@ -126,17 +160,25 @@ class Dialogues:
     def batch(
         self, positions: np.ndarray, rows: slice = slice(None), when: tuple[int, int] | None = None
     ) -> DialogueBatch:
-        """Arrays `[b, u, …]` of these dialogues; nothing is drawn in training."""
-        return self.examples.batch(positions, rows, self.rank)
+        """Arrays `[b, u, …]` of these rows of dialogues or, in evaluation, of these dialogues."""
+        own = self.examples
+        if when is None:
+            length = int(own.shapes[own.rungs[positions].max()].max())
+            return own.batch([[g] for g in positions[rows]], length, self.rank)
+        every = self._rows(*when)
+        return own.batch([every[row] for row in positions[rows]], own.longest, self.rank)
 
     def shapes(self, size: int) -> Any:
-        """Shapes and types of the largest batch of `size` dialogues."""
+        """Shapes and types of the largest batch of `size` rows."""
         return self.examples.largest_batch(size)
 
     def measures(self, plan: np.ndarray) -> dict[str, int | float]:
         """Dialogues of an epoch, and the share of its turns that is padding."""
-        return {"dialogues": plan.size, "padding": self.examples.padding_share(plan)}
+        turns = self.examples.lengths[self.fit].sum()
+        padding = float(1 - turns / (plan.size * self.examples.longest))
+        return {"dialogues": len(self.fit), "padding": padding}
 
-    def names(self, positions: Sequence[int] | np.ndarray) -> list[str]:
-        """Names of these dialogues."""
-        return [f"dialogue {self.examples.names[position]}" for position in positions]
+    def names(self, positions: Sequence[int] | np.ndarray, when: tuple[int, int]) -> list[str]:
+        """Names of the dialogues in these rows."""
+        every, names = self._rows(*when), self.examples.names
+        return [f"dialogue {names[g]}" for row in positions for g in every[row]]

@@ -152,7 +152,7 @@ class Task(Protocol):
 @runtime_checkable
 class Dataset(Protocol):
     """Units (utterances, dialogues) by position, and the stream of batches that members of a group
-    share.
+    share. Positions of a training batch may be of its epoch alone.
     """
 
     @property
@@ -206,6 +206,6 @@ class Dataset(Protocol):
         """Numbers about an epoch's batches for its line of metrics."""
         ...
 
-    def names(self, positions: Sequence[int] | np.ndarray) -> list[str]:
-        """Names of these units for a message."""
+    def names(self, positions: Sequence[int] | np.ndarray, when: tuple[int, int]) -> list[str]:
+        """Names of these units of a training batch of `when`, phase and epoch, for a message."""
         ...

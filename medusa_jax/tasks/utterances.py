@@ -113,7 +113,11 @@ class Utterances:
         """Utterances of an epoch, and the share of its frames that is padding."""
         return {"utterances": plan.size, "padding": self.examples.padding_share(plan)}
 
-    def names(self, positions: Sequence[int] | np.ndarray) -> list[str]:
+    def rungs(self, plan: np.ndarray) -> np.ndarray:
+        """The padded shape of each training batch `[step]`."""
+        return self.examples.rungs[plan].max(axis=1)
+
+    def names(self, positions: Sequence[int] | np.ndarray, when: tuple[int, int]) -> list[str]:
         """Ids of these utterances."""
         return [f"utterance {self.examples.ids[position]}" for position in positions]
 

@@ -243,7 +243,7 @@ class _Group:
         about |= {"stopped": "the loss is not finite", **named}
         self.files.log(name, about, now.epochs + 1)
         said = ", ".join(f"{loss} {value}" for loss, value in named.items())
-        units = ", ".join(self.data.names(plan[k]))
+        units = ", ".join(self.data.names(plan[k], (now.phase, now.epoch)))
         raise TrainingError(
             f"the loss is not finite ({said})",
             where=f"member {name}, step {k} of its epoch, {units}",

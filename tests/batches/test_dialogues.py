@@ -23,7 +23,7 @@ def test_each_turn_stands_in_its_place(given, talks):
     corpus, stores = given
     dialogues = np.array([5, 0, 13])
     rank_n = talks.rank(np.arange(len(corpus)))
-    batch = talks.batch(dialogues, slice(None), rank_n)
+    batch = talks.batch([[g] for g in dialogues], talks.longest, rank_n)
     for row, g in enumerate(dialogues):
         own = corpus.frame[corpus.frame["dialogue"] == talks.names[g]].sort_values("turn")
         count = len(own)
@@ -68,16 +68,13 @@ def test_speakers_are_ranked_by_the_training_part_alone(given, talks):
     assert set(rank_n[~np.isin(speakers, names)]) == {len(names)}
 
 
-def test_only_the_rows_of_a_process_are_made_in_the_shape_of_all(talks):
-    dialogues = np.argsort(talks.lengths)[[0, 1, -1]]
-    rank_n = talks.order
-    whole = talks.batch(dialogues, slice(None), rank_n)
-    part = talks.batch(dialogues, slice(0, 2), rank_n)
-    np.testing.assert_array_equal(part.soft, whole.soft[:2])
+def test_batches_have_the_stated_shapes_and_types(talks):
+    whole = talks.batch([[0], [], [1]], talks.longest, talks.order)
     assert whole.mask.shape == (3, talks.longest)
+    assert not whole.mask[1].any()
     assert talks.longest >= LONGEST
     shapes = talks.largest_batch(3)
-    for name in ("mask", "soft", "rank", "rated"):
+    for name in ("mask", "first", "soft", "rank", "rated"):
         made, wanted = getattr(whole, name), getattr(shapes, name)
         assert (made.shape, made.dtype) == (wanted.shape, wanted.dtype)
 
@@ -104,14 +101,8 @@ def test_features_that_are_not_finite_are_refused_by_name(given):
 
     talks = conversations(corpus, ("words",), {"words": Broken()}, shapes=1)
     with pytest.raises(FeatureError, match="not finite") as caught:
-        talks.batch(np.arange(2), slice(None), talks.order)
+        talks.batch([[0], [1]], talks.longest, talks.order)
     assert "u003" in str(caught.value)
-
-
-def test_padding_share_counts_turns(talks):
-    every = np.arange(len(talks))[None]
-    computed = talks.longest * len(talks)
-    assert talks.padding_share(every) == pytest.approx(1 - talks.lengths.sum() / computed)
 
 
 def test_the_corpus_has_its_rows_out_of_order():

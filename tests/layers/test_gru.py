@@ -11,6 +11,7 @@ import pytest
 from medusa_jax.layers.gru import Gates, Weights, alone, mixed_grus
 
 D, E, U, B, H = 2, 3, 5, 4, 6
+ALL = jnp.ones((U, B), bool)
 
 
 def inputs(seed=0):
@@ -27,7 +28,7 @@ def inputs(seed=0):
     return into, weights, mix
 
 
-def plainly(into, weights, mix, follows=None):
+def plainly(into, weights, mix, follows):
     """The equations, one utterance after the other."""
     found = []
     for gates, own, weight in zip(into, weights, mix, strict=True):
@@ -38,16 +39,15 @@ def plainly(into, weights, mix, follows=None):
             r, z = jax.nn.sigmoid(x_r + s_r), jax.nn.sigmoid(x_z + s_z)
             h = z * h + (1 - z) * jnp.tanh(x_n + r * (s_n + own.state_eh))
             outputs.append((h * weight[u][..., None]).sum(axis=1))
-            if follows is not None:
-                h = h * follows[u][:, None, None]
+            h = h * follows[u][:, None, None]
         found.append(jnp.stack(outputs))
     return tuple(found)
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_outputs_and_gradients_of_the_equations(several):
+@pytest.mark.parametrize("share", [0.6, 1])
+def test_outputs_and_gradients_of_the_equations(share):
     given, rng = inputs(), np.random.default_rng(1)
-    follows = jnp.asarray(rng.random((U, B)) < 0.6) if several else None
+    follows = jnp.asarray(rng.random((U, B)) < share)
     seen = rng.normal(size=(D, U, B, H))
 
     def loss(run, *given):
@@ -68,7 +68,7 @@ def test_members_side_by_side():
 
     def gradients(*given):
         def loss(*own):
-            return (jnp.stack(mixed_grus(*own)) ** 2).sum()
+            return (jnp.stack(mixed_grus(*own, ALL)) ** 2).sum()
 
         return jax.grad(loss, argnums=(0, 1, 2))(*given)
 
@@ -91,7 +91,7 @@ def test_outputs_of_pytorch():
         gates = np.concatenate([x_ubeh[:, :, 1] for x_ubeh in into[0]], axis=-1)
         wanted, _ = gru(torch.tensor(gates))
     only = jnp.zeros_like(mix[0]).at[..., 1].set(1)
-    np.testing.assert_allclose(mixed_grus(into, weights, (only, only))[0], wanted, atol=1e-6)
+    np.testing.assert_allclose(mixed_grus(into, weights, (only, only), ALL)[0], wanted, atol=1e-6)
 
 
 def test_an_utterance_alone_is_a_dialogue_of_one():
@@ -99,5 +99,5 @@ def test_an_utterance_alone_is_a_dialogue_of_one():
     found = [alone(*one) for one in zip(into, weights, mix, strict=True)]
     for u in range(U):
         one = jax.tree.map(lambda x, u=u: x[u : u + 1], (into, mix))
-        own = mixed_grus(one[0], weights, one[1])
+        own = mixed_grus(one[0], weights, one[1], ALL[:1])
         np.testing.assert_allclose([y[u] for y in found], [y[0] for y in own], atol=1e-6)

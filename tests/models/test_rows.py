@@ -11,10 +11,18 @@ FIRST = jnp.array([[1, 0, 0, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0], [1] * 8],
 
 
 def test_one_dialogue_a_row():
-    rows = rows_of(MASK, None)
+    rows = rows_of(MASK, jnp.arange(8)[None] == jnp.zeros((3, 1)))
     assert rows.reverse_bu[0].tolist() == [5, 4, 3, 2, 1, 0, 6, 7]
     assert rows.reverse_bu[1].tolist() == [1, 0, 2, 3, 4, 5, 6, 7]
-    assert rows.follows_bu is None
+    assert rows.follows_bu.sum(axis=1).tolist() == [5, 1, 7]
+
+
+def test_a_row_without_dialogues():
+    nothing = jnp.zeros((1, 4), bool)
+    rows = rows_of(nothing, nothing)
+    assert rows.reverse_bu[0].tolist() == [0, 1, 2, 3]
+    assert not rows.follows_bu.any()
+    assert not rows.visible(~nothing, "both").any()
 
 
 def test_several_dialogues_a_row():

@@ -201,6 +201,7 @@ def test_padding_changes_nothing(keys):
         present_buk=longer(turns.present_buk, 1),
         speaker_bu=longer(turns.speaker_bu, 9),
         mask_bu=longer(turns.mask_bu, 0),
+        first_bu=longer(turns.first_bu, 0),
     )
     far = outcome(model, padded)
     for b, n in enumerate(lengths):
@@ -221,15 +222,13 @@ def test_dialogues_behind_one_another_in_a_row(keys):
     lengths = [4, 1, 3]
     model, turns = member(2, **keys), dialogues(lengths, 2)
     rows = [(0, 0), (0, 1), (1, 0)]  # the first two dialogues share a row of six places
-    packed = Turns(*jax.tree.map(lambda x: jnp.zeros((2, 6, *x.shape[2:]), x.dtype), turns[:4]))
-    first, places = np.zeros((2, 6), bool), []
+    packed = Turns(*jax.tree.map(lambda x: jnp.zeros((2, 6, *x.shape[2:]), x.dtype), turns))
+    places = []
     for (row, after), n in zip(rows, lengths, strict=True):
         start = lengths[0] * after
         places.append((row, slice(start, start + n)))
-        first[row, start] = True
     for b, (place, n) in enumerate(zip(places, lengths, strict=True)):
         packed = jax.tree.map(lambda x, y, b=b, n=n, p=place: x.at[p].set(y[b, :n]), packed, turns)
-    packed = packed._replace(first_bu=jnp.asarray(first))
     graph, params, rest = nnx.split(model, nnx.Param, ...)
 
     @jax.jit

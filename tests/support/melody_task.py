@@ -192,7 +192,7 @@ class Melodies:
     def measures(self, plan: np.ndarray) -> dict[str, int | float]:
         return {"notes": int(self.lengths[plan].sum())}
 
-    def names(self, positions) -> list[str]:
+    def names(self, positions, when) -> list[str]:
         return [f"melody {position}" for position in positions]
 
 

@@ -26,7 +26,9 @@ def member(streams=3, spread=0.2, **keys):
 
 
 def dialogues(lengths, streams=3, seed=0, longest=None, missing=0.2):
-    """Random dialogues padded with zeros; a share of the turns is `missing` from a stream."""
+    """Random dialogues, one a row, padded with zeros; of a share of the turns a stream is
+    `missing`.
+    """
     rng = np.random.default_rng(seed)
     shape = len(lengths), longest or max(lengths)
     parts = [rng.normal(size=(*shape, d)) for d in list(WIDTHS.values())[:streams]]
@@ -36,4 +38,5 @@ def dialogues(lengths, streams=3, seed=0, longest=None, missing=0.2):
         jnp.asarray((rng.random((*shape, streams)) >= missing) & mask_bu[..., None]),
         jnp.asarray(rng.integers(0, 4, shape) * mask_bu, jnp.int32),
         jnp.asarray(mask_bu),
+        jnp.asarray(mask_bu & (np.arange(shape[1]) == 0)),
     )

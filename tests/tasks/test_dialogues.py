@@ -44,13 +44,37 @@ def test_nothing_is_watched_unless_asked_for(given):
     assert len(dialogue_data(*given, silent).watched) == 0
 
 
-def test_batches_hold_training_dialogues_alone(data):
-    for epoch in range(3):
-        plan = data.plan(0, epoch)
-        assert plan.shape[1] == 4
-        assert set(plan.ravel()) <= set(data.fit)
-    assert (data.plan(0, 1) != data.plan(0, 2)).any()
-    np.testing.assert_array_equal(data.plan(1, 2), data.plan(1, 2))
+def test_an_epoch_holds_each_training_dialogue_once(data):
+    """Packed anew each epoch, as batches of one shape; the same when asked again."""
+    own, orders = data.examples, []
+    for when in ((0, 0), (0, 1), (1, 0), (0, 0)):
+        plan = data.plan(*when)
+        batches = [data.batch(rows, when=when) for rows in plan]
+        shapes = {batch.mask.shape for batch in batches}
+        assert shapes == {(data.size, own.longest)}
+        orders.append(np.concatenate([batch.order[batch.mask > 0] for batch in batches]))
+        seen = np.concatenate([data.names(rows, when) for rows in plan])
+        assert sorted(seen) == sorted(f"dialogue {name}" for name in names_of(data, data.fit))
+        assert sum(batch.mask.sum() for batch in batches) == own.lengths[data.fit].sum()
+        assert sum(batch.first.sum() for batch in batches) == len(data.fit)
+    same = [np.array_equal(orders[0], other) for other in orders[1:]]
+    assert same == [False, False, True]
+
+
+def test_dialogues_of_a_row_stand_one_behind_the_other(data):
+    when, own = (0, 3), data.examples
+    (rows, *_) = data.plan(*when)
+    batch, part = data.batch(rows, when=when), data.batch(rows, slice(1, 3), when)
+    np.testing.assert_array_equal(part.soft, batch.soft[1:3])
+    for b in range(len(rows)):
+        dialogues = [int(name.split("d")[-1]) for name in data.names(rows[b : b + 1], when)]
+        turns = [own.turns[own.names.index(f"d{number:02d}")] for number in dialogues]
+        starts = np.cumsum([0, *map(len, turns)])
+        assert np.flatnonzero(batch.first[b]).tolist() == starts[:-1].tolist()
+        assert batch.mask[b].sum() == starts[-1]
+        for turn, start in zip(turns, starts, strict=False):
+            got = batch.streams["words"][b, start : start + len(turn)]
+            np.testing.assert_array_equal(got, own.vectors[0][0][turn])
 
 
 def test_predictions_come_back_by_utterance(data):
@@ -90,7 +114,3 @@ def test_parts_without_labels_are_refused(data, part):
     broken = Dialogues(data.examples, rows["fit_rows"], rows["held_rows"], data.watched_rows, 4, 0)
     with pytest.raises(TrainingError, match=r"consensus class|no training dialogue"):
         broken.check()
-
-
-def test_a_dialogue_is_named_in_messages(data):
-    assert data.names([3]) == ["dialogue " + data.examples.names[3]]
