@@ -87,9 +87,8 @@ class Experts(nnx.Module):
         both = [(x_buw, mix_bue)] * len(self.bias[...])
         if reverse:
             both[1] = _ordered(x_buw, rows.reverse_bu), _ordered(mix_bue, rows.reverse_bu)
-        runs = [(x.swapaxes(0, 1), mix.swapaxes(0, 1)) for x, mix in both]
-        found = self._run(*zip(*runs, strict=True), rows.follows_bu.T)
-        parts = [y_ubh.swapaxes(0, 1) for y_ubh in found]
+        x, mix = zip(*((x.swapaxes(0, 1), mix.swapaxes(0, 1)) for x, mix in both), strict=True)
+        parts = [y_ubh.swapaxes(0, 1) for y_ubh in self._run(x, mix, rows.follows_bu.T)]
         if reverse:
             parts[1] = _ordered(parts[1], rows.reverse_bu)
         return jnp.where(rows.mask_bu[..., None], jnp.concatenate(parts, axis=-1), 0), off_bu
