@@ -155,13 +155,10 @@ def test_without_its_place_in_the_data_a_group_ends_elsewhere(examples, finished
     assert toy_metrics(stopped, "words")[1]["loss"] != toy_metrics(finished, "words")[1]["loss"]
 
 
-def start(stores, folder, *arguments, **kill):
+def start(stores, folder, *arguments):
     """The same in another process; the stores were made in this one."""
     command = [sys.executable, toy_task.__file__, str(stores), str(folder), *map(str, arguments)]
-    environment = os.environ | {f"TOY_{name.upper()}": str(value) for name, value in kill.items()}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
@@ -171,22 +168,15 @@ def test_killed_at_five_random_steps(stores, examples, finished, tmp_path):
     """
     seed = int(os.environ.get("MEDUSA_KILL_SEED", "1"))
     rng = random.Random(seed)
+    orders = []
     # of the 38 that all members make together
     for number, step in enumerate(sorted(rng.sample(range(2, 38), 5))):
-        if number % 2:
-            process = start(stores, tmp_path, 0)
-            while int(process.stdout.readline().split("/")[0]) < step:
-                pass
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(timeout=rng.uniform(0, 0.05))
-            process.kill()
-        else:
-            process = start(stores, tmp_path, rng.choice((0, 0, 10)), kill_at=step)
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == -signal.SIGKILL, errors
-    end = start(stores, tmp_path, 10)
-    _, errors = end.communicate(timeout=300)
-    assert end.returncode == 0, errors
+        amid = number % 2
+        minutes, after = (0, rng.uniform(0, 0.05)) if amid else (rng.choice((0, 0, 10)), 0)
+        orders.append(f"{step}:{minutes}:{after}")
+    process = start(stores, tmp_path, *orders, "1000:10:0")
+    ends, errors = process.communicate(timeout=600)
+    assert ends.split() == [*[str(-signal.SIGKILL)] * 5, "0"], errors
     assert outcome(tmp_path) == outcome(finished), f"MEDUSA_KILL_SEED={seed}"
 
 

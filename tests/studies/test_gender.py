@@ -22,14 +22,15 @@ from medusa_jax.runs.run import Run
 from medusa_jax.studies.gender import gender_run, opened_predictor, predict_genders
 
 HIDDEN = ("development", "test3")
+FEW = {"size": 60, "test_per_class": 5}
 
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     """A generated corpus that hides the genders of its tests, and a tiny encoder."""
     folder = tmp_path_factory.mktemp("gender")
-    encoder = save_model("wavlm-large", folder / "wavlm")
-    config = RunConfig.model_validate(small_config()).corpus
+    encoder = save_model("wavlm-large", folder / "wavlm", "tiny")
+    config = RunConfig.model_validate(small_config(corpus=FEW)).corpus
     corpus = read_corpus(config, folder / "runs")
     frame = corpus.frame.copy()
     hidden = frame["split"].isin(HIDDEN)

@@ -6,6 +6,9 @@ import json
 import os
 import signal
 import sys
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -215,27 +218,17 @@ def outcome_of(folder: Path, member: str) -> Any:
     )
 
 
-if __name__ == "__main__":
+def _run(stores: Path, folder: Path, minutes: float, killed: Callable[[int], None]) -> None:
+    """Train the group; `killed` is told the steps done."""
     from medusa_jax.config.training import EngineConfig
     from medusa_jax.errors import MedusaError
 
-    kill_at = int(os.environ.get("TOY_KILL_AT", sys.maxsize))
-    stores, folder, minutes = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
     jax.config.update("jax_compilation_cache_dir", str(stores / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    # no file may grow beyond so many bytes: the system refuses the write, as a full disk does
-    if len(sys.argv) > 4:
-        import resource
-
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.getrlimit(resource.RLIMIT_FSIZE)[1])
-        )
 
     def report(done: int, total: int, note: str = "") -> None:
-        os.write(1, f"{done}/{total}\n".encode())
-        if done >= kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        killed(done)
 
     try:
         toy_train(
@@ -249,3 +242,50 @@ if __name__ == "__main__":
     except MedusaError as stop:
         print(stop, file=sys.stderr, flush=True)
         os._exit(stop.exit_code)  # as the command does: XLA may be at work still
+
+
+def _killed(stores: Path, folder: Path, order: str) -> int:
+    """The end of a forked process that is killed so many seconds after a step: STEP:MINUTES:AFTER.
+
+    Forked before JAX has begun, so that modules are imported once for all orders.
+    """
+    step, minutes, after = map(float, order.split(":"))
+    told, tell = os.pipe()
+    process = os.fork()
+    if not process:
+        code = 1
+        try:
+            _run(stores, folder, minutes, lambda done: _reached(done >= step, after, tell))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        os._exit(code)
+    os.close(tell)
+    if os.read(told, 1):
+        time.sleep(after)
+        os.kill(process, signal.SIGKILL)
+    os.close(told)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def _reached(there: bool, after: float, tell: int) -> None:
+    """Die here, or let the parent kill this process whatever it is doing then."""
+    if there and not after:
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif there:
+        os.write(tell, b".")
+
+
+if __name__ == "__main__":
+    if ":" in sys.argv[3]:
+        for order in sys.argv[3:]:
+            print(_killed(Path(sys.argv[1]), Path(sys.argv[2]), order), flush=True)
+        sys.exit()
+    # no file may grow beyond so many bytes: the system refuses the write, as a full disk does
+    if len(sys.argv) > 4:
+        import resource
+
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+        )
+    _run(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), lambda done: None)
