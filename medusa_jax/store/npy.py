@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from io import BytesIO
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -21,6 +23,8 @@ from medusa_jax.store.shard_writer import write_shard
 from medusa_jax.version import VERSION
 
 EXPORTED = "exported-from.txt"
+_PARSING = Lock()
+"""NumPy parses headers with `ast`, which is not safe in several threads (cpython#106905)."""
 
 
 def import_folder(
@@ -172,7 +176,8 @@ def _read(path: Path) -> np.ndarray:
     Raises `FeatureError` for anything else; pickles are never loaded.
     """
     try:
-        with open(path, "rb") as file:
+        file = BytesIO(path.read_bytes())
+        with _PARSING:
             frames = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise FeatureError(f"there is no {path.name}", where=path) from None

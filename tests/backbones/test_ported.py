@@ -36,8 +36,13 @@ OPTIONS = {
         "global_rope_theta": 160000.0,
         "local_rope_theta": 10000.0,
     },
+    "hf:sentence-transformers/all-MiniLM-L6-v2": {
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "position_embedding_type": "absolute",
+    },
 }
-"""By entry of the catalogue: what its config.json has of the options that decide."""
+"""By entry of the catalogue or repository: the options in its config.json that decide."""
 _MEL = {"feature_size": 128, "hop_length": 160, "n_fft": 400, "chunk_length": 30}
 
 
@@ -46,9 +51,10 @@ def published(tmp_path):
     """A folder with the settings of an entry, `changes` among them."""
 
     def write(name, **changes):
-        settings = {"model_type": ENCODERS[name].kind, **OPTIONS[name], **changes}
+        known = {"model_type": ENCODERS[name].kind} if name in ENCODERS else {}
+        settings = {**known, **OPTIONS[name], **changes}
         (tmp_path / "config.json").write_text(json.dumps(settings))
-        if ENCODERS[name].kind == "whisper":
+        if settings["model_type"] == "whisper":
             (tmp_path / "preprocessor_config.json").write_text(json.dumps(_MEL))
             (tmp_path / "generation_config.json").write_text('{"is_multilingual": true}')
         return tmp_path
