@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import yaml
 from dialogue_task import dialogue_corpus, dialogue_member
+from small_iemocap import write_iemocap
+from small_meld import write_meld
 from toy_task import toy_metrics
 
 from medusa_jax.corpus.table import Corpus
@@ -68,6 +70,42 @@ def test_from_a_table_to_scores(medusa, place, tmp_path):
         assert np.isfinite(found.logits).all()
     scores = json.loads((run / "evaluation/test1/scores.json").read_text())
     assert scores
+
+
+FEATURES = {
+    "text": {"extractor": "hashed_text", "width": 16},
+    "audio": {"extractor": "logmel", "bands": 16},
+    "whisper": {"extractor": "logmel", "bands": 8},
+}
+"""In place of encoders that are not at hand."""
+SMALLER = (
+    f"features={json.dumps(FEATURES)}",
+    *(f"conversation.{key}" for key in ("width=16", "heads=2", "experts=2")),
+    *(f"training.{key}" for key in ("batch_size=2", "stage1.epochs=1", "stage2.epochs=1")),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "write", "classes"), [("iemocap", write_iemocap, 6), ("meld", write_meld, 7)]
+)
+def test_the_shipped_configurations_run_on_the_releases_layouts(
+    medusa, tmp_path, name, write, classes
+):
+    """Everything but the encoders and the sizes is configs/summer-iemocap.yaml, or -meld."""
+    place = f"corpus.path={write(tmp_path / 'release', sound=True)}"
+    sets = [word for one in (place, *SMALLER) for word in ("--set", one)]
+    code, said, error = medusa("run", f"summer-{name}", *sets, "--out", tmp_path / "out")
+    assert code == 0, error
+    assert "weighted F1" in said
+    (run,) = (tmp_path / "out").glob("summer-*")
+    corpus = Corpus.load(run / "corpus.parquet")
+    assert len(corpus.classes) == classes
+    lines = toy_metrics(run, "summer")
+    assert [line["phase"] for line in lines] == ["teacher", "student"]
+    assert all(np.isfinite(line["test_weighted_f1"]) for line in lines)
+    found = Predictions.load(run / "members" / "summer" / OUTPUTS, corpus.classes)
+    assert set(found.ids) == set(corpus.frame["id"])
 
 
 def test_the_command_plans_conversations(medusa, place, tmp_path):

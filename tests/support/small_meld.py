@@ -16,7 +16,7 @@ HEADER = [
 ]
 
 
-def write_meld(root: Path, *, dialogues: int = 3, turns: int = 7) -> Path:
+def write_meld(root: Path, *, dialogues: int = 3, turns: int = 7, sound: bool = False) -> Path:
     """Write the three CSV files, each with `dialogues` of `turns`, and return `root`."""
     root.mkdir(parents=True, exist_ok=True)
     for split, file in FILES.items():
@@ -29,6 +29,8 @@ def write_meld(root: Path, *, dialogues: int = 3, turns: int = 7) -> Path:
             words = f"{split}, I’d call it {emotion}"
             row = [number + 1, words, speaker, emotion, "-", dialogue, turn, 8, 21]
             rows.append([*row, start, f"00:16:{turn * 2 + 1:02d},559"])
+            if sound:
+                write_sound(root / split / f"dia{dialogue}_utt{turn}.wav")
         write_rows(root / file, rows)
     return root
 
