@@ -22,6 +22,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("random"), derandomize=True, database=None)
 settings.load_profile("same")
+MAPS = 20_000
+"""Maps of memory in a process from which on compiled programs are dropped after a file of tests."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +33,19 @@ def _exact_products():
 
     if jax.default_backend() == "gpu":
         jax.config.update("jax_default_matmul_precision", "float32")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_programs():
+    """XLA for CPUs maps memory some ten times a program, and Linux allows a process 65,530 maps:
+    beyond them it dies of a segmentation fault.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MAPS:
+        import jax
+
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
