@@ -7,6 +7,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "load": "inference.recogniser",
     "load_config": "config.yaml_file",
     "Run": "runs.run",
     "opened": "runs.folder",

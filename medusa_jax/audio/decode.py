@@ -3,6 +3,7 @@
 A file that cannot be read is an `AudioError`; a file of doubtful quality has warnings.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,6 +78,27 @@ def seconds_of(path: Path) -> float:
         return float(file.frames / file.samplerate)
 
 
+def audio_pieces(path: Path, rate: int = RATE) -> Iterator[np.ndarray]:
+    """The waveform of `read_audio` in pieces `[sample]`, in memory that does not grow with it.
+
+    A file whose channels cancel each other is read twice, as there. A truncated file is an error
+    once all of it was read.
+    """
+    with _opened(path) as file:
+        channel, level = None, Level(file.channels, file.subtype)
+        if file.channels > 1:
+            deque(_pieces(file, path, file.samplerate, None, level), maxlen=0)
+            channel = level.loudest if level.cancels else None
+            file.seek(0)
+            level = Level(file.channels, file.subtype)
+        yield from _pieces(file, path, rate, channel, level)
+        missing = (file.frames - level.frames) / file.samplerate
+        if missing > (LOST if file.format == "MP3" else 0):
+            raise AudioError(
+                f"truncated: {level.frames} samples of {file.frames}", where=path, hint=_CONVERT
+            )
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     """The open file, its header checked. Errors of the decoder become an `AudioError` too."""
@@ -121,12 +143,16 @@ def _mixed(
     file: soundfile.SoundFile, path: Path, rate: int, channel: int | None
 ) -> tuple[np.ndarray, Level]:
     """One channel, or the mean of all, at `rate`, decoded in blocks; and the level of the file."""
-    level, parts = Level(file.channels, file.subtype), []
-    resampler = (
-        None
-        if file.samplerate == rate
-        else soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
-    )
+    level = Level(file.channels, file.subtype)
+    parts = list(_pieces(file, path, rate, channel, level))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts), level
+
+
+def _pieces(
+    file: soundfile.SoundFile, path: Path, rate: int, channel: int | None, level: Level
+) -> Iterator[np.ndarray]:
+    """The same in pieces; `level` grows with them."""
+    resampler = resampling(file.samplerate, rate)
     while level.frames < file.frames:
         block_nc = file.read(
             max(1, min(_BLOCK // file.channels, file.frames - level.frames)),
@@ -141,7 +167,15 @@ def _mixed(
         level.add(block_nc, mono_n)
         if not np.isfinite(level.peak):
             raise AudioError("the audio contains NaN or infinite samples", where=path)
-        parts.append(mono_n if resampler is None else resampler.resample_chunk(mono_n))
+        yield mono_n if resampler is None else resampler.resample_chunk(mono_n)
     if resampler is not None:
-        parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts), level
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def resampling(source: int, rate: int = RATE) -> soxr.ResampleStream | None:
+    """What resamples a mono stream from `source` Hz; None if there is nothing to do."""
+    return (
+        None
+        if source == rate
+        else soxr.ResampleStream(source, rate, 1, dtype="float32", quality="HQ")
+    )

@@ -33,6 +33,19 @@ def ladder_of(length_nk: np.ndarray, shapes: int) -> tuple[np.ndarray, np.ndarra
     return ladder_rk, rungs_of(length_nk, ladder_rk)
 
 
+def grid_of(length_nk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A ladder and rungs as of `ladder_of`, of lengths on a fixed grid, four an octave: programs
+    compiled for some utterances serve others.
+    """
+    length_nk = np.maximum(length_nk, 1)
+    octave_nk = 2 ** np.ceil(np.log2(length_nk)).astype(int)
+    step_nk = np.where(length_nk > ROUND, np.maximum(octave_nk // 8, ROUND), octave_nk)
+    on_grid_nk = -(-length_nk // step_nk) * step_nk
+    ranked = np.argsort(on_grid_nk.sum(axis=1), kind="stable")
+    ladder_rk = np.unique(np.maximum.accumulate(on_grid_nk[ranked]), axis=0)
+    return ladder_rk, rungs_of(length_nk, ladder_rk)
+
+
 def rungs_of(length_nk: np.ndarray, ladder_rk: np.ndarray) -> np.ndarray:
     """The smallest rung `[n]` that each utterance fits in."""
     return (length_nk[:, None, :] <= ladder_rk[None]).all(axis=2).argmax(axis=1)

@@ -7,14 +7,14 @@ attribute.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from medusa_jax.batches.buckets import ladder_of
+from medusa_jax.batches.buckets import grid_of, ladder_of
 from medusa_jax.batches.examples import targets_of
 from medusa_jax.corpus.table import ATTRIBUTES, Corpus
 from medusa_jax.errors import FeatureError
@@ -82,6 +82,11 @@ class Conversations:
     def longest(self) -> int:
         """Turns of the longest shape."""
         return int(self.shapes.max())
+
+    def on_grid(self) -> "Conversations":
+        """The same padded to lengths of a fixed grid, whatever the dialogues."""
+        ladder, rungs = grid_of(self.lengths[:, None])
+        return replace(self, shapes=np.repeat(ladder, len(self.modalities), axis=1), rungs=rungs)
 
     @property
     def widths(self) -> dict[str, int]:

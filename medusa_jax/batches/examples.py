@@ -6,14 +6,14 @@ attribute.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from medusa_jax.batches.buckets import ladder_of
+from medusa_jax.batches.buckets import grid_of, ladder_of
 from medusa_jax.corpus.table import GENDERS, OTHER, Corpus
 from medusa_jax.layers.coded import Coded
 from medusa_jax.store.reader import FeatureStore
@@ -78,6 +78,11 @@ class Examples:
     def ids(self) -> tuple[str, ...]:
         """Utterance ids in order of position."""
         return tuple(self.corpus.frame["id"])
+
+    def on_grid(self) -> "Examples":
+        """The same padded to lengths of a fixed grid, whatever the utterances."""
+        shapes, rungs = grid_of(self.lengths)
+        return replace(self, shapes=shapes, rungs=rungs)
 
     @property
     def widths(self) -> dict[str, int]:

@@ -51,7 +51,8 @@ def predict_all(
 
 def prediction_batches(data: Dataset, positions: np.ndarray, devices: Devices) -> np.ndarray:
     """The batches `[step, b]` in which `positions` are predicted."""
-    return data.cover(positions, devices.multiple(min(PREDICT_BATCH, len(positions))))
+    size = min(PREDICT_BATCH, 1 << (len(positions) - 1).bit_length())  # of few programs
+    return data.cover(positions, devices.multiple(size))
 
 
 def predicted(

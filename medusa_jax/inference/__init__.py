@@ -1,0 +1,1 @@
+"""A trained system on new audio: loaded from a run or an exported folder."""
