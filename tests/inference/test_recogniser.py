@@ -8,27 +8,29 @@ import jax
 import numpy as np
 import pytest
 import soundfile
-from small_run import finish
+from small_system import small_system
 
 from medusa_jax.audio.decode import load_audio
 from medusa_jax.errors import AudioError, CheckpointError, ConfigError
 from medusa_jax.inference.recogniser import load
-from medusa_jax.inference.system import export, open_system
 from medusa_jax.runs.run import Run
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A small run, from audio to its ensemble."""
-    yield finish(tmp_path_factory.mktemp("runs"), submission=None)[0]
+def made(tmp_path_factory):
+    """A small run, from audio to its ensemble, and its system in a folder of its own."""
+    yield small_system(tmp_path_factory.mktemp("runs"))
     jax.config.update("jax_compilation_cache_dir", None)
 
 
 @pytest.fixture(scope="module")
-def system(prepared, tmp_path_factory):
-    """The same as a folder of its own, the run out of reach."""
-    folder = tmp_path_factory.mktemp("exported") / "system"
-    return export(open_system(prepared.run.folder), folder)
+def prepared(made):
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def system(made):
+    return made[1]
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
+import soundfile
 import typer
 from small_run import SPEECH_ONLY, small_yaml
+from small_system import small_system
 from typer.testing import CliRunner
 
 from medusa_jax.cli.app import app
@@ -215,3 +218,20 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     file, macro_f1 = capsys.readouterr().out.split()
     assert (tmp_path / file).is_file()
     assert 0 < float(macro_f1) < 1
+
+
+@pytest.mark.slow
+def test_the_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    _, system = small_system(tmp_path)
+    jax.config.update("jax_compilation_cache_dir", None)
+    text = README.read_text(encoding="utf-8")
+    (code,) = re.findall(r"<!-- example: begin -->\n```python\n(.*?)```", text, re.S)
+    (folder,) = re.findall(r'load\("(.+?)"\)', code)
+    (tmp_path / folder).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / folder).symlink_to(system)
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "speech.wav", rng.normal(0, 0.1, 5 * 16_000), 16_000)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "0 days 00:00:01" in said  # the second window's start
