@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -67,8 +68,12 @@ def predict(
     from medusa_jax.inference.recogniser import load
 
     recordings = _recordings(files)
-    if plot is not None and len(recordings) > 1:
-        raise ConfigError("--plot draws one recording", hint="give one file")
+    if plot is not None:
+        from medusa_jax.inference.plot import check_picture
+
+        check_picture(plot)
+        if len(recordings) > 1:
+            raise ConfigError("--plot draws one recording", hint="give one file")
     recogniser = load(system, use=use, fold=fold)
     coming = _tracked(recogniser, recordings, cut)
     made = list(_printed(coming) if as_jsonl else coming)
@@ -210,22 +215,38 @@ def _print_csv(made: "list[Result]") -> None:
 
 
 def shown(made: "Sequence[Result]", transcript: bool = False) -> Table:
-    """A row a result: the three most probable classes, the attributes, and what else there is."""
-    cut = len({one.file for one in made}) < len(made)
-    table = Table("file", *(("seconds",) if cut else ()), "emotion", "next", "A / V / D", "")
-    for one in made:
-        ranked = sorted(one.probabilities.items(), key=lambda pair: -pair[1])
-        shares = [f"{name} {share:.2f}" for name, share in ranked[:3]]
-        attributes = " / ".join(f"{value:.1f}" for value in one.attributes.values())
-        notes = [*one.warnings, *filter(None, (one.error,))]
-        if transcript and one.transcript:
-            notes.insert(0, f"“{one.transcript}”")
-        table.add_row(
-            escape(Path(one.file).name),
-            *((f"{one.start:.1f}–{one.end:.1f}",) if cut else ()),
-            escape(shares[0]) if shares else "–",
-            escape(", ".join(shares[1:])),
-            attributes,
-            escape("; ".join(notes)),
-        )
+    """A row a result: the three most probable classes, attributes, and notes; those of all rows
+    stand below.
+    """
+    files = {one.file for one in made}
+    notes = [_notes(one, transcript) for one in made]
+    shared = [note for note in notes[0] if len(made) > 1 and all(note in own for own in notes)]
+    notes = [[note for note in own if note not in shared] for own in notes]
+    columns = {
+        "file": [escape(Path(one.file).name) for one in made] if len(files) > 1 else [],
+        "seconds": [f"{one.start:.1f}–{one.end:.1f}" for one in made],
+        "emotion": [_ranked(one)[0] for one in made],
+        "next": [", ".join(_ranked(one)[1:3]) for one in made],
+        "A / V / D": [" / ".join(f"{x:.1f}" for x in one.attributes.values()) for one in made],
+        "notes": [escape("; ".join(own)) for own in notes] if any(notes) else [],
+    }
+    title = escape(Path(made[0].file).name) if len(files) == 1 else None
+    caption = escape("; ".join(shared)) or None
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    used = {name: cells for name, cells in columns.items() if any(cells)}
+    for name in used:
+        table.add_column(name, no_wrap=name not in ("notes", "file"))
+    for row in zip(*used.values(), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _ranked(one: "Result") -> list[str]:
+    """Classes with their probabilities, the most probable first; a dash if there are none."""
+    ranked = sorted(one.probabilities.items(), key=lambda pair: -pair[1])
+    return [escape(f"{name} {share:.2f}") for name, share in ranked] or ["–"]
+
+
+def _notes(one: "Result", transcript: bool) -> list[str]:
+    words = [f"“{one.transcript}”"] if transcript and one.transcript else []
+    return [*words, *one.warnings, *filter(None, (one.error,))]

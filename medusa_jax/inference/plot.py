@@ -13,16 +13,21 @@ _SHOWN = 5
 """Classes that have a colour of their own in a plot over time: the most probable on average."""
 
 
+def check_picture(path: Path) -> None:
+    """Raise `ConfigError` unless `plot` can draw such a file."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(
+            f"no picture format {path.suffix!r}", where=path, hint="name it .png or .svg"
+        )
+
+
 def plot(results: Sequence[Result], path: Path) -> None:
     """Draw the results of one recording to a PNG or SVG file.
 
     Raises `ConfigError` for another suffix or without a prediction, `DependencyError` without
     matplotlib.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(
-            f"no picture format {path.suffix!r}", where=path, hint="name it .png or .svg"
-        )
+    check_picture(path)
     known = [one for one in results if one.label is not None]
     if not known:
         raise ConfigError("nothing was predicted, so there is nothing to draw", where=path)

@@ -113,6 +113,8 @@ class Recogniser:
         transcripts: Iterable[str | None] | None = None,
     ) -> Iterator[Result]:
         """The results of recordings in order, as they are made, `BATCH` at a time."""
+        if windows is not None:
+            Windows(*windows)  # what is wrong with them is no recording's fault
         if isinstance(transcripts, str):
             raise ConfigError("one transcript for several recordings", where="transcript")
         words = repeat(None) if transcripts is None else transcripts
