@@ -138,17 +138,22 @@ class Recogniser:
         yield from self._windowed(samples, Windows(*windows), "stream", 1)
 
     def dialogue(
-        self, sounds: Sequence[Any], rate: int | None = None, speakers: Sequence[str] | None = None
+        self,
+        sounds: Sequence[Any],
+        rate: int | None = None,
+        *,
+        speakers: Sequence[str] | None = None,
+        transcripts: Sequence[str | None] | None = None,
     ) -> Results:
         """The turns of a conversation, in order, in the context of one another where members read
         conversations. Raises `AudioError` for a turn that cannot be read.
         """
         spoken, warned = [], []
-        for place, sound in enumerate(sounds):
+        who, words = (own or [None] * len(sounds) for own in (speakers, transcripts))
+        for sound, speaker, text in zip(sounds, who, words, strict=True):
             with as_source(sound, rate) as (source, name):
                 wave_n, warnings = waveform(source)
-            speaker = speakers[place] if speakers is not None else None
-            spoken.append(Spoken(name, wave_n, dialogue="new", speaker=speaker))
+            spoken.append(Spoken(name, wave_n, text, "new", speaker))
             warned.append(warnings)
         return Results(self._results(spoken, [0.0] * len(spoken), warned))
 

@@ -45,7 +45,7 @@ def test_a_run_goes_from_audio_to_a_submission(models: dict[str, str], tmp_path:
     whisper = {"extractor": "huggingface", "model": models["whisper-tiny.en"], "window": "real"}
     words = {"extractor": "huggingface", "model": models["minilm"]}
     changes: dict[str, Any] = {
-        "corpus": {"size": 60},
+        "corpus": {"size": 100},
         "transcription": {"model": models["whisper-tiny.en"], "max_tokens": 8},
         "features": {"speech": whisper, "words": words},
         "members": [{"id": "both", "modalities": ["speech", "words"], "seed": 1}],

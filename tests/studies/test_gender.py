@@ -22,7 +22,7 @@ from medusa_jax.runs.run import Run
 from medusa_jax.studies.gender import gender_run, opened_predictor, predict_genders
 
 HIDDEN = ("development", "test3")
-FEW = {"size": 60, "test_per_class": 5}
+FEW = {"size": 100, "test_per_class": 5}
 
 
 @pytest.fixture(scope="module")
