@@ -35,7 +35,7 @@ def shared_out(rows: int, units: int, batch_size: int) -> tuple[int, int]:
     """Steps of an epoch, and rows of a batch, so that a batch has about `batch_size` of the
     `units` in these rows and few rows stay empty; several devices can share it if that costs none.
     """
-    steps = max(1, round(units / batch_size))
+    rows, steps = max(1, rows), max(1, round(units / batch_size))
     found = []
     for share in _SHARES:
         if batch_size % share == 0:

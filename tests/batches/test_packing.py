@@ -44,6 +44,7 @@ def test_little_is_left_empty_at_the_sizes_of_iemocap_and_meld():
         ((64, 128, 32), (4, 16)),
         ((1, 1, 32), (1, 1)),
         ((5, 5, 100), (1, 5)),
+        ((0, 0, 4), (1, 1)),
     ],
 )
 def test_steps_and_rows_of_a_batch(given, wanted):

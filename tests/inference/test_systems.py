@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from dialogue_task import WIDTHS, dialogue_corpus, dialogue_member
 from small_models import save_model
-from small_run import finish
+from small_run import SPEECH_ONLY, small_config
 from small_system import small_system
 from tuned_task import tuned_corpus, tuned_member
 
@@ -20,10 +20,11 @@ from medusa_jax.corpus.table import Corpus
 from medusa_jax.errors import CheckpointError, ConfigError, FeatureError
 from medusa_jax.inference.recogniser import load
 from medusa_jax.inference.system import export, open_system
-from medusa_jax.runs.chain import run_all
+from medusa_jax.runs.combine import combine
 from medusa_jax.runs.folder import opened
 from medusa_jax.runs.prepare import prepare
 from medusa_jax.runs.run import Run
+from medusa_jax.runs.train import train
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,8 @@ def finished(raw, out):
     run = Run(RunConfig.model_validate(raw), out)
     with opened(run):
         prepared = prepare(run)
-        run_all(prepared)
+        train(prepared)
+        combine(prepared)
     return prepared
 
 
@@ -59,9 +61,11 @@ def test_whisper_hears_both_sound_and_words(tmp_path):
             pytest.skip(f"MEDUSA_TEST_MODELS has no {name}")
         shutil.copytree(root / name, tmp_path / name)
     whisper, words = f"hf:{tmp_path / 'whisper-tiny.en'}", f"hf:{tmp_path / 'minilm'}"
-    prepared, _ = finish(
-        tmp_path / "runs",
-        corpus={"size": 100},
+    corpus = tuned_corpus(tmp_path / "audio")
+    corpus.save(tmp_path / "corpus.parquet")
+    place = {"source": "table", "path": str(tmp_path / "corpus.parquet"), "hold_out": 0.25}
+    raw = small_config(
+        corpus=place,
         transcription={"model": whisper, "max_tokens": 8},
         features={
             "speech": {"extractor": "huggingface", "model": whisper, "window": "real"},
@@ -72,7 +76,8 @@ def test_whisper_hears_both_sound_and_words(tmp_path):
         ensemble={"kind": "weighted"},
         submission=None,
     )
-    rows = np.flatnonzero(prepared.corpus.frame["split"] == "development")[:4]
+    prepared = finished(raw, tmp_path / "runs")
+    rows = np.arange(4)
     paths = [prepared.corpus.audio_path(int(row)) for row in rows]
     wanted = prepared.run.ensemble_predictions(prepared.corpus, 0, "weighted_vote")
     system = open_system(prepared.run.folder)
@@ -83,7 +88,7 @@ def test_whisper_hears_both_sound_and_words(tmp_path):
     results = load(whole)(paths)
     agrees(results, wanted, rows)
     assert [one.transcript for one in results] == prepared.corpus.frame["transcript"][rows].tolist()
-    with pytest.raises(FeatureError, match="not on this machine"):
+    with pytest.raises(FeatureError, match="neither a folder nor a hub id"):
         load(bare)
 
 
@@ -150,14 +155,18 @@ def test_members_that_read_conversations(tmp_path):
 
 
 def test_folds_are_chosen(tmp_path):
-    prepared, _ = finish(tmp_path, corpus={"folds": 2}, submission=None, training={"batch_size": 4})
+    corpus = tuned_corpus(tmp_path / "audio")
+    corpus.save(tmp_path / "corpus.parquet")
+    place = {"source": "table", "path": str(tmp_path / "corpus.parquet"), "hold_out": 0.34}
+    training = {"batch_size": 4}
+    changes = {**SPEECH_ONLY, "corpus": {**place, "folds": 2}, "training": training}
+    prepared = finished(small_config(**changes, submission=None), tmp_path / "runs")
     with pytest.raises(ConfigError, match="2 folds"):
         load(prepared.run.folder)
-    row = int(np.flatnonzero(prepared.corpus.frame["split"] == "train")[0])
-    path, words = prepared.corpus.audio_path(row), prepared.corpus.frame["transcript"][row]
     for fold in (1, 2):
-        result = load(prepared.run.folder, use="both", fold=fold)(path, transcript=words)
-        agrees([result], prepared.run.predictions(prepared.corpus, fold - 1, "both"), [row])
+        result = load(prepared.run.folder, use="speech", fold=fold)(corpus.audio_path(0))
+        wanted = prepared.run.predictions(prepared.corpus, fold - 1, "speech")
+        agrees([result], wanted, np.arange(1))
 
 
 def test_members_of_another_training_are_not_combined(tmp_path):
