@@ -3,12 +3,12 @@
     python benchmarks/meld_text.py MELD_FOLDER SENTENCE_ENCODER --cache FOLDER --out meld.json
         [--runs RUN_FOLDER ...]
 
-The baselines read the mean of an encoder's last states, and of all its states: a logistic
-regression on single utterances, its strength chosen on the development part, and a bidirectional
-GRU over dialogues, its epoch chosen there, with five seeds. Weighted F1 is of the official test
-part, its interval a bootstrap over dialogues. A run's members, which differ in their seed, are
-compared with all of them in pairs, dialogue by dialogue; differences in its `medusa ablate` are
-printed too. The GRU needs PyTorch.
+The baselines read the mean of an encoder's last states: a logistic regression on single utterances,
+its strength chosen on the development part, and a bidirectional GRU over dialogues, its epoch
+chosen there, with five seeds; and the regression once more on all states. Weighted F1 is of the
+official test part, its interval a bootstrap over dialogues. A run's members, which differ in their
+seed, are compared with all of them in pairs, dialogue by dialogue; differences in its `medusa
+ablate` are printed too. The GRU needs PyTorch.
 """
 
 import argparse
@@ -40,13 +40,13 @@ from medusa_jax.studies.study import score_columns
 from medusa_jax.studies.study_file import ABLATION, MEAN, read_study
 
 REGRESSION, GRU = "logistic regression", "BiGRU over dialogues"
-DEEPER = {REGRESSION: "logistic regression, all states", GRU: "BiGRU, all states"}
-BASELINES = (REGRESSION, GRU, *DEEPER.values())
+DEEPER = "logistic regression, all states"
+BASELINES = (REGRESSION, GRU, DEEPER)
 EXPECTED = {REGRESSION: 0.554, GRU: 0.575}
 TOLERANCE = 0.015  # room for the pooling of the encoder's states, and for seeds
 GOAL = 0.59
 SEEDS = (1, 2, 3, 4, 5)
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 TEST = "test1"
 Guesses = Mapping[str, np.ndarray]
 """Class indices `[r, n]` of the test part by system, a row a seed."""
@@ -73,7 +73,9 @@ def regression(corpus: Corpus, x_nd: np.ndarray) -> np.ndarray:
     labels_n, split_n = corpus.labels, corpus.frame["split"].to_numpy()
     train, held = (np.flatnonzero(split_n == part) for part in ("train", "development"))
     scaled_nd = StandardScaler().fit(x_nd[train]).transform(x_nd)
-    model = LogisticRegression(max_iter=300, warm_start=True)  # from the strongest penalty on
+    model = LogisticRegression(
+        max_iter=300, tol=1e-3, warm_start=True
+    )  # from the strongest penalty on
     best, guess_n = -1.0, labels_n
     for strength in STRENGTHS:
         model.set_params(C=strength).fit(scaled_nd[train], labels_n[train])
@@ -284,11 +286,11 @@ def main() -> None:
         guesses = {}
         for layers in ("last", "all"):
             vectors_nd = embeddings(corpus, options.encoder, options.cache, layers)
-            one, many = (REGRESSION, GRU) if layers == "last" else DEEPER.values()
-            guesses[one] = regression(corpus, vectors_nd)[rows][None]
-            if not options.quick:
+            name = REGRESSION if layers == "last" else DEEPER
+            guesses[name] = regression(corpus, vectors_nd)[rows][None]
+            if layers == "last" and not options.quick:
                 found = [recurrent(corpus, vectors_nd, seed)[rows] for seed in SEEDS]
-                guesses[many] = np.stack(found)
+                guesses[GRU] = np.stack(found)
         notes = []
         for folder in options.runs:
             guesses[folder.name], sentences = members_of(folder, test)

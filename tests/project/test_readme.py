@@ -207,7 +207,7 @@ print(sorted(set(sys.modules) & set({HEAVY!r})))
 
 @pytest.mark.slow
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    _, example = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
     (tmp_path / "configs").mkdir()
     small_yaml(tmp_path / "configs/demo.yaml", **SPEECH_ONLY)  # the same steps on a smaller run
     monkeypatch.chdir(tmp_path)
