@@ -1,5 +1,6 @@
 """Probabilities of one recording as a picture: lines over time, or bars of a single result."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,29 +15,28 @@ _SHOWN = 5
 
 
 def check_picture(path: Path) -> None:
-    """Raise `ConfigError` unless `plot` can draw such a file."""
+    """Raise `ConfigError` for another suffix, `DependencyError` without matplotlib."""
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(
             f"no picture format {path.suffix!r}", where=path, hint="name it .png or .svg"
+        )
+    if importlib.util.find_spec("matplotlib") is None:
+        raise DependencyError(
+            "matplotlib is not installed", hint="pip install 'medusa-jax[report]'"
         )
 
 
 def plot(results: Sequence[Result], path: Path) -> None:
     """Draw the results of one recording to a PNG or SVG file.
 
-    Raises `ConfigError` for another suffix or without a prediction, `DependencyError` without
-    matplotlib.
+    Raises as `check_picture`, and `ConfigError` without a prediction.
     """
     check_picture(path)
     known = [one for one in results if one.label is not None]
     if not known:
         raise ConfigError("nothing was predicted, so there is nothing to draw", where=path)
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DependencyError(
-            "matplotlib is not installed", hint="pip install 'medusa-jax[report]'"
-        ) from error
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 3.6), layout="constrained", dpi=150)
     axes = figure.subplots()
     axes.set_title(Path(known[0].file).name, loc="left", fontsize=10)
