@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from medusa_jax.machines.allocator import return_freed
+from medusa_jax.machines.compilations import compilations
 from medusa_jax.machines.mesh import Devices, on_host
 from medusa_jax.tasks.task import Phase, Task
 from medusa_jax.training.step import (
@@ -116,7 +118,10 @@ class Lanes:
 
     def step(self, batch: PyTree) -> jax.Array:
         """Train the active members on a batch; losses `[l]` or `[m, l]`, still on the device."""
+        compiled = compilations()
         self._state, losses = self._train(*self.arguments(batch))
+        if compilations() > compiled:
+            return_freed()
         return losses
 
     def arguments(self, batch: PyTree) -> tuple[PyTree, ...]:
