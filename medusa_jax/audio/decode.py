@@ -53,11 +53,7 @@ def read_audio(path: Path, rate: int = RATE) -> Sound:
         if level.cancels:
             file.seek(0)
             wave_n, _ = _mixed(file, path, rate, level.loudest)
-        missing = (file.frames - level.frames) / file.samplerate
-        if missing > (LOST if file.format == "MP3" else 0):
-            raise AudioError(
-                f"truncated: {level.frames} samples of {file.frames}", where=path, hint=_CONVERT
-            )
+        missing = _missing(file, level, path)
         if len(wave_n) == 0:
             raise AudioError(
                 f"the audio is too short to resample from {file.samplerate} Hz to {rate} Hz",
@@ -92,11 +88,17 @@ def audio_pieces(path: Path, rate: int = RATE) -> Iterator[np.ndarray]:
             file.seek(0)
             level = Level(file.channels, file.subtype)
         yield from _pieces(file, path, rate, channel, level)
-        missing = (file.frames - level.frames) / file.samplerate
-        if missing > (LOST if file.format == "MP3" else 0):
-            raise AudioError(
-                f"truncated: {level.frames} samples of {file.frames}", where=path, hint=_CONVERT
-            )
+        _missing(file, level, path)
+
+
+def _missing(file: soundfile.SoundFile, level: Level, path: Path) -> float:
+    """Seconds missing at the end of a file that was read. Raises `AudioError` for too many."""
+    missing = float((file.frames - level.frames) / file.samplerate)
+    if missing > (LOST if file.format == "MP3" else 0):
+        raise AudioError(
+            f"truncated: {level.frames} samples of {file.frames}", where=path, hint=_CONVERT
+        )
+    return missing
 
 
 @contextmanager

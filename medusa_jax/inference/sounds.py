@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -39,7 +40,7 @@ def as_source(sound: Any, rate: int | None) -> Iterator[tuple[Source, str]]:
     if isinstance(sound, (str, os.PathLike)):
         yield Path(sound), str(sound)
     elif isinstance(sound, (bytes, bytearray, memoryview)):
-        with _in_file(bytes(sound)) as path:
+        with _copied(BytesIO(sound)) as path:
             yield path, "bytes"
     elif hasattr(sound, "read"):
         with _copied(sound) as path:
@@ -125,14 +126,6 @@ def _array(samples: np.ndarray, rate: int | None) -> Array:
     if not len(found):
         raise AudioError("the array has no samples")
     return Array(found, rate)
-
-
-@contextmanager
-def _in_file(content: bytes) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sound"
-        path.write_bytes(content)
-        yield path
 
 
 @contextmanager
